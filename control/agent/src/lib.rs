@@ -1,0 +1,2 @@
+//! The agent: everything that `tombolod` does, as a library, so that tests can run it.
+#![forbid(unsafe_code)]
