@@ -1,0 +1,1 @@
+//! Devices by AF_XDP (in the making).

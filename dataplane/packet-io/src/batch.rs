@@ -1,0 +1,143 @@
+//! Up to 64 frames on their way through a worker, without allocation.
+
+use crate::frame::Frame;
+
+/// Most frames a worker handles at a time.
+pub const BATCH: usize = 64;
+
+/// A stack of at most [`BATCH`] frames. Dropping it with frames inside breaks the same law as dropping a [`Frame`].
+pub struct FrameBatch {
+    slots: [Option<Frame>; BATCH],
+    len: usize,
+}
+
+impl Default for FrameBatch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FrameBatch {
+    /// An empty batch.
+    pub const fn new() -> Self {
+        Self {
+            slots: [const { None }; BATCH],
+            len: 0,
+        }
+    }
+
+    /// Puts a frame on top.
+    ///
+    /// # Panics
+    /// When the batch is full: callers ask [`FrameBatch::room`] first, or use [`FrameBatch::try_push`].
+    #[inline]
+    pub fn push(&mut self, frame: Frame) {
+        if let Err(frame) = self.try_push(frame) {
+            // Not a leak of the frame's owner: the panic that follows is the report.
+            std::mem::forget(frame);
+            panic!("a batch holds at most {BATCH} frames");
+        }
+    }
+
+    /// Puts a frame on top, or gives it back when the batch is full.
+    #[inline]
+    pub fn try_push(&mut self, frame: Frame) -> Result<(), Frame> {
+        match self.slots.get_mut(self.len) {
+            Some(slot) => {
+                *slot = Some(frame);
+                self.len += 1;
+                Ok(())
+            }
+            None => Err(frame),
+        }
+    }
+
+    /// Takes the frame on top.
+    #[inline]
+    pub fn pop(&mut self) -> Option<Frame> {
+        self.len = self.len.checked_sub(1)?;
+        self.slots[self.len].take()
+    }
+
+    /// Takes all frames, in the order in which they were pushed. What the caller leaves in the iterator stays in the
+    /// batch.
+    pub fn drain(&mut self) -> Drain<'_> {
+        Drain { next: 0, batch: self }
+    }
+
+    /// How many frames it holds.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it holds none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How many more fit.
+    #[inline]
+    pub fn room(&self) -> usize {
+        BATCH - self.len
+    }
+
+    /// The frame at `position`, counted from the first pushed.
+    #[inline]
+    pub fn get(&self, position: usize) -> Option<&Frame> {
+        self.slots.get(position)?.as_ref()
+    }
+
+    /// The frame at `position`, to write.
+    #[inline]
+    pub fn get_mut(&mut self, position: usize) -> Option<&mut Frame> {
+        self.slots.get_mut(position)?.as_mut()
+    }
+
+    /// All frames, in the order in which they were pushed.
+    pub fn iter(&self) -> impl Iterator<Item = &Frame> {
+        self.slots[..self.len].iter().flatten()
+    }
+
+    /// All frames, to write.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Frame> {
+        self.slots[..self.len].iter_mut().flatten()
+    }
+}
+
+/// See [`FrameBatch::drain`].
+pub struct Drain<'a> {
+    next: usize,
+    batch: &'a mut FrameBatch,
+}
+
+impl Iterator for Drain<'_> {
+    type Item = Frame;
+
+    #[inline]
+    fn next(&mut self) -> Option<Frame> {
+        if self.next == self.batch.len {
+            return None;
+        }
+        self.next += 1;
+        self.batch.slots[self.next - 1].take()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.batch.len - self.next;
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Drain<'_> {}
+
+impl Drop for Drain<'_> {
+    fn drop(&mut self) {
+        let left = self.batch.len - self.next;
+        if left > 0 {
+            self.batch.slots[..self.batch.len].rotate_left(self.next);
+        }
+        self.batch.len = left;
+    }
+}

@@ -1,0 +1,1 @@
+//! Captures in, captures out (in the making).
