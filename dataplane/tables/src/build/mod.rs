@@ -1,0 +1,36 @@
+//! From a [`World`] to the [`Sections`] of a generation: control's half of the lookups. One file per table; each states the
+//! format that its twin in [`view`](crate::view) reads.
+
+mod error;
+mod sections;
+mod world;
+
+pub use error::{BuildError, Kind};
+pub use sections::Sections;
+pub use world::{Route, World};
+
+use crate::layout::SectionId;
+use sections::Section;
+
+impl World {
+    /// Compiles tries, hash indices and policy. Same world, same bytes.
+    ///
+    /// # Errors
+    /// [`BuildError`] if records contradict each other; nothing is built then.
+    pub fn build(&self) -> Result<Sections, BuildError> {
+        let mut sections = Sections::default();
+        sections.set(SectionId::Ports, Section::records(&self.ports));
+        sections.set(SectionId::OwnAddresses, Section::records(&self.own_addresses));
+        sections.set(SectionId::Segments, Section::records(&self.segments));
+        sections.set(SectionId::Neighbours, Section::records(&self.neighbours));
+        sections.set(SectionId::PolicyRules, Section::records(&self.policy_rules));
+        sections.set(SectionId::NatRules, Section::records(&self.nat_rules));
+        sections.set(SectionId::Pools, Section::records(&self.pools));
+        sections.set(SectionId::Tunnels, Section::records(&self.tunnels));
+        sections.set(SectionId::Sas, Section::records(&self.sas));
+        sections.set(SectionId::Selectors, Section::records(&self.selectors));
+        sections.set(SectionId::Names, Section::new(self.names.as_bytes()));
+        sections.set(SectionId::Capture, Section::records(&[self.capture]));
+        Ok(sections)
+    }
+}

@@ -1,0 +1,61 @@
+//! A generation as workers read it: [`Tables`], a `Copy` view of the sections' bytes, and its lookups, one file per table.
+//!
+//! The bytes come from control through shared memory and are not trusted: sizes and headers are checked once, by
+//! [`Tables::from_sections`]; every subscript that stands in the data is checked where it is used. Whatever the bytes are, a
+//! lookup returns, in a bounded number of steps, at worst with a wrong answer.
+
+mod error;
+mod neighbours;
+mod records;
+mod routes;
+mod tunnels;
+mod world;
+
+pub use error::InvalidTables;
+
+use crate::layout::{
+    NatRuleRecord, NeighbourRecord, OwnAddressRecord, PolicyRuleRecord, PoolRecord, PortRecord, SECTION_COUNT,
+    SaRecord, SectionId, SegmentRecord, SelectorRecord, TunnelRecord,
+};
+use records::records;
+
+/// The tables of one generation. Made once per generation and reader, then read for whole batches.
+#[derive(Clone, Copy)]
+pub struct Tables<'g> {
+    ports: &'g [PortRecord],
+    own_addresses: &'g [OwnAddressRecord],
+    segments: &'g [SegmentRecord],
+    neighbours: &'g [NeighbourRecord],
+    policy_rules: &'g [PolicyRuleRecord],
+    nat_rules: &'g [NatRuleRecord],
+    pools: &'g [PoolRecord],
+    tunnels: &'g [TunnelRecord],
+    sas: &'g [SaRecord],
+    selectors: &'g [SelectorRecord],
+    names: &'g [u8],
+    capture: u64,
+}
+
+impl<'g> Tables<'g> {
+    /// Checks the sections' sizes and headers; takes time independent of how much they hold.
+    ///
+    /// # Errors
+    /// [`InvalidTables`] if a section is misaligned, no whole number of records, or contradicts its header.
+    pub fn from_sections(sections: [&'g [u8]; SECTION_COUNT]) -> Result<Self, InvalidTables> {
+        let of = |id: SectionId| (id, sections[id as usize]);
+        Ok(Tables {
+            ports: records(of(SectionId::Ports))?,
+            own_addresses: records(of(SectionId::OwnAddresses))?,
+            segments: records(of(SectionId::Segments))?,
+            neighbours: records(of(SectionId::Neighbours))?,
+            policy_rules: records(of(SectionId::PolicyRules))?,
+            nat_rules: records(of(SectionId::NatRules))?,
+            pools: records(of(SectionId::Pools))?,
+            tunnels: records(of(SectionId::Tunnels))?,
+            sas: records(of(SectionId::Sas))?,
+            selectors: records(of(SectionId::Selectors))?,
+            names: sections[SectionId::Names as usize],
+            capture: records::<u64>(of(SectionId::Capture))?.first().copied().unwrap_or(0),
+        })
+    }
+}

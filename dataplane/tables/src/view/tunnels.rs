@@ -1,0 +1,57 @@
+//! Tunnels, SAs and selectors by index, and the SA of what arrives.
+
+use super::Tables;
+use crate::layout::{Address, SaIndex, SaRecord, SelectorRecord, TunnelIndex, TunnelRecord, sa_flag, tunnel_flag};
+
+impl<'g> Tables<'g> {
+    /// The tunnel, or `None` if its slot is free, disabled or does not exist.
+    #[inline]
+    pub fn tunnel(&self, tunnel: TunnelIndex) -> Option<&'g TunnelRecord> {
+        self.tunnels
+            .get(tunnel.usize())
+            .filter(|record| record.flags & tunnel_flag::ENABLED != 0)
+    }
+
+    /// All tunnels by `TunnelIndex`, with free and disabled ones.
+    #[inline]
+    pub fn tunnels(&self) -> &'g [TunnelRecord] {
+        self.tunnels
+    }
+
+    /// The SA, or `None` if its slot is free or does not exist.
+    #[inline]
+    pub fn sa(&self, sa: SaIndex) -> Option<&'g SaRecord> {
+        self.sas.get(sa.usize()).filter(|record| record.spi != 0)
+    }
+
+    /// All SAs by `SaIndex`, with free slots.
+    #[inline]
+    pub fn sas(&self) -> &'g [SaRecord] {
+        self.sas
+    }
+
+    /// The inbound SA of an ESP packet, by its SPI (host order) and outer destination.
+    pub fn find_inbound_sa(&self, spi: u32, local: Address) -> Option<SaIndex> {
+        let answers = |record: &SaRecord| {
+            record.spi == spi
+                && record.flags & sa_flag::INBOUND != 0
+                && self
+                    .tunnel(TunnelIndex(record.tunnel))
+                    .is_some_and(|tunnel| tunnel.local == local)
+        };
+        self.sas
+            .iter()
+            .position(answers)
+            .filter(|_| spi != 0)
+            .map(|at| SaIndex(at as u32))
+    }
+
+    /// What inner packets of an inbound SA may be; empty if the record points outside.
+    #[inline]
+    pub fn selectors(&self, sa: &SaRecord) -> &'g [SelectorRecord] {
+        let first = sa.selector_first as usize;
+        self.selectors
+            .get(first..first.saturating_add(sa.selector_count as usize))
+            .unwrap_or(&[])
+    }
+}
