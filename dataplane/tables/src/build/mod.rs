@@ -2,7 +2,11 @@
 //! format that its twin in [`view`](crate::view) reads.
 
 mod error;
+pub(crate) mod hash_index;
+mod neighbours;
+pub(crate) mod routes;
 mod sections;
+mod tunnels;
 mod world;
 
 pub use error::{BuildError, Kind};
@@ -18,17 +22,27 @@ impl World {
     /// # Errors
     /// [`BuildError`] if records contradict each other; nothing is built then.
     pub fn build(&self) -> Result<Sections, BuildError> {
+        let (routes4, roots4) = routes::compile(self, false)?;
+        let (routes6, roots6) = routes::compile(self, true)?;
+        let mut segments = self.segments.clone();
+        for (segment, (root4, root6)) in segments.iter_mut().zip(roots4.into_iter().zip(roots6)) {
+            (segment.root4, segment.root6) = (root4, root6);
+        }
         let mut sections = Sections::default();
         sections.set(SectionId::Ports, Section::records(&self.ports));
         sections.set(SectionId::OwnAddresses, Section::records(&self.own_addresses));
-        sections.set(SectionId::Segments, Section::records(&self.segments));
+        sections.set(SectionId::Segments, Section::records(&segments));
+        sections.set(SectionId::Routes4, routes4);
+        sections.set(SectionId::Routes6, routes6);
         sections.set(SectionId::Neighbours, Section::records(&self.neighbours));
+        sections.set(SectionId::NeighbourIndex, neighbours::compile(self)?);
         sections.set(SectionId::PolicyRules, Section::records(&self.policy_rules));
         sections.set(SectionId::NatRules, Section::records(&self.nat_rules));
         sections.set(SectionId::Pools, Section::records(&self.pools));
         sections.set(SectionId::Tunnels, Section::records(&self.tunnels));
         sections.set(SectionId::Sas, Section::records(&self.sas));
         sections.set(SectionId::Selectors, Section::records(&self.selectors));
+        sections.set(SectionId::SpiIndex, tunnels::compile(self)?);
         sections.set(SectionId::Names, Section::new(self.names.as_bytes()));
         sections.set(SectionId::Capture, Section::records(&[self.capture]));
         Ok(sections)

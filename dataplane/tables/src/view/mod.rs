@@ -5,19 +5,28 @@
 //! lookup returns, in a bounded number of steps, at worst with a wrong answer.
 
 mod error;
+mod hash_index;
+mod nat;
 mod neighbours;
+mod policy;
+mod query;
 mod records;
 mod routes;
 mod tunnels;
 mod world;
 
 pub use error::InvalidTables;
+pub use policy::PolicyVerdict;
+pub use query::PolicyQuery;
 
+use crate::build::routes::{STRIDE4, STRIDE6};
 use crate::layout::{
     NatRuleRecord, NeighbourRecord, OwnAddressRecord, PolicyRuleRecord, PoolRecord, PortRecord, SECTION_COUNT,
     SaRecord, SectionId, SegmentRecord, SelectorRecord, TunnelRecord,
 };
+use hash_index::HashIndex;
 use records::records;
+use routes::Routes;
 
 /// The tables of one generation. Made once per generation and reader, then read for whole batches.
 #[derive(Clone, Copy)]
@@ -25,13 +34,17 @@ pub struct Tables<'g> {
     ports: &'g [PortRecord],
     own_addresses: &'g [OwnAddressRecord],
     segments: &'g [SegmentRecord],
+    routes4: Routes<'g>,
+    routes6: Routes<'g>,
     neighbours: &'g [NeighbourRecord],
+    neighbour_index: HashIndex<'g>,
     policy_rules: &'g [PolicyRuleRecord],
     nat_rules: &'g [NatRuleRecord],
     pools: &'g [PoolRecord],
     tunnels: &'g [TunnelRecord],
     sas: &'g [SaRecord],
     selectors: &'g [SelectorRecord],
+    spi_index: HashIndex<'g>,
     names: &'g [u8],
     capture: u64,
 }
@@ -47,13 +60,17 @@ impl<'g> Tables<'g> {
             ports: records(of(SectionId::Ports))?,
             own_addresses: records(of(SectionId::OwnAddresses))?,
             segments: records(of(SectionId::Segments))?,
+            routes4: Routes::from_section(of(SectionId::Routes4), STRIDE4)?,
+            routes6: Routes::from_section(of(SectionId::Routes6), STRIDE6)?,
             neighbours: records(of(SectionId::Neighbours))?,
+            neighbour_index: HashIndex::from_section(of(SectionId::NeighbourIndex))?,
             policy_rules: records(of(SectionId::PolicyRules))?,
             nat_rules: records(of(SectionId::NatRules))?,
             pools: records(of(SectionId::Pools))?,
             tunnels: records(of(SectionId::Tunnels))?,
             sas: records(of(SectionId::Sas))?,
             selectors: records(of(SectionId::Selectors))?,
+            spi_index: HashIndex::from_section(of(SectionId::SpiIndex))?,
             names: sections[SectionId::Names as usize],
             capture: records::<u64>(of(SectionId::Capture))?.first().copied().unwrap_or(0),
         })

@@ -1,20 +1,96 @@
-//! Longest-prefix match.
+//! Longest-prefix match; the format is in [`build::routes`](crate::build).
 
-use super::Tables;
-use crate::layout::{NextHop, SegmentIndex};
+use super::{InvalidTables, Tables};
+use crate::build::routes::{CELL_BITS, Cell, DIRECT, DIRECT_BITS, INDEX, NODE, RoutesHeader, STRIDE4, STRIDE6};
+use crate::layout::{NextHop, SectionId, SegmentIndex};
+use zerocopy::FromBytes;
 
 impl Tables<'_> {
     /// Where a segment routes an IPv4 destination (host order); `Unreachable` without a route or segment.
     #[inline]
     pub fn route4(&self, segment: SegmentIndex, destination: u32) -> NextHop {
-        let _ = (segment, destination);
-        NextHop::Unreachable
+        let Some(record) = self.segment(segment) else {
+            return NextHop::Unreachable;
+        };
+        let slot = |depth: u32| (destination << depth) >> (u32::BITS - STRIDE4);
+        NextHop::from_bits(self.routes4.find::<STRIDE4, 32>(record.root4, destination >> 16, slot))
     }
 
     /// Where a segment routes an IPv6 destination; `Unreachable` without a route or segment.
     #[inline]
     pub fn route6(&self, segment: SegmentIndex, destination: &[u8; 16]) -> NextHop {
-        let _ = (segment, destination);
-        NextHop::Unreachable
+        let Some(record) = self.segment(segment) else {
+            return NextHop::Unreachable;
+        };
+        let destination = u128::from_be_bytes(*destination);
+        let slot = |depth: u32| ((destination << depth) >> (u128::BITS - STRIDE6)) as u32;
+        NextHop::from_bits(
+            self.routes6
+                .find::<STRIDE6, 128>(record.root6, (destination >> 112) as u32, slot),
+        )
+    }
+}
+
+/// The tries of one family.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Routes<'g> {
+    direct: &'g [u32],
+    cells: &'g [Cell],
+    leaves: &'g [u32],
+}
+
+const NOWHERE: u32 = 0;
+
+impl<'g> Routes<'g> {
+    /// A section that is empty holds no route.
+    pub(super) fn from_section((section, bytes): (SectionId, &'g [u8]), stride: u32) -> Result<Self, InvalidTables> {
+        if bytes.is_empty() {
+            return Ok(Routes::default());
+        }
+        if bytes.as_ptr().addr() % align_of::<Cell>() != 0 {
+            return Err(InvalidTables::Misaligned(section));
+        }
+        let parts = || {
+            let (header, rest) = RoutesHeader::read_from_prefix(bytes).ok()?;
+            let entries = (header.direct as usize) << DIRECT_BITS;
+            let (direct, rest) = <[u32]>::ref_from_prefix_with_elems(rest, entries).ok()?;
+            let (cells, rest) = <[Cell]>::ref_from_prefix_with_elems(rest, header.cells as usize).ok()?;
+            let leaves = <[u32]>::ref_from_bytes_with_elems(rest, header.leaves as usize).ok()?;
+            (header.stride == stride).then_some(Routes { direct, cells, leaves })
+        };
+        parts().ok_or(InvalidTables::Header(section))
+    }
+
+    /// The leaf for a destination: `first` is its first 16 bits, `slot` gives the next `STRIDE` bits behind a depth.
+    /// At most `BITS / STRIDE` + 1 steps.
+    #[inline(always)]
+    fn find<const STRIDE: u32, const BITS: u32>(&self, root: u32, first: u32, slot: impl Fn(u32) -> u32) -> u32 {
+        let (mut entry, mut depth) = (root, 0);
+        if root & (NODE | DIRECT) == NODE | DIRECT {
+            let table = ((root & INDEX) as usize) << DIRECT_BITS;
+            entry = self.direct.get(table | first as usize).copied().unwrap_or(NOWHERE);
+            depth = DIRECT_BITS;
+        }
+        while entry & NODE != 0 {
+            if depth >= BITS {
+                return NOWHERE;
+            }
+            let slot = slot(depth);
+            let cell_at = (entry & INDEX) + (slot >> CELL_BITS);
+            let Some(cell) = self.cells.get(cell_at as usize) else {
+                return NOWHERE;
+            };
+            let bit = slot % (1 << CELL_BITS);
+            let up_to_slot = u64::MAX >> (63 - bit);
+            if cell.children >> bit & 1 == 0 {
+                let run = (cell.runs & up_to_slot).count_ones();
+                let leaf = cell.first_leaf.wrapping_add(run).wrapping_sub(1);
+                return self.leaves.get(leaf as usize).copied().unwrap_or(NOWHERE);
+            }
+            let rank = (cell.children & up_to_slot).count_ones() - 1;
+            entry = NODE | cell.first_child.wrapping_add(rank << (STRIDE - CELL_BITS)) & INDEX;
+            depth += STRIDE;
+        }
+        entry
     }
 }

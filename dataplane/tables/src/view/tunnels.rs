@@ -1,6 +1,7 @@
 //! Tunnels, SAs and selectors by index, and the SA of what arrives.
 
 use super::Tables;
+use crate::build::hash_index::hash;
 use crate::layout::{Address, SaIndex, SaRecord, SelectorRecord, TunnelIndex, TunnelRecord, sa_flag, tunnel_flag};
 
 impl<'g> Tables<'g> {
@@ -31,19 +32,18 @@ impl<'g> Tables<'g> {
     }
 
     /// The inbound SA of an ESP packet, by its SPI (host order) and outer destination.
+    #[inline]
     pub fn find_inbound_sa(&self, spi: u32, local: Address) -> Option<SaIndex> {
-        let answers = |record: &SaRecord| {
-            record.spi == spi
-                && record.flags & sa_flag::INBOUND != 0
-                && self
-                    .tunnel(TunnelIndex(record.tunnel))
-                    .is_some_and(|tunnel| tunnel.local == local)
+        let answers = |index| {
+            self.sa(SaIndex(index)).is_some_and(|sa| {
+                sa.spi == spi
+                    && sa.flags & sa_flag::INBOUND != 0
+                    && self
+                        .tunnel(TunnelIndex(sa.tunnel))
+                        .is_some_and(|tunnel| tunnel.local == local)
+            })
         };
-        self.sas
-            .iter()
-            .position(answers)
-            .filter(|_| spi != 0)
-            .map(|at| SaIndex(at as u32))
+        self.spi_index.find(hash(spi, local), answers).map(SaIndex)
     }
 
     /// What inner packets of an inbound SA may be; empty if the record points outside.
