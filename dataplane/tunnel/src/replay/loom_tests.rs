@@ -1,0 +1,65 @@
+//! Every interleaving of two or three workers on one window. Run with
+//! `RUSTFLAGS="--cfg loom" cargo test -p tombolo-tunnel --release loom_tests`.
+
+use super::*;
+use loom::sync::Arc;
+use loom::thread;
+
+fn accept_at_once(before: &'static [u64], at_once: &'static [u64]) -> Vec<(u64, bool)> {
+    let words: Arc<Vec<AtomicU64>> = Arc::new((0..words(16)).map(|_| AtomicU64::new(0)).collect());
+    for sequence in before {
+        assert!(Window::new(&words, 16).expect("the words fit").accept(*sequence));
+    }
+    let workers: Vec<_> = at_once
+        .iter()
+        .map(|sequence| {
+            let words = Arc::clone(&words);
+            thread::spawn(move || Window::new(&words, 16).expect("the words fit").accept(*sequence))
+        })
+        .collect();
+    let won = workers
+        .into_iter()
+        .zip(at_once)
+        .map(|(worker, sequence)| (*sequence, worker.join().expect("no panic")));
+    let won = won.collect();
+    let window = Window::new(&words, 16).expect("the words fit");
+    assert_eq!(
+        window.highest(),
+        before.iter().chain(at_once).copied().max().unwrap_or(0)
+    );
+    for sequence in before.iter().chain(at_once) {
+        assert!(!window.accept(*sequence), "{sequence} was accepted again afterwards");
+    }
+    won
+}
+
+#[test]
+fn the_same_number_has_exactly_one_winner() {
+    loom::model(|| {
+        let won = accept_at_once(&[7], &[9, 9]);
+        assert_eq!(won.iter().filter(|(_, won)| *won).count(), 1);
+    });
+}
+
+#[test]
+fn neighbours_in_one_word_both_win() {
+    loom::model(|| assert!(accept_at_once(&[], &[9, 10]).iter().all(|(_, won)| *won)));
+}
+
+#[test]
+fn a_replay_never_wins_while_the_window_jumps_a_lap() {
+    // 9 was accepted; 9 + 32 takes over its word while 9 is tried again.
+    loom::model(|| {
+        let won = accept_at_once(&[9], &[9, 41]);
+        assert_eq!(won, [(9, false), (41, true)]);
+    });
+}
+
+#[test]
+fn a_late_number_wins_at_most_once_while_its_word_is_taken_over() {
+    loom::model(|| {
+        let won = accept_at_once(&[], &[9, 9, 41]);
+        assert!(won.iter().filter(|(sequence, won)| *sequence == 9 && *won).count() <= 1);
+        assert!(won.contains(&(41, true)));
+    });
+}
