@@ -20,6 +20,7 @@ pub mod link;
 mod mss;
 pub mod mtu;
 pub mod parse;
+pub mod steer;
 
 pub use edit::Rewrite;
 pub use headers::{Addresses, Fragment, Headers, L4, ParseError, protocol, tcp_flag};

@@ -53,8 +53,12 @@ pub fn steer(config: &SteerConfig, ifindex: u32, frame: &[u8]) -> Verdict {
 /// As [`steer`], and the port whose counters the verdict belongs to (none for [`Verdict::DropTruncated`] and
 /// [`Verdict::DropUnknownPort`]).
 pub fn steer_port<'c>(config: &'c SteerConfig, ifindex: u32, frame: &[u8]) -> (Option<&'c SteerPort>, Verdict) {
-    let Some((vlan, ethertype, l3)) = link(frame) else { return (None, Verdict::DropTruncated) };
-    let Some(port) = config.port(ifindex, vlan) else { return (None, Verdict::DropUnknownPort) };
+    let Some((vlan, ethertype, l3)) = link(frame) else {
+        return (None, Verdict::DropTruncated);
+    };
+    let Some(port) = config.port(ifindex, vlan) else {
+        return (None, Verdict::DropUnknownPort);
+    };
     let group = frame[0] & 1 == 1;
     if !group && frame[..6] != port.mac {
         return (Some(port), Verdict::DropWrongMac);
@@ -174,7 +178,9 @@ fn to_own(config: &SteerConfig, port: &SteerPort, packet: &Packet<'_>) -> Verdic
 }
 
 fn own_udp(config: &SteerConfig, port: &SteerPort, packet: &Packet<'_>) -> Verdict {
-    let Some((header, payload)) = packet.l4.split_first_chunk::<8>() else { return Verdict::WorkMalformed };
+    let Some((header, payload)) = packet.l4.split_first_chunk::<8>() else {
+        return Verdict::WorkMalformed;
+    };
     let destination_port = u16::from_be_bytes([header[2], header[3]]);
     let payload_length = usize::from(u16::from_be_bytes([header[4], header[5]])).saturating_sub(8);
     if is_dhcp(packet) {
@@ -205,7 +211,9 @@ fn own_udp_4500(payload: &[u8], payload_length: usize) -> Verdict {
 }
 
 fn own_tcp(config: &SteerConfig, port: &SteerPort, packet: &Packet<'_>) -> Verdict {
-    let Some(header) = packet.l4.first_chunk::<20>() else { return Verdict::WorkMalformed };
+    let Some(header) = packet.l4.first_chunk::<20>() else {
+        return Verdict::WorkMalformed;
+    };
     match u16::from_be_bytes([header[2], header[3]]) {
         PORT_SSH => Verdict::PassSsh,
         PORT_BGP => Verdict::PassBgp,
@@ -214,7 +222,10 @@ fn own_tcp(config: &SteerConfig, port: &SteerPort, packet: &Packet<'_>) -> Verdi
 }
 
 fn by_port(config: &SteerConfig, port: &SteerPort, protocol: u8, destination_port: u16) -> Verdict {
-    if config.services.contains(&Service { protocol, port: destination_port }) {
+    if config.services.contains(&Service {
+        protocol,
+        port: destination_port,
+    }) {
         Verdict::PassService
     } else if port.is_nat_port(destination_port) {
         Verdict::WorkNat
@@ -226,7 +237,9 @@ fn by_port(config: &SteerConfig, port: &SteerPort, protocol: u8, destination_por
 }
 
 fn own_icmp(config: &SteerConfig, port: &SteerPort, packet: &Packet<'_>) -> Verdict {
-    let Some((header, quoted)) = packet.l4.split_first_chunk::<8>() else { return Verdict::WorkMalformed };
+    let Some((header, quoted)) = packet.l4.split_first_chunk::<8>() else {
+        return Verdict::WorkMalformed;
+    };
     let identifier = u16::from_be_bytes([header[4], header[5]]);
     match (header[0], packet.source_family_v6) {
         (8, false) | (128, true) => Verdict::PassEcho,

@@ -50,14 +50,17 @@ pub struct Service {
 impl SteerConfig {
     /// The port that takes frames of `vlan` on the device `ifindex`.
     pub fn port(&self, ifindex: u32, vlan: u16) -> Option<&SteerPort> {
-        self.ports.iter().find(|port| port.ifindex == ifindex && port.vlan == vlan)
+        self.ports
+            .iter()
+            .find(|port| port.ifindex == ifindex && port.vlan == vlan)
     }
 }
 
 impl SteerPort {
     /// Whether NAT owns this port or ICMP id on the port's own addresses.
     pub fn is_nat_port(&self, number: u16) -> bool {
-        self.nat_ports.is_some_and(|(first, last)| (first..=last).contains(&number))
+        self.nat_ports
+            .is_some_and(|(first, last)| (first..=last).contains(&number))
     }
 }
 
@@ -78,7 +81,16 @@ pub(super) fn example() -> SteerConfig {
             port(1, 1, 7, None, ["10.1.0.1", "fd00:1::1"]),
             port(2, 2, VLAN_NONE, None, ["10.1.1.1", "fd00:1:1::1"]),
         ],
-        services: vec![Service { protocol: 6, port: 9100 }, Service { protocol: 17, port: 3784 }],
+        services: vec![
+            Service {
+                protocol: 6,
+                port: 9100,
+            },
+            Service {
+                protocol: 17,
+                port: 3784,
+            },
+        ],
         wireguard_ports: vec![51820],
         host_ports: (32768, 60999),
     }

@@ -1,8 +1,6 @@
 //! ICMP errors: the packet they quote is one of ours, and its ports say who sent it.
 
-use super::{
-    ESP, ICMP, ICMPV6, PORT_IKE, PORT_IKE_NAT, SteerConfig, SteerPort, TCP, UDP, Verdict, be16,
-};
+use super::{ESP, ICMP, ICMPV6, PORT_IKE, PORT_IKE_NAT, SteerConfig, SteerPort, TCP, UDP, Verdict, be16};
 
 /// An error to an own address with `quoted` behind its ICMP header. An error whose quote is too short to tell is the
 /// kernel's.
@@ -26,7 +24,10 @@ fn quoted_l4(v6: bool, quoted: &[u8]) -> Option<(u8, Option<&[u8; 8]>)> {
         return None;
     }
     let later_fragment = u16::from_be_bytes([header[6], header[7]]) & 0x1fff != 0;
-    let l4 = quoted.get(header_length..).and_then(|l4| l4.first_chunk()).filter(|_| !later_fragment);
+    let l4 = quoted
+        .get(header_length..)
+        .and_then(|l4| l4.first_chunk())
+        .filter(|_| !later_fragment);
     Some((header[9], l4))
 }
 

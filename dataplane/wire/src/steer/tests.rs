@@ -5,7 +5,24 @@ use super::*;
 fn udp_v4(destination: [u8; 4], destination_port: u16, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 9, 9, 9, 9, 9, 8, 0];
     let total = (28 + payload.len()) as u16;
-    frame.extend([0x45, 0, (total >> 8) as u8, total as u8, 0, 0, 0, 0, 64, UDP, 0, 0, 198, 51, 100, 9]);
+    frame.extend([
+        0x45,
+        0,
+        (total >> 8) as u8,
+        total as u8,
+        0,
+        0,
+        0,
+        0,
+        64,
+        UDP,
+        0,
+        0,
+        198,
+        51,
+        100,
+        9,
+    ]);
     frame.extend(destination);
     frame.extend([0x10, 0x00]);
     frame.extend(destination_port.to_be_bytes());
@@ -18,11 +35,26 @@ fn udp_v4(destination: [u8; 4], destination_port: u16, payload: &[u8]) -> Vec<u8
 #[test]
 fn ike_is_the_kernels_only_at_an_own_address() {
     let config = config::example();
-    assert_eq!(steer(&config, 1, &udp_v4([192, 0, 2, 1], 500, &[1; 28])), Verdict::PassIke);
-    assert_eq!(steer(&config, 1, &udp_v4([198, 51, 100, 1], 500, &[1; 28])), Verdict::WorkTransit);
-    assert_eq!(steer(&config, 1, &udp_v4([192, 0, 2, 1], 4500, &[0; 28])), Verdict::PassIke);
-    assert_eq!(steer(&config, 1, &udp_v4([192, 0, 2, 1], 4500, &[9; 28])), Verdict::WorkEspUdp);
-    assert_eq!(steer(&config, 1, &udp_v4([192, 0, 2, 1], 4500, &[0xff])), Verdict::DropKeepalive);
+    assert_eq!(
+        steer(&config, 1, &udp_v4([192, 0, 2, 1], 500, &[1; 28])),
+        Verdict::PassIke
+    );
+    assert_eq!(
+        steer(&config, 1, &udp_v4([198, 51, 100, 1], 500, &[1; 28])),
+        Verdict::WorkTransit
+    );
+    assert_eq!(
+        steer(&config, 1, &udp_v4([192, 0, 2, 1], 4500, &[0; 28])),
+        Verdict::PassIke
+    );
+    assert_eq!(
+        steer(&config, 1, &udp_v4([192, 0, 2, 1], 4500, &[9; 28])),
+        Verdict::WorkEspUdp
+    );
+    assert_eq!(
+        steer(&config, 1, &udp_v4([192, 0, 2, 1], 4500, &[0xff])),
+        Verdict::DropKeepalive
+    );
 }
 
 #[test]
@@ -32,7 +64,11 @@ fn every_truncation_has_a_verdict() {
     assert_eq!(steer(&config, 1, &frame), Verdict::WorkNat);
     for length in 0..frame.len() {
         let verdict = steer(&config, 1, &frame[..length]);
-        let expected = if length < 14 { Verdict::DropTruncated } else { Verdict::WorkMalformed };
+        let expected = if length < 14 {
+            Verdict::DropTruncated
+        } else {
+            Verdict::WorkMalformed
+        };
         assert_eq!(verdict, expected, "at {length} bytes");
     }
 }
@@ -46,7 +82,10 @@ fn names_are_unique_and_say_the_action() {
             Action::Drop => "drop-",
         };
         assert!(verdict.name().starts_with(prefix), "{verdict:?}");
-        let same = Verdict::ALL.iter().filter(|other| other.name() == verdict.name()).count();
+        let same = Verdict::ALL
+            .iter()
+            .filter(|other| other.name() == verdict.name())
+            .count();
         assert_eq!(same, 1, "{verdict:?}");
     }
 }

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The possible ends of the rule, in the order of the counters: the list of dataplane/wire/src/steer/verdict.rs. */
+#pragma once
+
+enum verdict {
+	PASS_ARP,
+	PASS_NEIGHBOUR,
+	PASS_DHCP,
+	PASS_SSH,
+	PASS_BGP,
+	PASS_SERVICE,
+	PASS_HOST_REPLY,
+	PASS_IKE,
+	PASS_WIRE_GUARD,
+	PASS_ECHO,
+	PASS_ICMP_ERROR,
+	WORK_TRANSIT,
+	WORK_ESP,
+	WORK_ESP_UDP,
+	WORK_WIRE_GUARD,
+	WORK_NAT,
+	WORK_ICMP_ERROR,
+	WORK_FRAGMENT,
+	WORK_OWN,
+	WORK_MALFORMED,
+	DROP_TRUNCATED,
+	DROP_UNKNOWN_PORT,
+	DROP_WRONG_MAC,
+	DROP_ETHERTYPE,
+	DROP_GROUP,
+	DROP_KEEPALIVE,
+	VERDICT_COUNT,
+};
+
+#define VERDICT_PASS_LAST PASS_ICMP_ERROR
+#define VERDICT_WORK_LAST WORK_MALFORMED
