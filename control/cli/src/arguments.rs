@@ -1,0 +1,171 @@
+//! The command line of `tombolo`.
+
+use clap::{Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Ask and steer a Tombolo gateway.
+#[derive(Debug, Parser)]
+#[command(name = "tombolo", version, about, after_help = EXIT_CODES)]
+pub(crate) struct Arguments {
+    /// Control socket of the gateway; default: `control.sock` in the runtime directory.
+    #[arg(long, global = true, env = "TOMBOLO_SOCKET", value_name = "SOCKET")]
+    pub(crate) socket: Option<PathBuf>,
+    /// Runtime directory of the gateway.
+    #[arg(long, global = true, default_value = "/run/tombolo", value_name = "DIR")]
+    pub(crate) runtime_dir: PathBuf,
+    /// Print JSON for machines instead of tables for people.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes:
+  0  done
+  1  refused or failed (the reason is on standard error)
+  2  wrong usage
+  3  tombolod cannot be reached";
+
+impl Arguments {
+    /// Where to ask.
+    pub(crate) fn control_socket(&self) -> PathBuf {
+        self.socket
+            .clone()
+            .unwrap_or_else(|| self.runtime_dir.join("control.sock"))
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check a configuration file without a gateway.
+    Check {
+        /// The file; `-` reads standard input.
+        file: PathBuf,
+    },
+    /// Make a file the gateway's configuration, now and for the next boot.
+    Apply {
+        /// The file; `-` reads standard input.
+        file: PathBuf,
+    },
+    /// The gateway in one view.
+    Status,
+    /// Show what the gateway knows.
+    Show {
+        what: Show,
+        /// Most sessions to show.
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+    /// Show packets of a port as they pass, before and after encryption, each with its fate.
+    Capture {
+        /// Name of the port.
+        port: String,
+        /// Write pcapng to this file (`-` = standard output) instead of a line per packet.
+        #[arg(short = 'w', long = "write", value_name = "FILE")]
+        write: Option<PathBuf>,
+        /// Stop after so many packets.
+        #[arg(long, short = 'c', value_name = "N")]
+        count: Option<u64>,
+    },
+    /// Print the JSON Schema of the configuration.
+    Schema,
+    /// Keys of tunnels.
+    #[command(subcommand)]
+    Sa(SaCommand),
+    /// Print shell completions.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages into a directory.
+    Man {
+        /// The directory, which exists.
+        directory: PathBuf,
+    },
+}
+
+/// What `show` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Show {
+    /// Devices with their addresses and segments.
+    Ports,
+    /// Isolated routing domains.
+    Segments,
+    /// Routes of all segments.
+    Routes,
+    /// Policy rules in order.
+    Policy,
+    /// NAT rules and pools.
+    Nat,
+    /// Flows that have a decision.
+    Sessions,
+    /// Tunnels and their SAs.
+    Tunnels,
+    /// Hosts on the links.
+    Neighbours,
+    /// Drops by port and reason.
+    Drops,
+    /// The books of every port.
+    Counters,
+    /// The configuration's text.
+    Config,
+    /// Which tables are published.
+    Generation,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SaCommand {
+    /// Make a key for both ends of a tunnel: two files that mirror each other.
+    Generate {
+        /// File for one gateway.
+        a: PathBuf,
+        /// File for the other.
+        b: PathBuf,
+        /// AEAD of both directions.
+        #[arg(long, default_value = "aes-256-gcm")]
+        cipher: SaCipher,
+        /// No extended sequence numbers.
+        #[arg(long)]
+        no_esn: bool,
+    },
+    /// Tell the gateway that a tunnel's key is new and was never used by anyone.
+    Init {
+        /// Name of the tunnel.
+        tunnel: String,
+    },
+}
+
+/// Ciphers of `sa generate`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SaCipher {
+    /// AES-128-GCM with a 16-byte ICV.
+    #[value(name = "aes-128-gcm")]
+    Aes128Gcm,
+    /// AES-256-GCM with a 16-byte ICV.
+    #[value(name = "aes-256-gcm")]
+    Aes256Gcm,
+    /// ChaCha20-Poly1305.
+    #[value(name = "chacha20-poly1305")]
+    Chacha20Poly1305,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_socket_follows_from_the_runtime_directory() {
+        let arguments = Arguments::parse_from(["tombolo", "--runtime-dir", "/run/a", "status"]);
+        if std::env::var_os("TOMBOLO_SOCKET").is_none() {
+            assert_eq!(arguments.control_socket(), PathBuf::from("/run/a/control.sock"));
+        }
+        let arguments = Arguments::parse_from(["tombolo", "status", "--socket", "/x.sock"]);
+        assert_eq!(arguments.control_socket(), PathBuf::from("/x.sock"));
+    }
+}

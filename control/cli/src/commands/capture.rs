@@ -1,0 +1,112 @@
+//! `tombolo capture`: packets that tcpdump cannot see, since AF_XDP takes them before the kernel.
+
+use super::print;
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::pcapng::Writer;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use tombolo_api::{CapturedPacket, path};
+
+pub(super) fn run(
+    client: &Client,
+    port: &str,
+    write: Option<&Path>,
+    count: Option<u64>,
+    json: bool,
+) -> Result<(), Failure> {
+    if !port
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    {
+        return Err(Failure::Local(format!("{port} is not the name of a port")));
+    }
+    let count = count.map(|count| format!("&count={count}")).unwrap_or_default();
+    let path = format!("{}?port={port}{count}", path::CAPTURE);
+    let Some(file) = write else {
+        return client.lines(&path, |line| show(line, json).map(|()| true));
+    };
+    let mut writer: Option<Writer<Box<dyn Write>>> = None;
+    client.lines(&path, |line| {
+        let (packet, bytes) = parse(line)?;
+        let writer = match &mut writer {
+            Some(writer) => writer,
+            None => writer.insert(create(file, port)?),
+        };
+        writer
+            .packet(&packet, &bytes)
+            .map_err(|error| Failure::local(file.display(), error))?;
+        Ok(true)
+    })?;
+    match writer {
+        Some(_) => Ok(()),
+        // A capture of nothing is still a readable file.
+        None => create(file, port).map(drop),
+    }
+}
+
+fn create(file: &Path, port: &str) -> Result<Writer<Box<dyn Write>>, Failure> {
+    let failed = |error| Failure::local(file.display(), error);
+    let output: Box<dyn Write> = if file == Path::new("-") {
+        Box::new(std::io::stdout())
+    } else {
+        Box::new(BufWriter::new(File::create(file).map_err(failed)?))
+    };
+    Writer::new(output, port).map_err(failed)
+}
+
+fn parse(line: &[u8]) -> Result<(CapturedPacket, Vec<u8>), Failure> {
+    let packet: CapturedPacket =
+        serde_json::from_slice(line).map_err(|error| Failure::local("captured packet", error))?;
+    let bytes = unhex(&packet.bytes).ok_or_else(|| Failure::Local("captured packet: not hex".into()))?;
+    Ok((packet, bytes))
+}
+
+fn show(line: &[u8], json: bool) -> Result<(), Failure> {
+    if json {
+        return print(&String::from_utf8_lossy(line));
+    }
+    let (packet, bytes) = parse(line)?;
+    let CapturedPacket {
+        time_ns,
+        worker,
+        direction,
+        stage,
+        fate,
+        length,
+        ..
+    } = &packet;
+    let (seconds, fraction) = (time_ns / 1_000_000_000, time_ns % 1_000_000_000 / 1000);
+    let head: String = bytes
+        .iter()
+        .skip(12)
+        .take(32)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    print(&format!(
+        "{seconds}.{fraction:06}  {direction:<3}  {stage:<5}  worker {worker}  {length:>5} B  {fate:<28}  {head}\n"
+    ))
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u32>> = text.chars().map(|digit| digit.to_digit(16)).collect();
+    let digits = digits?;
+    let (pairs, rest) = digits.as_chunks::<2>();
+    rest.is_empty()
+        .then(|| pairs.iter().map(|[high, low]| (high * 16 + low) as u8).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unhex;
+
+    #[test]
+    fn hex_is_read_or_refused() {
+        assert_eq!(unhex("00ffA0"), Some(vec![0, 255, 160]));
+        assert_eq!(unhex(""), Some(vec![]));
+        assert_eq!(unhex("0"), None);
+        assert_eq!(unhex("0g"), None);
+        assert_eq!(unhex("é0"), None);
+    }
+}

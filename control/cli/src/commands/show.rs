@@ -1,0 +1,317 @@
+//! `tombolo show`.
+
+use super::{print, print_json};
+use crate::arguments::Show;
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::table::Table;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tombolo_api as api;
+use tombolo_api::path;
+
+pub(super) fn run(client: &Client, what: Show, limit: u32, json: bool) -> Result<(), Failure> {
+    let ask = Ask { client, json };
+    match what {
+        Show::Ports => ask.show(path::PORTS, ports),
+        Show::Segments => ask.show(path::SEGMENTS, segments),
+        Show::Routes => ask.show(path::ROUTES, routes),
+        Show::Policy => ask.show(path::POLICY, policy),
+        Show::Nat => ask.show(path::NAT, nat),
+        Show::Sessions => ask.show(&format!("{}?limit={limit}", path::SESSIONS), sessions),
+        Show::Tunnels => ask.show(path::TUNNELS, tunnels),
+        Show::Neighbours => ask.show(path::NEIGHBOURS, neighbours),
+        Show::Drops => ask.show(path::DROPS, drops),
+        Show::Counters => ask.show(path::COUNTERS, counters),
+        Show::Config => print(&client.text(path::CONFIG)?),
+        Show::Generation => ask.show(path::GENERATION, generation),
+    }
+}
+
+struct Ask<'a> {
+    client: &'a Client,
+    json: bool,
+}
+
+impl Ask<'_> {
+    fn show<T: Serialize + DeserializeOwned>(&self, path: &str, text: fn(&T) -> String) -> Result<(), Failure> {
+        let value: T = self.client.get(path)?;
+        if self.json {
+            print_json(&value)
+        } else {
+            print(&text(&value))
+        }
+    }
+}
+
+fn or_none(table: Table) -> String {
+    if table.is_empty() {
+        "none\n".into()
+    } else {
+        table.to_string()
+    }
+}
+
+fn ports(ports: &Vec<api::Port>) -> String {
+    let mut table = Table::new(&[
+        "PORT",
+        "DEVICE",
+        "SEGMENT",
+        "STATE",
+        "MAC",
+        "MTU",
+        "QUEUES",
+        "XDP",
+        "ADDRESSES",
+    ]);
+    for port in ports {
+        let state = if port.up { "up" } else { "down" };
+        let xdp = port
+            .copy
+            .as_ref()
+            .map_or(port.xdp.clone(), |copy| format!("{}, {copy}", port.xdp));
+        let addresses = port.addresses.join(" ");
+        let device = port
+            .vlan
+            .map_or(port.device.clone(), |vlan| format!("{}.{vlan}", port.device));
+        table.row([
+            &port.name,
+            &device,
+            &port.segment,
+            &state,
+            &port.mac,
+            &port.mtu,
+            &port.queues,
+            &xdp,
+            &addresses,
+        ]);
+    }
+    let errors: String = ports
+        .iter()
+        .filter_map(|port| port.error.as_ref().map(|error| format!("{}: {error}\n", port.name)))
+        .collect();
+    or_none(table) + &errors
+}
+
+fn segments(segments: &Vec<api::Segment>) -> String {
+    let mut table = Table::new(&["SEGMENT", "EPOCH", "POLICY", "MSS MAX", "ROUTES", "PORTS"]);
+    for segment in segments {
+        let policy = if segment.stateless { "stateless" } else { "stateful" };
+        let mss = segment.mss_max.map_or("-".into(), |mss| mss.to_string());
+        table.row([
+            &segment.name,
+            &segment.epoch,
+            &policy,
+            &mss,
+            &segment.routes,
+            &segment.ports.join(" "),
+        ]);
+    }
+    or_none(table)
+}
+
+fn routes(routes: &Vec<api::Route>) -> String {
+    let mut table = Table::new(&["SEGMENT", "PREFIX", "NEXT HOP"]);
+    for route in routes {
+        table.row([&route.segment, &route.prefix, &route.next_hop]);
+    }
+    or_none(table)
+}
+
+fn policy(rules: &Vec<api::PolicyRule>) -> String {
+    let titles = [
+        "#",
+        "NAME",
+        "FROM",
+        "TO",
+        "SOURCE",
+        "DESTINATION",
+        "PROTOCOL",
+        "SOURCE PORTS",
+        "PORTS",
+        "ACTION",
+    ];
+    let mut table = Table::new(&titles);
+    for r in rules {
+        table.row([
+            &r.rule,
+            &r.name,
+            &r.from,
+            &r.to,
+            &r.source,
+            &r.destination,
+            &r.protocol,
+            &r.source_ports,
+            &r.destination_ports,
+            &r.action,
+        ]);
+    }
+    or_none(table) + "between segments everything else is denied\n"
+}
+
+fn nat(nat: &api::Nat) -> String {
+    let mut rules = Table::new(&[
+        "#",
+        "KIND",
+        "FROM",
+        "TO",
+        "SOURCE",
+        "DESTINATION",
+        "PROTOCOL",
+        "PORTS",
+        "BECOMES",
+    ]);
+    for r in &nat.rules {
+        rules.row([
+            &r.rule,
+            &r.kind,
+            &r.from,
+            &r.to,
+            &r.source,
+            &r.destination,
+            &r.protocol,
+            &r.ports,
+            &r.translation,
+        ]);
+    }
+    let mut pools = Table::new(&["POOL", "FIRST ADDRESS", "ADDRESSES", "PORTS", "SESSIONS PER HOST"]);
+    for pool in &nat.pools {
+        let ports = format!("{}-{}", pool.port_first, pool.port_last);
+        pools.row([
+            &pool.pool,
+            &pool.first,
+            &pool.addresses,
+            &ports,
+            &pool.sessions_per_host_max,
+        ]);
+    }
+    format!("{}\n{}", or_none(rules), or_none(pools))
+}
+
+fn sessions(answer: &api::Sessions) -> String {
+    let titles = [
+        "PROTOCOL",
+        "FROM",
+        "SOURCE",
+        "DESTINATION",
+        "TO",
+        "AS SOURCE",
+        "AS DESTINATION",
+        "STATE",
+        "IDLE s",
+    ];
+    let mut table = Table::new(&titles);
+    for session in &answer.sessions {
+        let (forward, reverse) = (&session.forward, &session.reverse);
+        let (source, destination) = (
+            end(&forward.source, forward.source_port),
+            end(&forward.destination, forward.destination_port),
+        );
+        // What the other side sees: the reply's destination is the translated source.
+        let (as_source, as_destination) = if session.translated {
+            (
+                end(&reverse.destination, reverse.destination_port),
+                end(&reverse.source, reverse.source_port),
+            )
+        } else {
+            ("-".into(), "-".into())
+        };
+        table.row([
+            &session.protocol,
+            &forward.segment,
+            &source,
+            &destination,
+            &reverse.segment,
+            &as_source,
+            &as_destination,
+            &session.state,
+            &session.idle_seconds,
+        ]);
+    }
+    format!(
+        "{}{} of {} sessions\n",
+        or_none(table),
+        answer.sessions.len(),
+        answer.total
+    )
+}
+
+fn end(address: &str, port: u16) -> String {
+    if address.contains(':') {
+        format!("[{address}]:{port}")
+    } else {
+        format!("{address}:{port}")
+    }
+}
+
+fn tunnels(tunnels: &Vec<api::Tunnel>) -> String {
+    let mut table = Table::new(&["TUNNEL", "STATE", "SEGMENT", "LOCAL", "REMOTE", "ENCAPSULATION", "MTU"]);
+    let mut sas = Table::new(&["TUNNEL", "DIRECTION", "SPI", "CIPHER", "ESN", "SEQUENCE", "LEASED"]);
+    let mut reasons = String::new();
+    for t in tunnels {
+        let state = if t.up { "up" } else { "down" };
+        table.row([
+            &t.name,
+            &state,
+            &t.segment,
+            &t.local,
+            &t.remote,
+            &t.encapsulation,
+            &t.mtu,
+        ]);
+        if let Some(reason) = &t.reason {
+            reasons += &format!("{}: {reason}\n", t.name);
+        }
+        for sa in &t.sas {
+            let leased = sa.leased.map_or("-".into(), |leased| leased.to_string());
+            let (spi, esn) = (format!("{:#010x}", sa.spi), if sa.esn { "yes" } else { "no" });
+            sas.row([&t.name, &sa.direction, &spi, &sa.cipher, &esn, &sa.sequence, &leased]);
+        }
+    }
+    format!("{}{reasons}\n{}", or_none(table), or_none(sas))
+}
+
+fn neighbours(neighbours: &Vec<api::Neighbour>) -> String {
+    let mut table = Table::new(&["PORT", "ADDRESS", "MAC", "STATE"]);
+    for neighbour in neighbours {
+        table.row([
+            &neighbour.port,
+            &neighbour.address,
+            &neighbour.mac.as_deref().unwrap_or("-"),
+            &neighbour.state,
+        ]);
+    }
+    or_none(table)
+}
+
+fn drops(drops: &Vec<api::Drop>) -> String {
+    let mut table = Table::new(&["PORT", "REASON", "PACKETS", "MEANING"]);
+    for drop in drops {
+        table.row([&drop.port, &drop.reason, &drop.packets, &drop.text]);
+    }
+    or_none(table)
+}
+
+fn counters(ports: &Vec<api::PortCounters>) -> String {
+    let mut table = Table::new(&["PORT", "COUNTER", "VALUE"]);
+    for port in ports {
+        for (name, value) in &port.counters {
+            table.row([&port.port, name, value]);
+        }
+        table.row([&port.port, &"dropped", &port.dropped]);
+        table.row([&port.port, &"balance", &port.balance]);
+    }
+    or_none(table)
+}
+
+fn generation(generation: &api::Generation) -> String {
+    let announced = generation.announced.map_or("-".into(), |oldest| oldest.to_string());
+    let mut table = Table::new(&["PUBLISHED", "IN USE", "USED BYTES", "TOTAL BYTES"]);
+    table.row([
+        &generation.published,
+        &announced,
+        &generation.used_bytes,
+        &generation.total_bytes,
+    ]);
+    table.to_string()
+}

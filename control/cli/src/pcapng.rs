@@ -1,0 +1,118 @@
+//! Writes captured packets as pcapng (draft-ietf-opsawg-pcapng): Wireshark then shows the fate as the packet's comment.
+
+use std::io::{self, Write};
+use tombolo_api::CapturedPacket;
+
+const SECTION_HEADER: u32 = 0x0A0D_0D0A;
+const INTERFACE: u32 = 1;
+const ENHANCED_PACKET: u32 = 6;
+const OPTION_END: u16 = 0;
+const OPTION_COMMENT: u16 = 1;
+const OPTION_INTERFACE_NAME: u16 = 2;
+const OPTION_FLAGS: u16 = 2;
+const OPTION_RESOLUTION: u16 = 9;
+const LINK_TYPE_ETHERNET: u16 = 1;
+
+/// A capture file of one port.
+pub(crate) struct Writer<W: Write> {
+    output: W,
+}
+
+impl<W: Write> Writer<W> {
+    /// Writes the head of the file.
+    pub(crate) fn new(mut output: W, port: &str) -> io::Result<Writer<W>> {
+        let mut section = Vec::new();
+        section.extend(0x1A2B_3C4D_u32.to_le_bytes());
+        section.extend(1_u16.to_le_bytes());
+        section.extend(0_u16.to_le_bytes());
+        section.extend(u64::MAX.to_le_bytes());
+        block(&mut output, SECTION_HEADER, &section)?;
+        let mut interface = Vec::new();
+        interface.extend(LINK_TYPE_ETHERNET.to_le_bytes());
+        interface.extend(0_u16.to_le_bytes());
+        interface.extend(0_u32.to_le_bytes());
+        option(&mut interface, OPTION_INTERFACE_NAME, port.as_bytes());
+        option(&mut interface, OPTION_RESOLUTION, &[9]);
+        option(&mut interface, OPTION_END, &[]);
+        block(&mut output, INTERFACE, &interface)?;
+        Ok(Writer { output })
+    }
+
+    /// Adds a packet.
+    pub(crate) fn packet(&mut self, packet: &CapturedPacket, bytes: &[u8]) -> io::Result<()> {
+        let mut body = Vec::new();
+        let captured = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+        body.extend(0_u32.to_le_bytes());
+        body.extend(((packet.time_ns >> 32) as u32).to_le_bytes());
+        body.extend((packet.time_ns as u32).to_le_bytes());
+        body.extend(captured.to_le_bytes());
+        body.extend(packet.length.max(captured).to_le_bytes());
+        body.extend(bytes);
+        pad(&mut body);
+        let inbound = if packet.direction == "in" { 1_u32 } else { 2 };
+        option(&mut body, OPTION_FLAGS, &inbound.to_le_bytes());
+        let comment = format!("{}; {} worker {}", packet.fate, packet.stage, packet.worker);
+        option(&mut body, OPTION_COMMENT, comment.as_bytes());
+        option(&mut body, OPTION_END, &[]);
+        block(&mut self.output, ENHANCED_PACKET, &body)?;
+        self.output.flush()
+    }
+}
+
+fn block(output: &mut impl Write, kind: u32, body: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(body.len() + 12).map_err(io::Error::other)?;
+    output.write_all(&kind.to_le_bytes())?;
+    output.write_all(&length.to_le_bytes())?;
+    output.write_all(body)?;
+    output.write_all(&length.to_le_bytes())
+}
+
+fn option(body: &mut Vec<u8>, code: u16, value: &[u8]) {
+    let value = &value[..value.len().min(usize::from(u16::MAX))];
+    body.extend(code.to_le_bytes());
+    body.extend((value.len() as u16).to_le_bytes());
+    body.extend(value);
+    pad(body);
+}
+
+/// Everything is padded to 32 bits.
+fn pad(body: &mut Vec<u8>) {
+    body.resize(body.len().next_multiple_of(4), 0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketOption;
+    use pcap_file::pcapng::{Block, PcapNgReader};
+
+    #[test]
+    fn another_reader_finds_time_bytes_and_comment() {
+        let packet = CapturedPacket {
+            time_ns: 1_700_000_000_123_456_789,
+            worker: 1,
+            port: "uplink".into(),
+            direction: "in".into(),
+            stage: "wire".into(),
+            fate: "drop ttl-expired".into(),
+            length: 1500,
+            bytes: String::new(),
+        };
+        let mut file = Vec::new();
+        let mut writer = Writer::new(&mut file, "uplink").unwrap();
+        writer.packet(&packet, &[1, 2, 3, 4, 5]).unwrap();
+        let mut reader = PcapNgReader::new(file.as_slice()).unwrap();
+        let mut found = 0;
+        while let Some(block) = reader.next_block() {
+            if let Block::EnhancedPacket(read) = block.unwrap() {
+                found += 1;
+                assert_eq!(read.data.as_ref(), [1, 2, 3, 4, 5]);
+                assert_eq!(read.original_len, 1500);
+                let comment = EnhancedPacketOption::Comment("drop ttl-expired; wire worker 1".into());
+                assert!(read.options.contains(&comment), "{:?}", read.options);
+            }
+        }
+        assert_eq!(found, 1);
+        assert_eq!(reader.interfaces().len(), 1);
+    }
+}
