@@ -131,8 +131,8 @@ pub fn write_outer(
     identification: u16,
 ) -> Result<usize, OuterError> {
     let ip_bytes = template.ip_bytes();
-    let payload = template.udp_bytes() + esp_length;
-    let total = u16::try_from(ip_bytes + payload).map_err(|_| OuterError::TooLong)?;
+    let payload = template.udp_bytes().saturating_add(esp_length);
+    let total = u16::try_from(ip_bytes.saturating_add(payload)).map_err(|_| OuterError::TooLong)?;
     let end = l3.checked_add(usize::from(total)).ok_or(OuterError::NoRoom)?;
     let packet = frame.get_mut(l3..end).ok_or(OuterError::NoRoom)?;
     let (ip, datagram) = packet.split_at_mut(ip_bytes);

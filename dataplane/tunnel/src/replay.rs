@@ -22,7 +22,6 @@ pub const WORDS_PER_WINDOW: usize = words(ESP_WINDOW_MAX);
 const HEAD_WORDS: usize = 8;
 const BITS_LOG2: u32 = 4;
 const BITS: u64 = 1 << BITS_LOG2;
-const BITS_MASK: u64 = (1 << BITS) - 1;
 
 /// Words that a window of `packets` needs. The ring spans a power of two that exceeds the window by at least one word,
 /// since a window that begins inside a word touches one word more.
