@@ -1,9 +1,12 @@
 //! From a [`World`] to the [`Sections`] of a generation: control's half of the lookups. One file per table; each states the
 //! format that its twin in [`view`](crate::view) reads.
 
+mod check;
 mod error;
 pub(crate) mod hash_index;
 mod neighbours;
+pub(crate) mod policy;
+mod policy_fields;
 pub(crate) mod routes;
 mod sections;
 mod tunnels;
@@ -22,6 +25,7 @@ impl World {
     /// # Errors
     /// [`BuildError`] if records contradict each other; nothing is built then.
     pub fn build(&self) -> Result<Sections, BuildError> {
+        check::check(self)?;
         let (routes4, roots4) = routes::compile(self, false)?;
         let (routes6, roots6) = routes::compile(self, true)?;
         let mut segments = self.segments.clone();
@@ -37,6 +41,7 @@ impl World {
         sections.set(SectionId::Neighbours, Section::records(&self.neighbours));
         sections.set(SectionId::NeighbourIndex, neighbours::compile(self)?);
         sections.set(SectionId::PolicyRules, Section::records(&self.policy_rules));
+        sections.set(SectionId::PolicyIndex, policy::compile(self)?);
         sections.set(SectionId::NatRules, Section::records(&self.nat_rules));
         sections.set(SectionId::Pools, Section::records(&self.pools));
         sections.set(SectionId::Tunnels, Section::records(&self.tunnels));

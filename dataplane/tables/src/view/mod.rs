@@ -18,6 +18,7 @@ mod world;
 pub use error::InvalidTables;
 pub use policy::PolicyVerdict;
 pub use query::PolicyQuery;
+pub(crate) use query::{has_ports, has_type};
 
 use crate::build::routes::{STRIDE4, STRIDE6};
 use crate::layout::{
@@ -25,6 +26,7 @@ use crate::layout::{
     SaRecord, SectionId, SegmentRecord, SelectorRecord, TunnelRecord,
 };
 use hash_index::HashIndex;
+use policy::PolicyIndex;
 use records::records;
 use routes::Routes;
 
@@ -39,6 +41,7 @@ pub struct Tables<'g> {
     neighbours: &'g [NeighbourRecord],
     neighbour_index: HashIndex<'g>,
     policy_rules: &'g [PolicyRuleRecord],
+    policy_index: PolicyIndex<'g>,
     nat_rules: &'g [NatRuleRecord],
     pools: &'g [PoolRecord],
     tunnels: &'g [TunnelRecord],
@@ -65,6 +68,7 @@ impl<'g> Tables<'g> {
             neighbours: records(of(SectionId::Neighbours))?,
             neighbour_index: HashIndex::from_section(of(SectionId::NeighbourIndex))?,
             policy_rules: records(of(SectionId::PolicyRules))?,
+            policy_index: PolicyIndex::from_section(of(SectionId::PolicyIndex))?,
             nat_rules: records(of(SectionId::NatRules))?,
             pools: records(of(SectionId::Pools))?,
             tunnels: records(of(SectionId::Tunnels))?,

@@ -1,0 +1,413 @@
+//! Compiled policy against a search rule by rule.
+
+mod common;
+
+use common::{address, tables, world};
+use proptest::prelude::*;
+use std::net::IpAddr;
+use tombolo_tables::build::{BuildError, Kind, World};
+use tombolo_tables::layout::*;
+use tombolo_tables::view::{PolicyQuery, PolicyVerdict};
+use tombolo_wire::Addresses;
+
+fn any_rule(action: u8) -> PolicyRuleRecord {
+    PolicyRuleRecord {
+        source: Address::default(),
+        destination: Address::default(),
+        from: wildcard::SEGMENT,
+        to: wildcard::SEGMENT,
+        source_port_first: 0,
+        source_port_last: u16::MAX,
+        destination_port_first: 0,
+        destination_port_last: u16::MAX,
+        source_length: 0,
+        destination_length: 0,
+        protocol: wildcard::PROTOCOL,
+        action,
+        family: 0,
+        reserved: [0; 7],
+    }
+}
+
+/// A query from text addresses, both of one family.
+fn query(from: u16, to: u16, source: &str, destination: &str, protocol: u8, ports: (u16, u16)) -> PolicyQuery {
+    let addresses = match (source.parse().unwrap(), destination.parse().unwrap()) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => Addresses::V4 {
+            source: source.into(),
+            destination: destination.into(),
+        },
+        (IpAddr::V6(source), IpAddr::V6(destination)) => Addresses::V6 {
+            source: source.octets(),
+            destination: destination.octets(),
+        },
+        _ => panic!("two families"),
+    };
+    let (from, to) = (SegmentIndex(from), SegmentIndex(to));
+    PolicyQuery {
+        from,
+        to,
+        addresses,
+        protocol,
+        source_port: ports.0,
+        destination_port: ports.1,
+    }
+}
+
+/// The meaning of a rule, said as plainly as it can be.
+fn matches(rule: &PolicyRuleRecord, query: &PolicyQuery) -> bool {
+    let (source, destination, family): (IpAddr, IpAddr, u8) = match query.addresses {
+        Addresses::V4 { source, destination } => (IpAddr::V4(source.into()), IpAddr::V4(destination.into()), 4),
+        Addresses::V6 { source, destination } => (IpAddr::V6(source.into()), IpAddr::V6(destination.into()), 6),
+    };
+    let segment = |wanted: u16, is: SegmentIndex| wanted == wildcard::SEGMENT || wanted == is.0;
+    let prefix = |prefix: Address, length: u8, ip: IpAddr| {
+        let (same_family, skip) = match ip {
+            IpAddr::V4(_) => (prefix.is_v4() && length >= 96, 96),
+            IpAddr::V6(_) => (!(prefix.is_v4() && length >= 96), 0),
+        };
+        let ip = Address::from(ip);
+        let bit = |of: Address, at: u8| of.0[usize::from(at / 8)] >> (7 - at % 8) & 1;
+        length == 0 || same_family && (skip..length).all(|at| bit(prefix, at) == bit(ip, at))
+    };
+    let with_ports = [6, 17, 33, 132, 136];
+    let port = |first: u16, last: u16, value: u16, has: &[u8]| {
+        let unlimited = first == 0 && last == u16::MAX;
+        let ignored = rule.protocol != wildcard::PROTOCOL && !has.contains(&rule.protocol);
+        unlimited || ignored || has.contains(&query.protocol) && first <= value && value <= last
+    };
+    segment(rule.from, query.from)
+        && segment(rule.to, query.to)
+        && (rule.family == 0 || rule.family == family)
+        && prefix(rule.source, rule.source_length, source)
+        && prefix(rule.destination, rule.destination_length, destination)
+        && (rule.protocol == wildcard::PROTOCOL || rule.protocol == query.protocol)
+        && port(
+            rule.source_port_first,
+            rule.source_port_last,
+            query.source_port,
+            &with_ports,
+        )
+        && port(
+            rule.destination_port_first,
+            rule.destination_port_last,
+            query.destination_port,
+            &[6, 17, 33, 132, 136, 1, 58],
+        )
+}
+
+fn first_match(rules: &[PolicyRuleRecord], query: &PolicyQuery) -> PolicyVerdict {
+    let Some(at) = rules.iter().position(|rule| matches(rule, query)) else {
+        return PolicyVerdict::Default;
+    };
+    let rule = at as u32;
+    match rules[at].action {
+        rule_action::ALLOW => PolicyVerdict::Allow { rule },
+        rule_action::REJECT => PolicyVerdict::Reject { rule },
+        _ => PolicyVerdict::Deny { rule },
+    }
+}
+
+fn small_address(v6: bool) -> impl Strategy<Value = Address> {
+    let byte = prop_oneof![Just(0u8), Just(1), Just(128), Just(255)];
+    proptest::collection::vec(byte, 16).prop_map(move |bytes| {
+        let bytes: [u8; 16] = bytes.try_into().unwrap();
+        let v4 = IpAddr::from([10, bytes[1], bytes[2], bytes[3]]);
+        if v6 {
+            Address([&[0xfd], &bytes[1..]].concat().try_into().unwrap())
+        } else {
+            v4.into()
+        }
+    })
+}
+
+fn port() -> impl Strategy<Value = u16> {
+    prop_oneof![
+        Just(0),
+        Just(1),
+        Just(80),
+        Just(443),
+        Just(0x0800),
+        Just(65535),
+        any::<u16>()
+    ]
+}
+
+fn protocol() -> impl Strategy<Value = u8> {
+    prop_oneof![Just(6), Just(6), Just(17), Just(1), Just(58), Just(50), Just(132)]
+}
+
+fn rule() -> impl Strategy<Value = PolicyRuleRecord> {
+    let segment = || prop_oneof![0u16..3, Just(wildcard::SEGMENT)];
+    let range = || {
+        prop_oneof![
+            Just((0, u16::MAX)),
+            (port(), port()).prop_map(|(one, two)| (one.min(two), one.max(two)))
+        ]
+    };
+    let prefixes = any::<bool>().prop_flat_map(|v6| {
+        let length = move || prop_oneof![Just(0u8), if v6 { 1..=128u8 } else { 96..=128u8 }];
+        (
+            small_address(v6),
+            length(),
+            small_address(v6),
+            length(),
+            prop_oneof![Just(0u8), Just(if v6 { 6 } else { 4 })],
+        )
+    });
+    let rest = (
+        segment(),
+        segment(),
+        range(),
+        range(),
+        prop_oneof![Just(wildcard::PROTOCOL), protocol()],
+        1u8..=3,
+    );
+    (prefixes, rest).prop_map(
+        |((source, source_length, destination, destination_length, family), rest)| {
+            let (from, to, (source_port_first, source_port_last), destination_ports, protocol, action) = rest;
+            PolicyRuleRecord {
+                source,
+                destination,
+                from,
+                to,
+                source_port_first,
+                source_port_last,
+                destination_port_first: destination_ports.0,
+                destination_port_last: destination_ports.1,
+                source_length,
+                destination_length,
+                protocol,
+                family,
+                ..any_rule(action)
+            }
+        },
+    )
+}
+
+fn flow() -> impl Strategy<Value = PolicyQuery> {
+    let addresses = any::<bool>().prop_flat_map(|v6| (small_address(v6), small_address(v6)));
+    (0u16..4, 0u16..4, addresses, protocol(), port(), port()).prop_map(
+        |(from, to, (source, destination), protocol, one, two)| {
+            let (source, destination) = (IpAddr::from(source).to_string(), IpAddr::from(destination).to_string());
+            query(from, to, &source, &destination, protocol, (one, two))
+        },
+    )
+}
+
+fn check(rules: Vec<PolicyRuleRecord>, flows: &[PolicyQuery]) {
+    let world = World {
+        policy_rules: rules,
+        ..world(3)
+    };
+    let sections = world.build().unwrap();
+    let tables = tables(&sections);
+    for flow in flows {
+        assert_eq!(tables.policy(flow), first_match(&world.policy_rules, flow), "{flow:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn few_rules_match_the_reference(
+        rules in proptest::collection::vec(rule(), 0..12), flows in proptest::collection::vec(flow(), 60)
+    ) {
+        check(rules, &flows);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4))]
+
+    #[test]
+    fn more_rules_than_a_chunk_holds_match_the_reference(
+        mut rules in proptest::collection::vec(rule(), 2200..2400), flows in proptest::collection::vec(flow(), 300)
+    ) {
+        // All in one group, so that chunks follow on each other, and narrow enough that late ones decide.
+        for rule in &mut rules {
+            (rule.from, rule.to) = (0, 1);
+            rule.source_length = if rule.source.is_v4() { 126 } else { 120 };
+        }
+        let flows: Vec<_> = flows.iter().map(|flow| PolicyQuery { from: SegmentIndex(0), to: SegmentIndex(1), ..*flow }).collect();
+        check(rules, &flows);
+    }
+}
+
+#[test]
+fn an_earlier_wildcard_beats_a_later_exact_rule_and_the_other_way_round() {
+    let exact = PolicyRuleRecord {
+        from: 0,
+        to: 1,
+        ..any_rule(rule_action::ALLOW)
+    };
+    let wild = any_rule(rule_action::DENY);
+    let asked = query(0, 1, "10.0.0.1", "10.0.0.2", 6, (1000, 80));
+    for (rules, expected) in [
+        (vec![wild, exact], PolicyVerdict::Deny { rule: 0 }),
+        (vec![exact, wild], PolicyVerdict::Allow { rule: 0 }),
+    ] {
+        let sections = World {
+            policy_rules: rules,
+            ..world(2)
+        }
+        .build()
+        .unwrap();
+        assert_eq!(tables(&sections).policy(&asked), expected);
+    }
+}
+
+#[test]
+fn a_rule_with_ports_matches_no_packet_without_them() {
+    let web = PolicyRuleRecord {
+        destination_port_first: 0,
+        destination_port_last: 80,
+        ..any_rule(rule_action::ALLOW)
+    };
+    let sections = World {
+        policy_rules: vec![web],
+        ..world(1)
+    }
+    .build()
+    .unwrap();
+    let ask = |protocol| tables(&sections).policy(&query(0, 0, "::1", "::2", protocol, (0, 0)));
+    assert_eq!(ask(6), PolicyVerdict::Allow { rule: 0 });
+    assert_eq!(ask(50), PolicyVerdict::Default);
+}
+
+#[test]
+fn ports_of_a_protocol_without_them_are_ignored_and_icmp_has_its_type() {
+    let esp = PolicyRuleRecord {
+        protocol: 50,
+        source_port_first: 7,
+        ..any_rule(rule_action::REJECT)
+    };
+    let echo = PolicyRuleRecord {
+        protocol: 1,
+        source_port_first: 7,
+        destination_port_first: 0x0800,
+        destination_port_last: 0x08ff,
+        ..any_rule(rule_action::ALLOW)
+    };
+    let sections = World {
+        policy_rules: vec![esp, echo],
+        ..world(1)
+    }
+    .build()
+    .unwrap();
+    let ask = |protocol, kind| tables(&sections).policy(&query(0, 0, "10.0.0.1", "10.0.0.2", protocol, (0, kind)));
+    assert_eq!(ask(50, 0), PolicyVerdict::Reject { rule: 0 });
+    assert_eq!(
+        [ask(1, 0x0800), ask(1, 0x0300)],
+        [PolicyVerdict::Allow { rule: 1 }, PolicyVerdict::Default]
+    );
+}
+
+#[test]
+fn a_mapped_ipv6_address_is_no_ipv4_address() {
+    let v4 = PolicyRuleRecord {
+        source: address("10.0.0.0"),
+        source_length: 104,
+        ..any_rule(rule_action::ALLOW)
+    };
+    let sections = World {
+        policy_rules: vec![v4],
+        ..world(1)
+    }
+    .build()
+    .unwrap();
+    let source = address("10.0.0.1").0;
+    let addresses = Addresses::V6 {
+        source,
+        destination: source,
+    };
+    let disguised = PolicyQuery {
+        addresses,
+        ..query(0, 0, "::1", "::1", 6, (1, 1))
+    };
+    assert_eq!(tables(&sections).policy(&disguised), PolicyVerdict::Default);
+}
+
+#[test]
+fn contradictory_rules_are_refused() {
+    let refused = |rule| {
+        World {
+            policy_rules: vec![rule],
+            ..world(1)
+        }
+        .build()
+        .unwrap_err()
+    };
+    let field = |field| BuildError::Field {
+        by: Kind::PolicyRule,
+        at: 0,
+        field,
+    };
+    let any = any_rule(rule_action::ALLOW);
+    let v4 = PolicyRuleRecord {
+        source: address("10.0.0.0"),
+        source_length: 104,
+        ..any
+    };
+    assert_eq!(refused(PolicyRuleRecord { family: 6, ..v4 }), field("family"));
+    let mixed = PolicyRuleRecord {
+        destination: address("fd00::"),
+        destination_length: 16,
+        ..v4
+    };
+    assert_eq!(refused(mixed), field("family"));
+    assert_eq!(
+        refused(PolicyRuleRecord {
+            source_port_first: 2,
+            source_port_last: 1,
+            ..any
+        }),
+        field("source port range")
+    );
+    assert_eq!(
+        refused(PolicyRuleRecord {
+            source_length: 129,
+            ..any
+        }),
+        field("source prefix")
+    );
+    assert_eq!(refused(PolicyRuleRecord { action: 0, ..any }), field("action"));
+    let nowhere = BuildError::Unknown {
+        by: Kind::PolicyRule,
+        at: 0,
+        kind: Kind::Segment,
+        index: 1,
+    };
+    assert_eq!(refused(PolicyRuleRecord { to: 1, ..any }), nowhere);
+}
+
+#[test]
+fn every_rule_of_many_is_found_at_its_place() {
+    let host = |at: u32| std::net::Ipv4Addr::from(0x0a00_0000 + at * 3);
+    let rule = |at| PolicyRuleRecord {
+        source: host(at).into(),
+        source_length: 128,
+        from: 0,
+        ..any_rule(rule_action::ALLOW)
+    };
+    let rules: Vec<_> = (0..3000).map(rule).collect();
+    let sections = World {
+        policy_rules: rules,
+        ..world(1)
+    }
+    .build()
+    .unwrap();
+    for at in 0..3000 {
+        let asked = query(0, 0, &host(at).to_string(), "10.9.9.9", 17, (53, 53));
+        assert_eq!(tables(&sections).policy(&asked), PolicyVerdict::Allow { rule: at });
+        let beside = query(
+            0,
+            0,
+            &std::net::Ipv4Addr::from(u32::from(host(at)) + 1).to_string(),
+            "10.9.9.9",
+            17,
+            (53, 53),
+        );
+        assert_eq!(tables(&sections).policy(&beside), PolicyVerdict::Default);
+    }
+}
