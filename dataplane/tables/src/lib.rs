@@ -3,9 +3,25 @@
 //! * [`layout`]: the records of a generation, as bytes;
 //! * [`fate`]: what can become of a packet, and the counters that follow from it;
 //! * [`build`]: a world compiled into the sections of a generation;
-//! * [`view`]: a generation as workers read it.
+//! * [`view`]: a generation as workers read it;
+//! * [`region`], [`publish`], [`reader`]: shared memory, and how generations pass through it;
+//! * [`state`], [`counters`], [`events`], [`capture`]: what workers write;
+//! * [`handoff`]: how either process gets the other's descriptors.
 
 pub mod build;
+pub mod capture;
+pub mod counters;
+pub mod events;
 pub mod fate;
+pub mod identity;
 pub mod layout;
+pub mod publish;
+mod publish_extents;
+pub mod publish_protocol;
+mod publish_root;
+pub mod reader;
+pub mod region;
+pub mod ring;
+pub mod state;
+pub mod sync;
 pub mod view;

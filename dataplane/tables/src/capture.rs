@@ -1,0 +1,205 @@
+//! Packets that somebody wants to see, copied into a ring per worker: tcpdump is blind to redirected frames.
+//!
+//! Which ports are captured is said by the generation ([`crate::view::Tables::capture`]). Control reads the ring and trusts
+//! nothing in it but its bounds.
+
+use crate::fate::{DropReason, Fate, PuntReason};
+use crate::layout::PortIndex;
+use crate::ring::{RING_HEADER_WORDS, Ring, share};
+use crate::state::{State, StatePart};
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// Bytes of a packet that are kept.
+pub const CAPTURE_BYTES: usize = 2048;
+/// Packets that a worker's ring holds.
+pub const CAPTURE_CAPACITY: usize = 256;
+const HEADER_WORDS: usize = 8;
+const RECORD_WORDS: usize = HEADER_WORDS + CAPTURE_BYTES / 8;
+
+/// Words of the capture part.
+pub fn capture_words(workers: usize) -> usize {
+    workers.saturating_mul(RING_HEADER_WORDS + CAPTURE_CAPACITY * RECORD_WORDS)
+}
+
+/// Which way a captured packet went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Received from the port.
+    In,
+    /// Sent out of the port.
+    Out,
+}
+
+/// Where on its journey a packet was copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CaptureStage {
+    /// As on the wire of the port: what a tunnel protects is encrypted.
+    Wire,
+    /// The inner packet: after `open`, or before `seal`.
+    Inner,
+}
+
+/// What is known about a captured packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CaptureHeader {
+    /// Wall-clock time in nanoseconds since 1970, taken once per batch.
+    pub time_ns: u64,
+    /// The port.
+    pub port: PortIndex,
+    /// Which way it went.
+    pub direction: Direction,
+    /// Where on its journey it was copied.
+    pub stage: CaptureStage,
+    /// What became of it, if that was known.
+    pub fate: Option<Fate>,
+    /// Length of the whole packet in bytes.
+    pub length: u32,
+}
+
+/// A captured packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Captured {
+    /// What is known about it.
+    pub header: CaptureHeader,
+    /// Its first bytes, at most [`CAPTURE_BYTES`].
+    pub bytes: Vec<u8>,
+}
+
+fn fate_to_bits(fate: Option<Fate>) -> u64 {
+    match fate {
+        None => 0,
+        Some(Fate::Send) => 1,
+        Some(Fate::Drop(reason)) => 2 | (reason as u64) << 8,
+        Some(Fate::Punt(reason)) => 3 | (reason as u64) << 8,
+        Some(Fate::HandOver) => 4,
+        Some(Fate::Hold) => 5,
+    }
+}
+
+fn fate_from_bits(bits: u64) -> Option<Option<Fate>> {
+    let detail = ((bits >> 8) & 0xff) as usize;
+    let fate = match (bits & 0xff, detail) {
+        (0, 0) => return Some(None),
+        (1, 0) => Fate::Send,
+        (2, _) => Fate::Drop(*DropReason::ALL.get(detail)?),
+        (3, 0) => Fate::Punt(PuntReason::Local),
+        (3, 1) => Fate::Punt(PuntReason::Protocol),
+        (4, 0) => Fate::HandOver,
+        (5, 0) => Fate::Hold,
+        _ => return None,
+    };
+    Some(Some(fate))
+}
+
+impl CaptureHeader {
+    fn to_words(self, kept: usize) -> [u64; 3] {
+        let direction = match self.direction {
+            Direction::In => 0,
+            Direction::Out => 1,
+        };
+        let stage = match self.stage {
+            CaptureStage::Wire => 0,
+            CaptureStage::Inner => 1,
+        };
+        let about = u64::from(self.port.0) | direction << 16 | stage << 24 | fate_to_bits(self.fate) << 32;
+        [self.time_ns, about, u64::from(self.length) | (kept as u64) << 32]
+    }
+
+    /// The header and how many bytes follow; `None` for what no worker writes.
+    fn from_words([time_ns, about, lengths]: [u64; 3]) -> Option<(CaptureHeader, usize)> {
+        let direction = match (about >> 16) & 0xff {
+            0 => Direction::In,
+            1 => Direction::Out,
+            _ => return None,
+        };
+        let stage = match (about >> 24) & 0xff {
+            0 => CaptureStage::Wire,
+            1 => CaptureStage::Inner,
+            _ => return None,
+        };
+        let fate = fate_from_bits(about >> 32)?;
+        let (port, length, kept) = (PortIndex(about as u16), lengths as u32, (lengths >> 32) as usize);
+        let header = CaptureHeader {
+            time_ns,
+            port,
+            direction,
+            stage,
+            fate,
+            length,
+        };
+        (kept <= CAPTURE_BYTES && kept <= length as usize).then_some((header, kept))
+    }
+}
+
+/// A worker's end.
+#[derive(Debug)]
+pub struct CaptureWriter<'m> {
+    ring: Ring<'m, AtomicU64>,
+}
+
+/// Control's end of one worker's ring.
+#[derive(Debug)]
+pub struct CaptureReader<'m> {
+    ring: Ring<'m, AtomicU64>,
+}
+
+fn ring(state: &State, worker: usize) -> Option<Ring<'_, AtomicU64>> {
+    let words = share(state.part(StatePart::CaptureRing), state.workers().count(), worker)?;
+    Ring::new(words, RECORD_WORDS)
+}
+
+impl<'m> CaptureWriter<'m> {
+    /// The ring of worker `worker`; `None` if there is none. One writer per worker.
+    pub fn new(state: &'m State, worker: usize) -> Option<CaptureWriter<'m>> {
+        ring(state, worker).map(|ring| CaptureWriter { ring })
+    }
+
+    /// Copies a packet's first bytes. False, and counted as dropped, if the ring is full.
+    pub fn push(&mut self, header: &CaptureHeader, packet: &[u8]) -> bool {
+        let kept = &packet[..packet.len().min(CAPTURE_BYTES).min(header.length as usize)];
+        let about = header.to_words(kept.len());
+        self.ring.push(|record| {
+            for (word, value) in record.iter().zip(about) {
+                word.store(value, Ordering::Relaxed);
+            }
+            for (word, chunk) in record[HEADER_WORDS..].iter().zip(kept.chunks(8)) {
+                let mut bytes = [0; 8];
+                bytes[..chunk.len()].copy_from_slice(chunk);
+                word.store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
+            }
+        })
+    }
+}
+
+impl<'m> CaptureReader<'m> {
+    /// The ring of worker `worker`; `None` if there is none. One reader per worker.
+    pub fn new(state: &'m State, worker: usize) -> Option<CaptureReader<'m>> {
+        ring(state, worker).map(|ring| CaptureReader { ring })
+    }
+
+    /// The oldest packet. Skips what says nothing sensible, at most a ring full of it.
+    pub fn pop(&mut self) -> Option<Captured> {
+        for _ in 0..self.ring.capacity() {
+            if let Some(captured) = self.ring.pop(read)? {
+                return Some(captured);
+            }
+        }
+        None
+    }
+
+    /// Packets that found no room since the region was made.
+    pub fn dropped(&self) -> u64 {
+        self.ring.dropped()
+    }
+}
+
+fn read(record: &[AtomicU64]) -> Option<Captured> {
+    let about = core::array::from_fn(|at| record[at].load(Ordering::Relaxed));
+    let (header, kept) = CaptureHeader::from_words(about)?;
+    let words = record[HEADER_WORDS..].iter().take(kept.div_ceil(8));
+    let mut bytes: Vec<u8> = words
+        .flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes())
+        .collect();
+    bytes.truncate(kept);
+    Some(Captured { header, bytes })
+}
