@@ -21,6 +21,8 @@ mod mss;
 pub mod mtu;
 pub mod parse;
 pub mod steer;
+#[cfg(test)]
+mod testing;
 
 pub use edit::Rewrite;
 pub use headers::{Addresses, Fragment, Headers, L4, ParseError, protocol, tcp_flag};
