@@ -57,6 +57,7 @@ drop_reasons! {
     EspAuth => ("esp-auth", "The ICV is wrong."),
     EspPadding => ("esp-padding", "Decrypted padding or next header is impossible."),
     EspSelectors => ("esp-selectors", "Inner addresses outside the SA's selectors (RFC 4301 §5.2)."),
+    EcnNotCapable => ("ecn-not-capable", "The outer header says congestion, the inner transport cannot hear of it (RFC 6040 §4.2)."),
     EspDummy => ("esp-dummy", "A dummy packet (next header 59, RFC 4303 §2.6): discarded as intended."),
     TunnelDown => ("tunnel-down", "The tunnel has no outbound SA; the packet may not leave another way."),
     SequenceExhausted => ("sequence-exhausted", "The SA has no leased sequence number left."),

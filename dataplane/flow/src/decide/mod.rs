@@ -1,0 +1,222 @@
+//! The decision for a new flow: destination NAT, then route, then policy, then source NAT.
+//!
+//! Pure: it reads one generation and answers. The worker binds the answer to a session (and a mapping, if the source is
+//! translated). Asked again with the same flow's key when an epoch moved, it may answer otherwise: that is how a revoked
+//! permission ends old flows.
+
+mod route;
+
+pub use route::{Egress, egress_port, resolve};
+
+use tombolo_tables::fate::DropReason;
+use tombolo_tables::layout::{Address, NextHop, PoolIndex, PortIndex, SegmentIndex, TunnelIndex, nat_kind, wildcard};
+use tombolo_tables::view::{PolicyQuery, PolicyVerdict, Tables};
+use tombolo_wire::Addresses;
+
+/// How the first packet of the flow came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Out of a tunnel, authenticated.
+    Tunnel(TunnelIndex),
+    /// In clear from a port.
+    Port(PortIndex),
+}
+
+/// A flow to decide: the tuple of its first packet as it came, in the segment where it came.
+#[derive(Clone, Copy, Debug)]
+pub struct Question {
+    /// Segment of arrival.
+    pub segment: SegmentIndex,
+    /// How it came.
+    pub origin: Origin,
+    /// Source and destination as on the packet.
+    pub addresses: Addresses,
+    /// IP protocol.
+    pub protocol: u8,
+    /// Source port, or ICMP id.
+    pub source_port: u16,
+    /// Destination port, or ICMP id.
+    pub destination_port: u16,
+}
+
+/// What is to happen to the flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// For the gateway itself, by way of this port's TAP.
+    Local(PortIndex),
+    /// Forward it.
+    Forward(Forward),
+}
+
+/// A flow that may pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// Segment it leaves in.
+    pub egress: SegmentIndex,
+    /// Where its packets go.
+    pub next_hop: NextHop,
+    /// Where its replies go.
+    pub reverse_next_hop: NextHop,
+    /// Destination after destination NAT (unchanged if none).
+    pub addresses: Addresses,
+    /// Destination port after destination NAT.
+    pub destination_port: u16,
+    /// Translate the source from this pool.
+    pub source_pool: Option<PoolIndex>,
+    /// Whether destination NAT changed anything.
+    pub destination_translated: bool,
+    /// The policy rule that allowed it, `wildcard::NONE` if none was needed.
+    pub rule: u32,
+}
+
+/// Answers `question` from one generation.
+pub fn decide(tables: Tables<'_>, question: &Question) -> Result<Decision, DropReason> {
+    let translated = destination_nat(tables, question);
+    let Egress { segment: egress, next_hop } = resolve(tables, translated.segment, &translated.addresses);
+    match next_hop {
+        NextHop::Local(port) => return local(tables, question, egress, port),
+        NextHop::Unreachable | NextHop::Segment(_) => return Err(DropReason::NoRoute),
+        NextHop::Discard => return Err(DropReason::RouteDiscard),
+        NextHop::Neighbour(_) | NextHop::OnLink(_) | NextHop::Tunnel(_) => {}
+    }
+    refuse_clear_text(tables, question, egress, next_hop)?;
+    let reverse_next_hop = reverse_hop(tables, question)?;
+    let query = PolicyQuery {
+        from: question.segment,
+        to: egress,
+        addresses: translated.addresses,
+        protocol: question.protocol,
+        source_port: question.source_port,
+        destination_port: translated.destination_port,
+    };
+    let rule = admit(tables, &query)?;
+    let source_pool = source_nat(tables, &query, next_hop)?;
+    Ok(Decision::Forward(Forward {
+        egress,
+        next_hop,
+        reverse_next_hop,
+        addresses: translated.addresses,
+        destination_port: translated.destination_port,
+        source_pool,
+        destination_translated: translated.changed,
+        rule,
+    }))
+}
+
+struct Translated {
+    segment: SegmentIndex,
+    addresses: Addresses,
+    destination_port: u16,
+    changed: bool,
+}
+
+fn destination_nat(tables: Tables<'_>, question: &Question) -> Translated {
+    let unchanged = Translated {
+        segment: question.segment,
+        addresses: question.addresses,
+        destination_port: question.destination_port,
+        changed: false,
+    };
+    let query = PolicyQuery {
+        from: question.segment,
+        to: question.segment,
+        addresses: question.addresses,
+        protocol: question.protocol,
+        source_port: question.source_port,
+        destination_port: question.destination_port,
+    };
+    let Some((_, rule)) = tables.destination_nat(&query) else { return unchanged };
+    if rule.kind != nat_kind::DESTINATION {
+        return unchanged;
+    }
+    let Some(addresses) = with_destination(question.addresses, rule.to_address) else { return unchanged };
+    let destination_port = match rule.to_port_first {
+        0 => question.destination_port,
+        first => first.wrapping_add(question.destination_port.wrapping_sub(rule.match_port_first)),
+    };
+    let segment = if rule.to == wildcard::SEGMENT { question.segment } else { SegmentIndex(rule.to) };
+    Translated { segment, addresses, destination_port, changed: true }
+}
+
+fn with_destination(addresses: Addresses, to: Address) -> Option<Addresses> {
+    match addresses {
+        Addresses::V4 { source, .. } if to.is_v4() => {
+            Some(Addresses::V4 { source, destination: u32::from_be_bytes(to.v4_bytes()) })
+        }
+        Addresses::V6 { source, .. } if !to.is_v4() => Some(Addresses::V6 { source, destination: to.0 }),
+        Addresses::V4 { .. } | Addresses::V6 { .. } => None,
+    }
+}
+
+/// To the gateway itself: only within the segment that bears the address, or where a rule says so.
+fn local(tables: Tables<'_>, question: &Question, egress: SegmentIndex, port: PortIndex) -> Result<Decision, DropReason> {
+    if egress != question.segment {
+        admit(
+            tables,
+            &PolicyQuery {
+                from: question.segment,
+                to: egress,
+                addresses: question.addresses,
+                protocol: question.protocol,
+                source_port: question.source_port,
+                destination_port: question.destination_port,
+            },
+        )?;
+    }
+    Ok(Decision::Local(port))
+}
+
+/// Nothing in clear from the underlay may claim, or reach, what is behind a tunnel (law 1).
+fn refuse_clear_text(
+    tables: Tables<'_>,
+    question: &Question,
+    egress: SegmentIndex,
+    next_hop: NextHop,
+) -> Result<(), DropReason> {
+    let Origin::Port(port) = question.origin else { return Ok(()) };
+    let underlay =
+        tables.port(port).is_some_and(|record| record.flags & tombolo_tables::layout::port_flag::UNDERLAY != 0);
+    if !underlay {
+        return Ok(());
+    }
+    let source = resolve(tables, egress, &question.addresses.reversed()).next_hop;
+    if matches!(next_hop, NextHop::Tunnel(_)) || matches!(source, NextHop::Tunnel(_)) {
+        return Err(DropReason::ClearFromUnderlay);
+    }
+    Ok(())
+}
+
+fn admit(tables: Tables<'_>, query: &PolicyQuery) -> Result<u32, DropReason> {
+    match tables.policy(query) {
+        PolicyVerdict::Allow { rule } => Ok(rule),
+        PolicyVerdict::Deny { .. } => Err(DropReason::PolicyDenied),
+        PolicyVerdict::Reject { .. } => Err(DropReason::PolicyRejected),
+        PolicyVerdict::Default if query.from == query.to => Ok(wildcard::NONE),
+        PolicyVerdict::Default => Err(DropReason::PolicyDefaultDeny),
+    }
+}
+
+fn source_nat(tables: Tables<'_>, query: &PolicyQuery, next_hop: NextHop) -> Result<Option<PoolIndex>, DropReason> {
+    let Some((_, rule)) = tables.source_nat(query) else { return Ok(None) };
+    match rule.kind {
+        nat_kind::SOURCE_POOL => Ok(Some(PoolIndex(rule.pool))),
+        nat_kind::SOURCE_PORT_ADDRESS => {
+            let port = egress_port(tables, next_hop).ok_or(DropReason::NatUntranslatable)?;
+            let v4 = matches!(query.addresses, Addresses::V4 { .. });
+            let found = tables.pools().iter().position(|pool| pool.port == port.0 && pool.first.is_v4() == v4);
+            found.map(|index| Some(PoolIndex(index as u32))).ok_or(DropReason::NatUntranslatable)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Replies go back into the tunnel that the flow came from, or where the route to its source leads.
+fn reverse_hop(tables: Tables<'_>, question: &Question) -> Result<NextHop, DropReason> {
+    match question.origin {
+        Origin::Tunnel(tunnel) => Ok(NextHop::Tunnel(tunnel)),
+        Origin::Port(_) => match resolve(tables, question.segment, &question.addresses.reversed()).next_hop {
+            NextHop::Local(_) => Err(DropReason::SourceSpoofed),
+            next_hop => Ok(next_hop),
+        },
+    }
+}

@@ -1,0 +1,44 @@
+//! Where a destination leads, following one change of segment.
+
+use tombolo_tables::layout::{NextHop, PortIndex, SegmentIndex};
+use tombolo_tables::view::Tables;
+use tombolo_wire::Addresses;
+
+/// A route's result: the segment it ends in and the hop there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Egress {
+    /// Segment the packet leaves in.
+    pub segment: SegmentIndex,
+    /// Never `NextHop::Segment`.
+    pub next_hop: NextHop,
+}
+
+/// Looks the destination of `addresses` up in `segment`; a route into another segment is followed once.
+#[inline]
+pub fn resolve(tables: Tables<'_>, segment: SegmentIndex, addresses: &Addresses) -> Egress {
+    match lookup(tables, segment, addresses) {
+        NextHop::Segment(other) => match lookup(tables, other, addresses) {
+            NextHop::Segment(_) => Egress { segment: other, next_hop: NextHop::Unreachable },
+            next_hop => Egress { segment: other, next_hop },
+        },
+        next_hop => Egress { segment, next_hop },
+    }
+}
+
+/// The port a hop leaves through; none for a tunnel or a hop that leads nowhere.
+#[inline]
+pub fn egress_port(tables: Tables<'_>, next_hop: NextHop) -> Option<PortIndex> {
+    match next_hop {
+        NextHop::Neighbour(index) => tables.neighbour(index).map(|record| PortIndex(record.port)),
+        NextHop::OnLink(port) | NextHop::Local(port) => Some(port),
+        NextHop::Unreachable | NextHop::Discard | NextHop::Tunnel(_) | NextHop::Segment(_) => None,
+    }
+}
+
+#[inline]
+fn lookup(tables: Tables<'_>, segment: SegmentIndex, addresses: &Addresses) -> NextHop {
+    match addresses {
+        Addresses::V4 { destination, .. } => tables.route4(segment, *destination),
+        Addresses::V6 { destination, .. } => tables.route6(segment, destination),
+    }
+}
