@@ -13,6 +13,7 @@ pub mod capture;
 pub mod counters;
 pub mod events;
 pub mod fate;
+pub mod handoff;
 pub mod identity;
 pub mod layout;
 pub mod publish;
