@@ -16,7 +16,7 @@ mod maps;
 pub use attach::{AttachMode, AttachRequest};
 pub use counters::PortVerdicts;
 pub use layout::{QUEUES_MAX, SOCKET_ROWS_MAX};
-pub use tombolo_wire::steer::{Action, Service, SteerConfig, SteerPort, Verdict};
+pub use tombolo_wire::steer::{Action, Service, SteerConfig, SteerPort, VLAN_NONE, Verdict};
 
 use libbpf_rs::{MapCore, MapFlags, Object, ObjectBuilder, Program};
 use maps::ConfigMaps;

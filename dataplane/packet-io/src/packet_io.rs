@@ -56,7 +56,7 @@ pub trait PacketIo {
     /// Queues a frame for sending on `port`; [`PacketIo::flush`] sends it.
     ///
     /// # Errors
-    /// Gives the frame back when the transmit ring is full.
+    /// Gives the frame back when the transmit ring is full (or, on a device, when it is shorter than a link header).
     fn transmit(&mut self, port: PortSlot, frame: Frame) -> Result<(), Frame>;
 
     /// Sends what is queued, collects frames that were sent, gives the kernel frames to receive into.

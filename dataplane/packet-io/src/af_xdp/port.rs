@@ -1,0 +1,221 @@
+//! One socket: its four rings and its TAP.
+//!
+//! `posted` and `sending` count frames that the kernel holds, by what went into one ring and came out of its partner.
+
+use super::pool::Pool;
+use crate::batch::{BATCH, FrameBatch};
+use crate::frame::Frame;
+use crate::packet_io::FrameCensus;
+use rustix::io as syscall;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, TxQueue};
+
+/// Frames that the kernel takes from a transmit ring per call in copy mode, unless told otherwise (`TX_BATCH_SIZE`).
+const KERNEL_BATCH: usize = 32;
+/// Shortest thing that can be sent: an Ethernet header, in bytes.
+const LINK_HEADER: usize = 14;
+
+pub(super) struct Rings {
+    pub(super) receive: RxQueue,
+    pub(super) transmit: TxQueue,
+    pub(super) fill: FillQueue,
+    pub(super) completion: CompQueue,
+}
+
+pub(super) struct Port {
+    rings: Rings,
+    tap: Option<OwnedFd>,
+    read_tap: bool,
+    /// Frames given to the fill ring and not received yet; kept at `posted_target`.
+    posted: usize,
+    posted_target: usize,
+    /// Frames queued here, to go into the transmit ring together.
+    queued: Vec<FrameDesc>,
+    /// Frames given to the transmit ring and not completed yet.
+    sending: usize,
+    transmit_ring: usize,
+    /// Frames in the transmit ring that the kernel had not taken when it was last looked at.
+    untaken: usize,
+    scratch: [FrameDesc; BATCH],
+}
+
+impl Port {
+    pub(super) fn new(
+        rings: Rings,
+        tap: Option<OwnedFd>,
+        read_tap: bool,
+        posted_target: usize,
+        transmit_ring: usize,
+    ) -> Self {
+        Self {
+            rings,
+            read_tap: read_tap && tap.is_some(),
+            tap,
+            posted: 0,
+            posted_target,
+            queued: Vec::with_capacity(BATCH),
+            sending: 0,
+            transmit_ring,
+            untaken: 0,
+            scratch: [FrameDesc::default(); BATCH],
+        }
+    }
+
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        // SAFETY: the socket is open as long as any of its queues lives, and the borrow of `self` keeps them.
+        unsafe { BorrowedFd::borrow_raw(self.rings.receive.fd().as_raw_fd()) }
+    }
+
+    /// The TAP, if this worker reads it.
+    pub(super) fn tap_to_read(&self) -> Option<BorrowedFd<'_>> {
+        self.tap.as_ref().filter(|_| self.read_tap).map(AsFd::as_fd)
+    }
+
+    pub(super) fn receive(&mut self, pool: &mut Pool, into: &mut FrameBatch) -> usize {
+        let room = into.room();
+        // SAFETY: the ring belongs to the pool's UMEM (`open`).
+        let count = unsafe { self.rings.receive.consume(&mut self.scratch[..room]) };
+        for descriptor in &self.scratch[..count] {
+            into.push(pool.received(descriptor));
+        }
+        self.posted -= count;
+        count
+    }
+
+    pub(super) fn transmit(&mut self, pool: &mut Pool, frame: Frame) -> Result<(), Frame> {
+        if frame.len() < LINK_HEADER {
+            return Err(frame); // the kernel would discard it without completing it
+        }
+        if self.queued.len() == BATCH {
+            self.submit();
+            if self.queued.len() == BATCH {
+                return Err(frame);
+            }
+        }
+        self.queued.push(pool.descriptor_to_send(frame));
+        Ok(())
+    }
+
+    /// Puts queued frames into the ring and makes the kernel take them.
+    pub(super) fn send(&mut self) {
+        self.submit();
+        if self.sending == 0 {
+            return;
+        }
+        self.untaken = self.in_transmit_ring();
+        let mut calls = self.untaken / KERNEL_BATCH + 1;
+        while self.untaken > 0 && calls > 0 && self.rings.transmit.needs_wakeup() {
+            // An error is a device that went away or is down: the frames stay queued, `tx_pending` says so.
+            let woken = self.rings.transmit.wakeup().is_ok();
+            let before = self.untaken;
+            self.untaken = self.in_transmit_ring();
+            if !woken || self.untaken == before {
+                break;
+            }
+            calls -= 1;
+        }
+        self.submit();
+    }
+
+    /// Frames that were sent go back to the pool.
+    pub(super) fn collect(&mut self, pool: &mut Pool) {
+        while self.sending > 0 {
+            // SAFETY: the ring belongs to the pool's UMEM (`open`).
+            let count = unsafe { self.rings.completion.consume(&mut self.scratch) };
+            for descriptor in &self.scratch[..count] {
+                pool.put_free(descriptor);
+            }
+            self.sending -= count;
+            if count < BATCH {
+                return;
+            }
+        }
+    }
+
+    /// Tops the fill ring up.
+    pub(super) fn refill(&mut self, pool: &mut Pool) {
+        let mut given = 0;
+        while self.posted < self.posted_target {
+            let wanted = (self.posted_target - self.posted).min(BATCH);
+            let room = (self.rings.fill.nb_free(wanted as u32) as usize).min(wanted);
+            let mut count = 0;
+            while count < room {
+                let Some(descriptor) = pool.take_free() else { break };
+                self.scratch[count] = descriptor;
+                count += 1;
+            }
+            if count == 0 {
+                break;
+            }
+            // SAFETY: the frames just left the pool and belong to the ring's UMEM.
+            let taken = unsafe { self.rings.fill.produce(&self.scratch[..count]) };
+            assert_eq!(taken, count, "the ring had room for them");
+            self.posted += count;
+            given += count;
+        }
+        if given > 0 && self.rings.fill.needs_wakeup() {
+            // A driver that ran out of frames sleeps until it is polled; an error means that the device is gone.
+            let _ = self.rings.fill.wakeup(self.rings.receive.fd_mut(), 0);
+        }
+    }
+
+    pub(super) fn tx_pending(&self) -> bool {
+        !self.queued.is_empty() || self.untaken > 0
+    }
+
+    pub(super) fn punt(&self, packet: &[u8]) -> bool {
+        self.tap
+            .as_ref()
+            .is_some_and(|tap| syscall::write(tap, packet) == Ok(packet.len()))
+    }
+
+    pub(super) fn receive_from_kernel(&mut self, pool: &mut Pool, into: &mut FrameBatch) -> usize {
+        let Some(tap) = self.tap.as_ref().filter(|_| self.read_tap) else {
+            return 0;
+        };
+        let before = into.len();
+        while into.room() > 0 {
+            let Some(mut frame) = pool.allocate() else { break };
+            match syscall::read(tap, frame.buffer_mut()) {
+                Ok(length) if length > 0 => {
+                    frame.set_len(length);
+                    into.push(frame);
+                }
+                Ok(_) | Err(_) => {
+                    pool.release(frame);
+                    break;
+                }
+            }
+        }
+        into.len() - before
+    }
+
+    /// Adds the port's share.
+    pub(super) fn census(&mut self, census: &mut FrameCensus) {
+        let received = self.rings.receive.nb_avail_exact() as usize;
+        let completed = self.rings.completion.nb_avail_exact() as usize;
+        census.received += received;
+        census.fill += self.posted - received;
+        census.completion += completed;
+        census.transmit += self.queued.len() + self.sending - completed;
+    }
+
+    /// Moves queued frames into the ring, as many as fit.
+    fn submit(&mut self) {
+        if self.queued.is_empty() {
+            return;
+        }
+        let wanted = self.queued.len();
+        let count = (self.rings.transmit.nb_free(wanted as u32) as usize).min(wanted);
+        // SAFETY: the frames are of the ring's UMEM, and their tokens ended when they were queued.
+        let taken = unsafe { self.rings.transmit.produce(&self.queued[..count]) };
+        assert_eq!(taken, count, "the ring had room for them");
+        self.queued.drain(..count);
+        self.sending += count;
+        self.untaken += count;
+    }
+
+    fn in_transmit_ring(&mut self) -> usize {
+        self.transmit_ring - self.rings.transmit.nb_free_exact() as usize
+    }
+}
