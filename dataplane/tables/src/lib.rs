@@ -4,6 +4,7 @@
 //! * [`fate`]: what can become of a packet, and the counters that follow from it;
 //! * [`build`]: a world compiled into the sections of a generation;
 //! * [`view`]: a generation as workers read it;
+//! * [`dump`]: a generation as text;
 //! * [`region`], [`publish`], [`reader`]: shared memory, and how generations pass through it;
 //! * [`state`], [`counters`], [`events`], [`capture`]: what workers write;
 //! * [`handoff`]: how either process gets the other's descriptors.
@@ -11,6 +12,7 @@
 pub mod build;
 pub mod capture;
 pub mod counters;
+pub mod dump;
 pub mod events;
 pub mod fate;
 pub mod handoff;

@@ -9,25 +9,30 @@ impl Tables<'_> {
     /// Where a segment routes an IPv4 destination (host order); `Unreachable` without a route or segment.
     #[inline]
     pub fn route4(&self, segment: SegmentIndex, destination: u32) -> NextHop {
-        let Some(record) = self.segment(segment) else {
-            return NextHop::Unreachable;
-        };
-        let slot = |depth: u32| (destination << depth) >> (u32::BITS - STRIDE4);
-        NextHop::from_bits(self.routes4.find::<STRIDE4, 32>(record.root4, destination >> 16, slot))
+        self.stretch4(segment, destination).0
     }
 
     /// Where a segment routes an IPv6 destination; `Unreachable` without a route or segment.
     #[inline]
     pub fn route6(&self, segment: SegmentIndex, destination: &[u8; 16]) -> NextHop {
-        let Some(record) = self.segment(segment) else {
-            return NextHop::Unreachable;
-        };
-        let destination = u128::from_be_bytes(*destination);
+        self.stretch6(segment, u128::from_be_bytes(*destination)).0
+    }
+
+    /// The next hop, and how many leading bits of the destination decided: all destinations that share them go there.
+    #[inline]
+    pub(crate) fn stretch4(&self, segment: SegmentIndex, destination: u32) -> (NextHop, u32) {
+        let root = self.segment(segment).map_or(NOWHERE, |record| record.root4);
+        let slot = |depth: u32| (destination << depth) >> (u32::BITS - STRIDE4);
+        self.routes4.find::<STRIDE4, 32>(root, destination >> 16, slot)
+    }
+
+    /// The same for IPv6, the destination as a number in host order.
+    #[inline]
+    pub(crate) fn stretch6(&self, segment: SegmentIndex, destination: u128) -> (NextHop, u32) {
+        let root = self.segment(segment).map_or(NOWHERE, |record| record.root6);
         let slot = |depth: u32| ((destination << depth) >> (u128::BITS - STRIDE6)) as u32;
-        NextHop::from_bits(
-            self.routes6
-                .find::<STRIDE6, 128>(record.root6, (destination >> 112) as u32, slot),
-        )
+        self.routes6
+            .find::<STRIDE6, 128>(root, (destination >> 112) as u32, slot)
     }
 }
 
@@ -39,6 +44,7 @@ pub(super) struct Routes<'g> {
     leaves: &'g [u32],
 }
 
+/// `NextHop::Unreachable` as bits.
 const NOWHERE: u32 = 0;
 
 impl<'g> Routes<'g> {
@@ -61,36 +67,38 @@ impl<'g> Routes<'g> {
         parts().ok_or(InvalidTables::Header(section))
     }
 
-    /// The leaf for a destination: `first` is its first 16 bits, `slot` gives the next `STRIDE` bits behind a depth.
-    /// At most `BITS / STRIDE` + 1 steps.
-    #[inline(always)]
-    fn find<const STRIDE: u32, const BITS: u32>(&self, root: u32, first: u32, slot: impl Fn(u32) -> u32) -> u32 {
+    /// The leaf for a destination and the bits that led there: `first` is its first 16 bits, `slot` gives the next `STRIDE`
+    /// bits behind a depth. At most `BITS / STRIDE` + 1 steps.
+    #[inline]
+    fn find<const STRIDE: u32, const BITS: u32>(
+        &self,
+        root: u32,
+        first: u32,
+        slot: impl Fn(u32) -> u32,
+    ) -> (NextHop, u32) {
         let (mut entry, mut depth) = (root, 0);
         if root & (NODE | DIRECT) == NODE | DIRECT {
             let table = ((root & INDEX) as usize) << DIRECT_BITS;
             entry = self.direct.get(table | first as usize).copied().unwrap_or(NOWHERE);
             depth = DIRECT_BITS;
         }
-        while entry & NODE != 0 {
-            if depth >= BITS {
-                return NOWHERE;
-            }
+        while entry & NODE != 0 && depth < BITS {
             let slot = slot(depth);
-            let cell_at = (entry & INDEX) + (slot >> CELL_BITS);
-            let Some(cell) = self.cells.get(cell_at as usize) else {
-                return NOWHERE;
-            };
+            let at = (entry & INDEX) + (slot >> CELL_BITS);
+            let Some(cell) = self.cells.get(at as usize) else { break };
             let bit = slot % (1 << CELL_BITS);
             let up_to_slot = u64::MAX >> (63 - bit);
+            depth += STRIDE;
             if cell.children >> bit & 1 == 0 {
                 let run = (cell.runs & up_to_slot).count_ones();
                 let leaf = cell.first_leaf.wrapping_add(run).wrapping_sub(1);
-                return self.leaves.get(leaf as usize).copied().unwrap_or(NOWHERE);
+                entry = self.leaves.get(leaf as usize).copied().unwrap_or(NOWHERE);
+                break;
             }
             let rank = (cell.children & up_to_slot).count_ones() - 1;
             entry = NODE | cell.first_child.wrapping_add(rank << (STRIDE - CELL_BITS)) & INDEX;
-            depth += STRIDE;
         }
-        entry
+        // An entry that still names a node is no next hop: broken bytes lead nowhere.
+        (NextHop::from_bits(entry), depth.min(BITS))
     }
 }

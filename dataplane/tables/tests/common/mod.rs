@@ -81,3 +81,40 @@ pub fn world(segments: u16) -> World {
 pub fn tables(sections: &Sections) -> Tables<'_> {
     Tables::from_sections(sections.all()).expect("what was built is valid")
 }
+
+/// An enabled tunnel out of segment 0 through segment 1, without an SA.
+pub fn tunnel(text: &str, local: &str) -> TunnelRecord {
+    TunnelRecord {
+        name: name(text),
+        local: address(local),
+        remote: address("198.51.100.1"),
+        underlay_next_hop: NextHop::OnLink(PortIndex(1)).to_bits(),
+        outbound: wildcard::NONE,
+        local_port: 0,
+        remote_port: 0,
+        segment: 0,
+        underlay_segment: 1,
+        mtu: 1438,
+        flags: tunnel_flag::ENABLED,
+        encapsulation: encapsulation::ESP,
+        reserved: [0; 3],
+    }
+}
+
+/// An SA whose key bytes are all 0xab.
+pub fn sa(spi: u32, tunnel: u32, flags: u8) -> SaRecord {
+    SaRecord {
+        key: [0xab; 32],
+        salt: [0xab; 4],
+        spi,
+        tunnel,
+        selector_first: 0,
+        selector_count: 0,
+        key_version: 1,
+        cipher: cipher::AES_256_GCM,
+        flags,
+        replay_window: 4096,
+        sealing_worker: 0,
+        reserved: 0,
+    }
+}
