@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{address, tables, world};
+use common::{address, nat_rule, tables, world};
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use tombolo_tables::build::{BuildError, Kind, World};
@@ -10,34 +10,15 @@ use tombolo_tables::layout::*;
 use tombolo_tables::view::PolicyQuery;
 use tombolo_wire::Addresses;
 
+/// Pool 0 is IPv4, pool 1 IPv6.
 fn rule(kind: u8, family: u8) -> NatRuleRecord {
-    let to_address = if kind == nat_kind::DESTINATION && family == 4 {
-        address("10.0.0.9")
+    let plain = nat_rule(kind, family);
+    let pool = if kind == nat_kind::SOURCE_POOL {
+        u32::from(family == 6)
     } else {
-        address("::9")
+        plain.pool
     };
-    NatRuleRecord {
-        match_source: Address::default(),
-        match_destination: Address::default(),
-        to_address,
-        from: wildcard::SEGMENT,
-        to: wildcard::SEGMENT,
-        match_port_first: 0,
-        match_port_last: u16::MAX,
-        to_port_first: 0,
-        match_source_length: 0,
-        match_destination_length: 0,
-        protocol: wildcard::PROTOCOL,
-        kind,
-        family,
-        reserved: 0,
-        pool: if kind == nat_kind::SOURCE_POOL {
-            u32::from(family == 6)
-        } else {
-            wildcard::NONE
-        },
-        reserved2: 0,
-    }
+    NatRuleRecord { pool, ..plain }
 }
 
 fn nat_world(nat_rules: Vec<NatRuleRecord>) -> World {

@@ -2,32 +2,13 @@
 
 mod common;
 
-use common::{address, tables, world};
+use common::{address, policy_rule, tables, world};
 use proptest::prelude::*;
 use std::net::IpAddr;
 use tombolo_tables::build::{BuildError, Kind, World};
 use tombolo_tables::layout::*;
 use tombolo_tables::view::{PolicyQuery, PolicyVerdict};
 use tombolo_wire::Addresses;
-
-fn any_rule(action: u8) -> PolicyRuleRecord {
-    PolicyRuleRecord {
-        source: Address::default(),
-        destination: Address::default(),
-        from: wildcard::SEGMENT,
-        to: wildcard::SEGMENT,
-        source_port_first: 0,
-        source_port_last: u16::MAX,
-        destination_port_first: 0,
-        destination_port_last: u16::MAX,
-        source_length: 0,
-        destination_length: 0,
-        protocol: wildcard::PROTOCOL,
-        action,
-        family: 0,
-        reserved: [0; 7],
-    }
-}
 
 /// A query from text addresses, both of one family.
 fn query(from: u16, to: u16, source: &str, destination: &str, protocol: u8, ports: (u16, u16)) -> PolicyQuery {
@@ -178,7 +159,7 @@ fn rule() -> impl Strategy<Value = PolicyRuleRecord> {
                 destination_length,
                 protocol,
                 family,
-                ..any_rule(action)
+                ..policy_rule(action)
             }
         },
     )
@@ -239,9 +220,9 @@ fn an_earlier_wildcard_beats_a_later_exact_rule_and_the_other_way_round() {
     let exact = PolicyRuleRecord {
         from: 0,
         to: 1,
-        ..any_rule(rule_action::ALLOW)
+        ..policy_rule(rule_action::ALLOW)
     };
-    let wild = any_rule(rule_action::DENY);
+    let wild = policy_rule(rule_action::DENY);
     let asked = query(0, 1, "10.0.0.1", "10.0.0.2", 6, (1000, 80));
     for (rules, expected) in [
         (vec![wild, exact], PolicyVerdict::Deny { rule: 0 }),
@@ -262,7 +243,7 @@ fn a_rule_with_ports_matches_no_packet_without_them() {
     let web = PolicyRuleRecord {
         destination_port_first: 0,
         destination_port_last: 80,
-        ..any_rule(rule_action::ALLOW)
+        ..policy_rule(rule_action::ALLOW)
     };
     let sections = World {
         policy_rules: vec![web],
@@ -280,14 +261,14 @@ fn ports_of_a_protocol_without_them_are_ignored_and_icmp_has_its_type() {
     let esp = PolicyRuleRecord {
         protocol: 50,
         source_port_first: 7,
-        ..any_rule(rule_action::REJECT)
+        ..policy_rule(rule_action::REJECT)
     };
     let echo = PolicyRuleRecord {
         protocol: 1,
         source_port_first: 7,
         destination_port_first: 0x0800,
         destination_port_last: 0x08ff,
-        ..any_rule(rule_action::ALLOW)
+        ..policy_rule(rule_action::ALLOW)
     };
     let sections = World {
         policy_rules: vec![esp, echo],
@@ -308,7 +289,7 @@ fn a_mapped_ipv6_address_is_no_ipv4_address() {
     let v4 = PolicyRuleRecord {
         source: address("10.0.0.0"),
         source_length: 104,
-        ..any_rule(rule_action::ALLOW)
+        ..policy_rule(rule_action::ALLOW)
     };
     let sections = World {
         policy_rules: vec![v4],
@@ -343,7 +324,7 @@ fn contradictory_rules_are_refused() {
         at: 0,
         field,
     };
-    let any = any_rule(rule_action::ALLOW);
+    let any = policy_rule(rule_action::ALLOW);
     let v4 = PolicyRuleRecord {
         source: address("10.0.0.0"),
         source_length: 104,
@@ -388,7 +369,7 @@ fn every_rule_of_many_is_found_at_its_place() {
         source: host(at).into(),
         source_length: 128,
         from: 0,
-        ..any_rule(rule_action::ALLOW)
+        ..policy_rule(rule_action::ALLOW)
     };
     let rules: Vec<_> = (0..3000).map(rule).collect();
     let sections = World {

@@ -73,6 +73,11 @@ impl Sections {
         SectionId::ALL.map(|id| self.get(id))
     }
 
+    /// A section's bytes as they come; for tests of the view.
+    pub(crate) fn set_bytes(&mut self, id: SectionId, bytes: &[u8]) {
+        self.set(id, Section::new(bytes));
+    }
+
     pub(super) fn set(&mut self, id: SectionId, section: Section) {
         self.sections[id as usize] = section;
     }

@@ -5,6 +5,8 @@
 //! lookup returns, in a bounded number of steps, at worst with a wrong answer.
 
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod hash_index;
 mod nat;
 mod neighbours;

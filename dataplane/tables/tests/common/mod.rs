@@ -118,3 +118,145 @@ pub fn sa(spi: u32, tunnel: u32, flags: u8) -> SaRecord {
         reserved: 0,
     }
 }
+
+/// A small world with something in every section.
+pub fn full_world() -> World {
+    let mut world = world(2);
+    world.ports[1].flags |= port_flag::UNDERLAY;
+    (world.ports[1].nat_port_first, world.ports[1].nat_port_last) = (20000, 29999);
+    let own = |text: &str, port, prefix_length| OwnAddressRecord {
+        address: address(text),
+        port,
+        prefix_length,
+        reserved: [0; 5],
+    };
+    world.own_addresses = vec![own("10.1.0.1", 0, 24), own("192.0.2.1", 1, 24), own("fd00:1::1", 0, 64)];
+    world.segments[0].flags = segment_flag::STATELESS;
+    let (inside, uplink) = (PortIndex(0), PortIndex(1));
+    world.routes = vec![
+        route(0, "10.1.0.0/24", NextHop::OnLink(inside)),
+        route(0, "10.1.0.1/32", NextHop::Local(inside)),
+        route(0, "10.2.0.0/16", NextHop::Tunnel(TunnelIndex(0))),
+        route(0, "10.2.9.0/24", NextHop::Discard),
+        route(0, "0.0.0.0/0", NextHop::Segment(SegmentIndex(1))),
+        route(0, "fd00:2::/64", NextHop::Tunnel(TunnelIndex(0))),
+        route(1, "192.0.2.0/24", NextHop::OnLink(uplink)),
+        route(1, "0.0.0.0/0", NextHop::Neighbour(NeighbourIndex(1))),
+    ];
+    let free = NeighbourRecord {
+        state: neighbour_state::FREE,
+        ..neighbour("::", 0)
+    };
+    world.neighbours = vec![neighbour("10.1.0.10", 0), neighbour("192.0.2.254", 1), free];
+    world.policy_rules = vec![
+        PolicyRuleRecord {
+            destination: address("10.1.0.0"),
+            destination_length: 120,
+            from: 1,
+            to: 0,
+            destination_port_first: 80,
+            destination_port_last: 81,
+            protocol: 6,
+            family: 4,
+            ..policy_rule(rule_action::ALLOW)
+        },
+        PolicyRuleRecord {
+            source: address("fd00:1::"),
+            source_length: 64,
+            ..policy_rule(rule_action::REJECT)
+        },
+        policy_rule(rule_action::DENY),
+    ];
+    world.pools = vec![PoolRecord {
+        first: address("192.0.2.1"),
+        count: 1,
+        port_first: 20000,
+        port_last: 29999,
+        sessions_per_host_max: 0,
+        port: 1,
+        reserved: 0,
+    }];
+    world.nat_rules = vec![
+        NatRuleRecord {
+            match_destination: address("192.0.2.1"),
+            match_destination_length: 128,
+            to_address: address("10.1.0.10"),
+            from: 1,
+            match_port_first: 8080,
+            match_port_last: 8080,
+            to_port_first: 80,
+            protocol: 6,
+            ..nat_rule(nat_kind::DESTINATION, 4)
+        },
+        NatRuleRecord {
+            from: 0,
+            to: 1,
+            ..nat_rule(nat_kind::SOURCE_PORT_ADDRESS, 4)
+        },
+    ];
+    world.tunnels = vec![TunnelRecord {
+        outbound: 1,
+        flags: tunnel_flag::ENABLED | tunnel_flag::DF_SET,
+        ..tunnel("to-b", "192.0.2.1")
+    }];
+    let inbound = SaRecord {
+        selector_count: 1,
+        ..sa(0x1001, 0, sa_flag::INBOUND | sa_flag::ESN)
+    };
+    world.sas = vec![inbound, sa(0x2002, 0, sa_flag::ESN), SaRecord { spi: 0, ..sa(0, 0, 0) }];
+    world.selectors = vec![SelectorRecord {
+        remote_first: address("10.2.0.0"),
+        remote_last: address("10.2.255.255"),
+        local_first: address("10.1.0.0"),
+        local_last: address("10.1.0.255"),
+    }];
+    world.names = "{}".into();
+    world.capture = 2;
+    world
+}
+
+/// A rule for everything.
+pub fn policy_rule(action: u8) -> PolicyRuleRecord {
+    PolicyRuleRecord {
+        source: Address::default(),
+        destination: Address::default(),
+        from: wildcard::SEGMENT,
+        to: wildcard::SEGMENT,
+        source_port_first: 0,
+        source_port_last: u16::MAX,
+        destination_port_first: 0,
+        destination_port_last: u16::MAX,
+        source_length: 0,
+        destination_length: 0,
+        protocol: wildcard::PROTOCOL,
+        action,
+        family: 0,
+        reserved: [0; 7],
+    }
+}
+
+/// A rule for everything of the family; a source rule takes pool 0.
+pub fn nat_rule(kind: u8, family: u8) -> NatRuleRecord {
+    NatRuleRecord {
+        match_source: Address::default(),
+        match_destination: Address::default(),
+        to_address: address(if family == 4 { "10.0.0.9" } else { "::9" }),
+        from: wildcard::SEGMENT,
+        to: wildcard::SEGMENT,
+        match_port_first: 0,
+        match_port_last: u16::MAX,
+        to_port_first: 0,
+        match_source_length: 0,
+        match_destination_length: 0,
+        protocol: wildcard::PROTOCOL,
+        kind,
+        family,
+        reserved: 0,
+        pool: if kind == nat_kind::SOURCE_POOL {
+            0
+        } else {
+            wildcard::NONE
+        },
+        reserved2: 0,
+    }
+}

@@ -1,0 +1,181 @@
+//! Whatever the bytes of the sections are: making a view of them and asking it everything never panics, and takes no
+//! longer than asking a right one. `TOMBOLO_BLESS=1` writes the corpus anew.
+
+mod common;
+
+use common::{full_world, policy_rule, route, world};
+use std::fs;
+use std::path::{Path, PathBuf};
+use tombolo_tables::build::{Sections, World};
+use tombolo_tables::layout::*;
+use tombolo_tables::view::fuzz::{fuzz_view, to_bytes};
+use tombolo_tables::view::{InvalidTables, Tables};
+
+fn corpus() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/view")
+}
+
+fn seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let truncated = |bytes: &[u8]| bytes[..bytes.len() / 2].to_vec();
+    let full = to_bytes(&full_world().build().unwrap());
+    let empty = to_bytes(&World::default().build().unwrap());
+    let defaults = World {
+        routes: vec![
+            route(0, "0.0.0.0/0", NextHop::Discard),
+            route(1, "::/0", NextHop::Local(PortIndex(0))),
+        ],
+        policy_rules: vec![policy_rule(rule_action::DENY)],
+        ..world(2)
+    };
+    vec![
+        ("truncated", truncated(&full)),
+        ("full", full),
+        ("empty", empty),
+        ("defaults", to_bytes(&defaults.build().unwrap())),
+    ]
+}
+
+#[test]
+fn the_corpus_is_what_the_builder_makes_now() {
+    for (name, bytes) in seeds() {
+        let file = corpus().join(name);
+        if std::env::var_os("TOMBOLO_BLESS").is_some() {
+            fs::create_dir_all(corpus()).unwrap();
+            fs::write(&file, &bytes).unwrap();
+        }
+        assert!(fs::read(&file).unwrap() == bytes, "{name} is stale");
+        assert_eq!(fuzz_view(&bytes), name != "truncated", "{name}");
+    }
+}
+
+/// A xorshift sequence: the same mutations in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % end as u64) as usize
+    }
+
+    /// Overwrites a few bytes or words, not the lengths, so that most results are still views.
+    fn mutate(&mut self, bytes: &mut [u8]) {
+        let lengths = 4 * SECTION_COUNT;
+        for _ in 0..1 + self.below(16) {
+            let at = lengths + self.below(bytes.len() - lengths);
+            match self.below(4) {
+                0 => bytes[at] ^= 1 << self.below(8),
+                1 => bytes[at] = self.below(256) as u8,
+                2 => bytes[at..].iter_mut().take(4).for_each(|byte| *byte = 0xff),
+                _ => bytes[at] = bytes[lengths + self.below(bytes.len() - lengths)],
+            }
+        }
+    }
+}
+
+#[test]
+fn mutations_of_the_corpus_are_harmless() {
+    let mut random = Random(0x1234_5678_9abc_def1);
+    let mut views = 0;
+    for entry in fs::read_dir(corpus()).unwrap() {
+        let seed = fs::read(entry.unwrap().path()).unwrap();
+        if seed.len() <= 4 * SECTION_COUNT {
+            continue;
+        }
+        for _ in 0..4000 {
+            let mut bytes = seed.clone();
+            random.mutate(&mut bytes);
+            views += usize::from(fuzz_view(&bytes));
+        }
+    }
+    assert!(
+        views > 5000,
+        "only {views} of the mutations were views, the rest was refused"
+    );
+}
+
+#[test]
+fn every_truncation_is_harmless() {
+    let (_, full) = seeds().into_iter().find(|(name, _)| *name == "full").unwrap();
+    for length in (0..full.len()).step_by(7) {
+        fuzz_view(&full[..length]);
+    }
+}
+
+/// The sections of a segment with a direct table, its words overwritten one after the other.
+#[test]
+fn broken_direct_tables_and_tries_are_harmless() {
+    let mut world = world(1);
+    for at in 0..1100u32 {
+        let prefix = std::net::Ipv4Addr::from(0x0a00_0000 + (at << 7));
+        world.routes.push(route(0, &format!("{prefix}/25"), NextHop::Discard));
+    }
+    let sections = world.build().unwrap();
+    let mut random = Random(99);
+    for _ in 0..300 {
+        let mut bytes = sections.get(SectionId::Routes4).to_vec();
+        for _ in 0..2000 {
+            let at = 64 + random.below(bytes.len() - 64);
+            bytes[at] = random.below(256) as u8;
+        }
+        let aligned = Aligned::new(&bytes);
+        let mut all = sections.all();
+        all[SectionId::Routes4 as usize] = aligned.get();
+        let tables = Tables::from_sections(all).unwrap();
+        for _ in 0..200 {
+            tables.route4(SegmentIndex(0), 0x0a00_0000 | random.below(1 << 24) as u32);
+        }
+    }
+}
+
+/// Bytes at an 8-byte boundary.
+struct Aligned(Vec<u64>, usize);
+
+impl Aligned {
+    fn new(bytes: &[u8]) -> Self {
+        let words = bytes.chunks(8).map(|chunk| {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            u64::from_ne_bytes(word)
+        });
+        Aligned(words.collect(), bytes.len())
+    }
+
+    fn get(&self) -> &[u8] {
+        &zerocopy::IntoBytes::as_bytes(self.0.as_slice())[..self.1]
+    }
+}
+
+#[test]
+fn what_cannot_be_tables_is_refused_with_its_reason() {
+    let sections: Sections = full_world().build().unwrap();
+    let refused = |id: SectionId, bytes: &[u8]| {
+        let mut all = sections.all();
+        all[id as usize] = bytes;
+        Tables::from_sections(all).err()
+    };
+    for id in SectionId::ALL {
+        let bytes = sections.get(id);
+        assert_eq!(refused(id, bytes), None);
+        assert_eq!(refused(id, &[]), None, "an empty section is an empty table");
+        if id == SectionId::Names {
+            continue;
+        }
+        let short = &bytes[..bytes.len() - 1];
+        assert!(matches!(
+            refused(id, short),
+            Some(InvalidTables::Length { .. } | InvalidTables::Header(_))
+        ));
+        if !matches!(id, SectionId::OwnAddresses) {
+            let copy = Aligned::new(&[&[0], bytes].concat());
+            let refusal = refused(id, &copy.get()[1..]);
+            let byte_records = [SectionId::Selectors];
+            assert_eq!(
+                refusal,
+                (!byte_records.contains(&id)).then_some(InvalidTables::Misaligned(id)),
+                "{id:?}"
+            );
+        }
+    }
+}
