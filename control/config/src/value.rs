@@ -248,6 +248,14 @@ impl Prefix {
         Prefix { address, length: 0 }
     }
 
+    /// The network of `length` bits (at most the family's) around `address`.
+    pub(crate) fn around(address: IpAddr, length: u8) -> Prefix {
+        Prefix {
+            address: mask(address, length),
+            length,
+        }
+    }
+
     /// One address.
     pub fn host(address: IpAddr) -> Prefix {
         Prefix {

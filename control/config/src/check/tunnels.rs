@@ -1,0 +1,237 @@
+//! Tunnels: both ends, keys, selectors.
+
+use super::{NOWHERE, Scope};
+use crate::lookup::{Reach, RouteIndex};
+use crate::model::{DontFragment, Dscp, Encapsulation, Gateway, Port, PortId, RouteTarget, Selector, Tunnel};
+use crate::problem::Problems;
+use crate::raw::{RawGateway, RawTunnel};
+use crate::reader::At;
+use crate::scalars::{EncapsulationType, TunnelType};
+use crate::value::{Name, Prefix, special};
+use core::net::IpAddr;
+use std::collections::HashMap;
+
+/// UDP port of ESP in UDP (RFC 3948).
+const ESP_UDP_PORT: u16 = 4500;
+/// A window is kept in blocks of so many packets.
+const WINDOW_BLOCK: u16 = 64;
+/// Most selectors of one tunnel.
+const SELECTORS_MAX: usize = 64;
+/// Default of both windows, in packets.
+const WINDOW_DEFAULT: u16 = 4096;
+
+pub(super) fn resolve(raw: &RawGateway, scope: &Scope<'_>, ports: &[Port], problems: &mut Problems) -> Vec<Tunnel> {
+    let statements = raw.tunnels.iter().flat_map(|tunnels| &tunnels.0);
+    statements
+        .map(|(name, tunnel)| resolve_tunnel(name, tunnel, scope, ports, problems))
+        .collect()
+}
+
+fn resolve_tunnel(
+    name: &At<Name>,
+    raw: &RawTunnel,
+    scope: &Scope<'_>,
+    ports: &[Port],
+    problems: &mut Problems,
+) -> Tunnel {
+    // Irrefutable on purpose: a second type of tunnel finds this place.
+    let TunnelType::Esp = raw.r#type.as_ref().map_or(TunnelType::Esp, |at| at.value);
+    let replay_window = raw.replay_window.as_ref().map_or(WINDOW_DEFAULT, |at| at.value.u16());
+    if let Some(window) = &raw.replay_window
+        && replay_window % WINDOW_BLOCK != 0
+    {
+        problems.add(window.place, format!("a replay window is a multiple of {WINDOW_BLOCK}"));
+    }
+    if raw.local.value.is_ipv6() != raw.remote.value.is_ipv6() {
+        problems.add(raw.remote.place, "both ends of a tunnel are of one address family");
+    } else if let Some(what) = special(raw.remote.value) {
+        problems.add(
+            raw.remote.place,
+            format!("{} cannot be the end of a tunnel: it is {what}", raw.remote.value),
+        );
+    }
+    if let (Some(df), IpAddr::V6(_)) = (&raw.df, raw.local.value) {
+        problems.add(df.place, "IPv6 has no DF; leave it away");
+    }
+    Tunnel {
+        name: name.value.clone(),
+        segment: scope.segment(&raw.segment, problems),
+        port: local_port(&raw.local, ports, problems),
+        local: raw.local.value,
+        remote: raw.remote.value,
+        encapsulation: encapsulation(raw, problems),
+        keys: raw.keys.value.clone(),
+        selectors: selectors(raw, problems),
+        mtu: raw.mtu.as_ref().map(|at| at.value.u16()),
+        dont_fragment: raw.df.as_ref().map_or(DontFragment::Set, |at| at.value),
+        dscp: raw.dscp.as_ref().map_or(Dscp::Copy, |at| at.value),
+        replay_window,
+        peer_window: raw.peer_window.as_ref().map_or(WINDOW_DEFAULT, |at| at.value.u16()),
+    }
+}
+
+fn local_port(local: &At<IpAddr>, ports: &[Port], problems: &mut Problems) -> PortId {
+    let bears = |port: &&Port| port.addresses.iter().any(|own| own.address() == local.value);
+    let underlay: Vec<usize> = (0..ports.len())
+        .filter(|i| ports[*i].underlay && bears(&&ports[*i]))
+        .collect();
+    match (underlay.as_slice(), ports.iter().find(bears)) {
+        ([port], _) => return PortId(*port as u32),
+        ([], Some(port)) => {
+            let message = format!(
+                "{} belongs to port '{}', which is no underlay port",
+                local.value, port.name
+            );
+            problems.hint(
+                local.place,
+                message,
+                "add `underlay: true` to the port that faces the peer",
+            );
+        }
+        ([], None) => {
+            let own = ports
+                .iter()
+                .filter(|port| port.underlay)
+                .flat_map(|port| &port.addresses);
+            let own: Vec<String> = own.map(|address| address.address().to_string()).collect();
+            let hint = match own.as_slice() {
+                [] => "no port is marked `underlay: true`".to_owned(),
+                own => format!("underlay ports have {}", own.join(", ")),
+            };
+            problems.hint(
+                local.place,
+                format!("{} is not an address of this gateway", local.value),
+                hint,
+            );
+        }
+        ([_, ..], _) => {
+            problems.add(
+                local.place,
+                format!("{} is an address of several underlay ports", local.value),
+            );
+        }
+    }
+    PortId(NOWHERE)
+}
+
+fn encapsulation(raw: &RawTunnel, problems: &mut Problems) -> Encapsulation {
+    match raw.encapsulation.as_ref().map(|at| at.value) {
+        None | Some(EncapsulationType::None) => {
+            for port in [&raw.local_port, &raw.remote_port].into_iter().flatten() {
+                problems.hint(port.place, "ESP without UDP has no ports", "add `encapsulation: udp`");
+            }
+            Encapsulation::None
+        }
+        Some(EncapsulationType::Udp) => Encapsulation::Udp {
+            local_port: raw.local_port.as_ref().map_or(ESP_UDP_PORT, |at| at.value.u16()),
+            remote_port: raw.remote_port.as_ref().map_or(ESP_UDP_PORT, |at| at.value.u16()),
+        },
+    }
+}
+
+fn selectors(raw: &RawTunnel, problems: &mut Problems) -> Vec<Selector> {
+    let stated = raw.selectors.as_deref().unwrap_or_default();
+    if stated.is_empty() {
+        return [false, true]
+            .map(|v6| Selector {
+                local: Prefix::all(v6),
+                remote: Prefix::all(v6),
+            })
+            .to_vec();
+    }
+    if stated.len() > SELECTORS_MAX {
+        problems.add(raw.place, format!("a tunnel has at most {SELECTORS_MAX} selectors"));
+    }
+    for selector in stated {
+        if selector.local.value.is_v6() != selector.remote.value.is_v6() {
+            problems.add(
+                selector.remote.place,
+                "both sides of a selector are of one address family",
+            );
+        }
+    }
+    stated
+        .iter()
+        .map(|s| Selector {
+            local: s.local.value,
+            remote: s.remote.value,
+        })
+        .collect()
+}
+
+pub(super) fn relate(
+    raw: &RawGateway,
+    gateway: &Gateway,
+    index: &RouteIndex,
+    problems: &mut Problems,
+    warnings: &mut Problems,
+) {
+    let statements = raw.tunnels.iter().flat_map(|tunnels| &tunnels.0);
+    let mut keys: HashMap<&str, &Name> = HashMap::new();
+    for (i, ((name, statement), tunnel)) in statements.zip(&gateway.tunnels).enumerate() {
+        // Two tunnels with one key would use the same nonces.
+        if let Some(other) = keys.insert(tunnel.keys.as_str(), &tunnel.name) {
+            let message = format!("tunnel '{other}' has the same keys");
+            problems.hint(
+                statement.keys.place,
+                message,
+                "every tunnel needs keys of its own: `tombolo sa generate`",
+            );
+        }
+        remote(gateway, index, statement, tunnel, problems);
+        nat_ports(gateway, statement, tunnel, problems);
+        let used = |route: &crate::Route| matches!(route.target, RouteTarget::Tunnel(id) if id.usize() == i);
+        if !gateway.routes.iter().any(used) {
+            let hint = format!(
+                "add a route with `tunnel: {}` to segment '{}'",
+                name.value,
+                gateway.segment(tunnel.segment).name
+            );
+            warnings.hint(name.place, format!("no route leads into tunnel '{}'", name.value), hint);
+        }
+    }
+}
+
+/// The outer packet must find its way, on the port that bears its source.
+fn remote(gateway: &Gateway, index: &RouteIndex, raw: &RawTunnel, tunnel: &Tunnel, problems: &mut Problems) {
+    let port = gateway.port(tunnel.port);
+    let underlay = &gateway.segment(port.segment).name;
+    let mut refuse = |message: String, hint: &str| problems.hint(raw.remote.place, message, hint);
+    match index.lookup(port.segment, tunnel.remote) {
+        Some(Reach::OnLink(_) | Reach::Route(RouteTarget::Via { .. })) => {}
+        Some(Reach::Own(_)) => refuse(
+            format!("{} is the gateway's own address", tunnel.remote),
+            "name the peer's address",
+        ),
+        Some(Reach::Route(RouteTarget::Tunnel(_))) => {
+            refuse(
+                format!("{} would itself go through a tunnel", tunnel.remote),
+                "the outer packet must leave through a router or a link",
+            );
+        }
+        Some(Reach::Route(RouteTarget::Segment(_) | RouteTarget::Discard | RouteTarget::Unreachable)) | None => {
+            let message = format!(
+                "segment '{underlay}' has no route to {} through a router or a link",
+                tunnel.remote
+            );
+            refuse(message, "add a route with `via` to that segment");
+        }
+    }
+}
+
+/// NAT would hand the tunnel's own UDP port out.
+fn nat_ports(gateway: &Gateway, raw: &RawTunnel, tunnel: &Tunnel, problems: &mut Problems) {
+    if let (Encapsulation::Udp { local_port, .. }, Some(range)) =
+        (tunnel.encapsulation, gateway.port(tunnel.port).nat_ports)
+        && range.contains(local_port)
+    {
+        let place = raw.local_port.as_ref().map_or(raw.local.place, |at| at.place);
+        problems.add(
+            place,
+            format!(
+                "UDP port {local_port} lies in nat-ports {range} of port '{}'",
+                gateway.port(tunnel.port).name
+            ),
+        );
+    }
+}
