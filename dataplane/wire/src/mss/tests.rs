@@ -56,6 +56,7 @@ fn left_alone() {
     for (name, flags, options) in [
         ("no SYN", 0x10, &[2, 4, 0x05, 0xb4][..]),
         ("already smaller", SYN, &[2, 4, 0x02, 0x18]),
+        ("one below", SYN, &[2, 4, 0x05, 0x13]),
         ("equal", SYN, &[2, 4, 0x05, 0x14]),
         ("no options", SYN, &[]),
         ("behind the end of options", SYN, &[0, 0, 0, 0, 2, 4, 0x05, 0xb4]),
