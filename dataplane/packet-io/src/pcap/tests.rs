@@ -1,0 +1,177 @@
+use super::*;
+use std::sync::{Arc, Mutex};
+
+/// A file that the test can look into.
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("one thread").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn packets(&self) -> Vec<(Duration, Vec<u8>)> {
+        let mut capture = Capture::new(self.0.lock().expect("one thread").clone()).expect("we wrote it");
+        let mut packets = Vec::new();
+        while let Some(packet) = capture.next().expect("we wrote it") {
+            packets.push((packet.time, packet.bytes.to_vec()));
+        }
+        packets
+    }
+}
+
+/// A little-endian pcap with microseconds.
+fn pcap(link_type: u32, packets: &[(u32, u32, &[u8])]) -> Vec<u8> {
+    let mut file = Vec::new();
+    for word in [0xa1b2_c3d4, 0x0004_0002, 0, 0, 65535, link_type] {
+        file.extend_from_slice(&u32::to_le_bytes(word));
+    }
+    for (seconds, microseconds, bytes) in packets {
+        for word in [*seconds, *microseconds, bytes.len() as u32, bytes.len() as u32] {
+            file.extend_from_slice(&word.to_le_bytes());
+        }
+        file.extend_from_slice(bytes);
+    }
+    file
+}
+
+fn block(kind: u32, body: &[u8]) -> Vec<u8> {
+    let length = (12 + body.len().next_multiple_of(4)) as u32;
+    let mut block = [kind.to_le_bytes(), length.to_le_bytes()].concat();
+    block.extend_from_slice(body);
+    block.resize(length as usize - 4, 0);
+    block.extend_from_slice(&length.to_le_bytes());
+    block
+}
+
+/// A pcapng with one interface that counts in nanoseconds.
+fn pcapng(packets: &[(u64, &[u8])]) -> Vec<u8> {
+    let header = [&[0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0][..], &[0xff; 8]].concat();
+    let mut file = block(0x0a0d_0d0a, &header);
+    file.extend(block(1, &[1, 0, 0, 0, 0, 0, 0, 0, 9, 0, 1, 0, 9, 0, 0, 0, 0, 0, 0, 0]));
+    for (nanoseconds, bytes) in packets {
+        let length = (bytes.len() as u32).to_le_bytes();
+        let high = ((nanoseconds >> 32) as u32).to_le_bytes();
+        let low = (*nanoseconds as u32).to_le_bytes();
+        file.extend(block(6, &[&[0; 4][..], &high, &low, &length, &length, bytes].concat()));
+    }
+    file
+}
+
+/// Sends all that comes in out of port 1; the first byte is changed.
+fn replay(input: &[u8]) -> (Result<PcapSummary, PcapError>, Shared) {
+    let output = Shared::default();
+    let mut io = Pcap::open(input, output.clone(), 2, PortSlot(0)).expect("a capture");
+    let mut batch = FrameBatch::new();
+    while !io.ended() {
+        assert_eq!(io.receive(PortSlot(1), &mut batch), 0);
+        io.receive(PortSlot(0), &mut batch);
+        for mut frame in batch.drain() {
+            frame.packet_mut()[0] = 9;
+            io.punt(PortSlot(0), &frame);
+            io.transmit(PortSlot(1), frame).expect("there is room");
+        }
+        assert!(io.census().balanced());
+        io.flush();
+        assert!(io.census().balanced());
+    }
+    (io.finish(), output)
+}
+
+#[test]
+fn what_is_sent_bears_the_time_of_its_cause() {
+    let at = |seconds, microseconds: u32| Duration::new(seconds, microseconds * 1000);
+    let (summary, output) = replay(&pcap(1, &[(5, 7, &[1; 60]), (6, 999_999, &[2; 61])]));
+    let expected = PcapSummary {
+        received: 2,
+        sent: vec![0, 2],
+        punted: vec![2, 0],
+        ..PcapSummary::default()
+    };
+    assert_eq!(summary.expect("no error"), expected);
+    let packets = output.packets();
+    assert_eq!(
+        packets.iter().map(|packet| packet.0).collect::<Vec<_>>(),
+        [at(5, 7), at(6, 999_999)]
+    );
+    assert_eq!((packets[0].1[0], packets[0].1[1], packets[1].1.len()), (9, 1, 61));
+}
+
+#[test]
+fn pcapng_is_read_too() {
+    let time = 1_700_000_000_123_456_789;
+    let (summary, output) = replay(&pcapng(&[(time, &[1; 60]), (time + 1, &[2; 63])]));
+    assert_eq!(summary.expect("no error").received, 2);
+    let times: Vec<_> = output
+        .packets()
+        .iter()
+        .map(|packet| packet.0.as_nanos() as u64)
+        .collect();
+    assert_eq!(times, [time, time + 1]);
+}
+
+#[test]
+fn cut_and_long_packets_are_counted() {
+    let mut file = pcap(1, &[(0, 0, &vec![0; FRAME_CAPACITY + 1]), (1, 0, &[1; 60])]);
+    let wire_length = file.len() - 64;
+    file[wire_length..wire_length + 2].copy_from_slice(&[0xe8, 0x03]);
+    let (summary, _) = replay(&file);
+    let summary = summary.expect("no error");
+    assert_eq!((summary.received, summary.cut, summary.too_long), (1, 1, 1));
+}
+
+#[test]
+fn damage_is_told_after_the_packets_before_it() {
+    let mut file = pcap(1, &[(5, 7, &[1; 60]), (6, 0, &[2; 61])]);
+    file.truncate(file.len() - 3);
+    let (summary, output) = replay(&file);
+    assert!(matches!(summary, Err(PcapError::Damaged)), "{summary:?}");
+    assert_eq!(output.packets().len(), 1);
+    assert!(matches!(
+        Pcap::open(&b"no capture"[..], io::sink(), 1, PortSlot(0)),
+        Err(PcapError::Damaged)
+    ));
+    let raw_ip = pcap(101, &[]);
+    assert!(matches!(
+        Pcap::open(&raw_ip[..], io::sink(), 1, PortSlot(0)),
+        Err(PcapError::LinkType(_))
+    ));
+}
+
+/// The committed corpus, each file cut at every length, and seeded mutations of each.
+#[test]
+fn no_capture_panics() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/capture");
+    let mut seeds = vec![pcap(1, &[(5, 7, &[1; 60])]), pcapng(&[(1, &[1; 60]), (2, &[2; 63])])];
+    for entry in std::fs::read_dir(corpus).expect("the corpus is committed") {
+        seeds.push(std::fs::read(entry.expect("readable").path()).expect("readable"));
+    }
+    assert!(seeds.len() >= 5);
+    let mut random = 0x2545_f491_4f6c_dd1du64;
+    let mut next = |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % below as u64) as usize
+    };
+    for seed in seeds {
+        for length in 0..seed.len() {
+            fuzz_capture(&seed[..length]);
+        }
+        for _ in 0..2000 {
+            let mut mutated = seed.clone();
+            for _ in 0..=next(4) {
+                let at = next(mutated.len());
+                mutated[at] = [0, 0xff, 1, mutated[at] ^ 1 << next(8), next(256) as u8][next(5)];
+            }
+            fuzz_capture(&mutated);
+        }
+    }
+}
