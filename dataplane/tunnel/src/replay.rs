@@ -193,7 +193,5 @@ struct Place {
     bit: u64,
 }
 
-#[cfg(all(test, loom))]
-mod loom_tests;
 #[cfg(all(test, not(loom)))]
 mod tests;

@@ -96,7 +96,5 @@ fn ceiling(limit: u64, esn: bool) -> u64 {
     if esn { limit } else { limit.min(END_WITHOUT_ESN) }
 }
 
-#[cfg(all(test, loom))]
-mod loom_tests;
 #[cfg(all(test, not(loom)))]
 mod tests;

@@ -204,16 +204,12 @@ impl Case {
     /// The inner packet of a frame, landed behind a fresh link header.
     fn open(&self, frame: &[u8]) -> Result<(Vec<u8>, u8), OpenError> {
         let headers = parse_ip(frame, L3).expect("a valid outer packet");
-        let esp_at = match headers.l4_kind {
-            L4::Esp { spi } => {
-                assert_eq!((spi, self.udp), (SPI, false));
-                usize::from(headers.l4)
-            }
-            L4::Udp => {
-                assert!(self.udp && headers.destination_port == 4500);
-                usize::from(headers.l4) + 8
-            }
-            other => panic!("{other:?}"),
+        let esp_at = if self.udp {
+            assert_eq!((headers.l4_kind, headers.destination_port), (L4::Udp, 4500));
+            usize::from(headers.l4) + 8
+        } else {
+            assert_eq!(headers.l4_kind, L4::Esp { spi: SPI });
+            usize::from(headers.l4)
         };
         let mut frame = frame.to_vec();
         let high = (self.sequence >> 32) as u32;

@@ -1,9 +1,11 @@
 //! Every interleaving of two or three workers on one window. Run with
-//! `RUSTFLAGS="--cfg loom" cargo test -p tombolo-tunnel --release loom_tests`.
+//! `RUSTFLAGS="--cfg loom" cargo test -p tombolo-tunnel --release --test loom_replay`; empty without the flag.
+#![cfg(loom)]
 
-use super::*;
 use loom::sync::Arc;
+use loom::sync::atomic::AtomicU64;
 use loom::thread;
+use tombolo_tunnel::replay::{Window, words};
 
 fn accept_at_once(before: &'static [u64], at_once: &'static [u64]) -> Vec<(u64, bool)> {
     let words: Arc<Vec<AtomicU64>> = Arc::new((0..words(16)).map(|_| AtomicU64::new(0)).collect());

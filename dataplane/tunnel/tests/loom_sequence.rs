@@ -1,8 +1,10 @@
-//! Every interleaving of reservations. Run as `replay::loom_tests` says.
+//! Every interleaving of reservations. Run as `loom_replay.rs` says.
+#![cfg(loom)]
 
-use super::*;
 use loom::sync::Arc;
+use loom::sync::atomic::AtomicU64;
 use loom::thread;
+use tombolo_tunnel::sequence::{Sequence, WORDS};
 
 #[test]
 fn no_number_is_reserved_twice_or_beyond_the_limit() {
