@@ -1,0 +1,262 @@
+//! Finds an entry by the hash of its key: one-cache-line buckets of eight words.
+//!
+//! A *primary* bucket has seven slots and a head; an *overflow* bucket has eight slots. A slot is 0 or one word: a tag of the
+//! hash, the direction whose key it stands for, and the entry's index. Entries that find their primary bucket full go to
+//! the overflow buckets, from a place that the hash picks, onwards; the primary's head counts them (upper half) and says how many
+//! overflow buckets a lookup must visit (lower half), so a bucket that never overflowed costs one line. A slot never moves.
+
+use crate::sync::{AtomicU64, Ordering, step};
+use core::ops::ControlFlow;
+
+pub(crate) const BUCKET_WORDS: usize = 8;
+const HEAD: usize = 7;
+const ONE_OVERFLOWED: u64 = 1 << 32;
+const REACH_MASK: u64 = u32::MAX as u64;
+
+/// Words that index `slots` keys, primary buckets half full at most.
+pub(crate) const fn words(slots: usize) -> usize {
+    (primary_buckets(slots) + overflow_buckets(slots)) * BUCKET_WORDS
+}
+
+const fn primary_buckets(slots: usize) -> usize {
+    let buckets = (slots * 2).div_ceil(HEAD);
+    if buckets == 0 { 1 } else { buckets }
+}
+
+/// A small table could by bad luck have all its keys in one bucket: its overflow holds them all. A large one cannot.
+const fn overflow_buckets(slots: usize) -> usize {
+    let all = slots.div_ceil(BUCKET_WORDS);
+    let share = primary_buckets(slots) / 16;
+    let floor = if all < 512 { all } else { 512 };
+    if share > floor { share } else { floor }
+}
+
+/// The word of a slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Slot(pub(crate) u64);
+
+impl Slot {
+    const TAG_SHIFT: u32 = 33;
+    /// Marks a slot as taken, whatever its tag and entry.
+    const TAKEN: u64 = 1 << 63;
+
+    #[inline(always)]
+    pub(crate) fn new(hash: u64, reverse: bool, entry: u32) -> Self {
+        Slot(Self::tag(hash) | (u64::from(reverse) << 32) | u64::from(entry))
+    }
+
+    /// What every slot of a key with this hash has above the direction bit.
+    #[inline(always)]
+    pub(crate) fn tag(hash: u64) -> u64 {
+        Self::TAKEN | (hash << Self::TAG_SHIFT)
+    }
+
+    #[inline(always)]
+    pub(crate) fn has_tag(self, tag: u64) -> bool {
+        (self.0 ^ tag) >> Self::TAG_SHIFT == 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn entry(self) -> u32 {
+        self.0 as u32
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_reverse(self) -> bool {
+        self.0 & (1 << 32) != 0
+    }
+}
+
+/// No bucket has room.
+#[derive(Debug)]
+pub(crate) struct IndexFull;
+
+/// A view of the buckets.
+#[derive(Clone, Copy)]
+pub(crate) struct Index<'a> {
+    primary: &'a [AtomicU64],
+    overflow: &'a [AtomicU64],
+    primary_buckets: u64,
+    overflow_buckets: u64,
+}
+
+impl<'a> Index<'a> {
+    /// Over exactly `words(slots)` words; `None` if there are fewer.
+    pub(crate) fn new(part: &'a [AtomicU64], slots: usize) -> Option<Self> {
+        let (primary_buckets, overflow_buckets) = (primary_buckets(slots), overflow_buckets(slots));
+        let (primary, rest) = part.split_at_checked(primary_buckets * BUCKET_WORDS)?;
+        let overflow = rest.get(..overflow_buckets * BUCKET_WORDS)?;
+        Some(Index {
+            primary,
+            overflow,
+            primary_buckets: primary_buckets as u64,
+            overflow_buckets: overflow_buckets as u64,
+        })
+    }
+
+    /// First word of the primary bucket of a hash.
+    #[inline(always)]
+    pub(crate) fn position(&self, hash: u64) -> usize {
+        (((hash >> 32) * self.primary_buckets) >> 32) as usize * BUCKET_WORDS
+    }
+
+    /// The primary bucket at a [`position`](Self::position).
+    #[inline(always)]
+    pub(crate) fn bucket(&self, position: usize) -> &'a [AtomicU64] {
+        &self.primary[position..position + BUCKET_WORDS]
+    }
+
+    /// Whether entries of this primary bucket lie in overflow buckets.
+    #[inline(always)]
+    pub(crate) fn overflowed(bucket: &[AtomicU64]) -> bool {
+        bucket[HEAD].load(Ordering::Acquire) != 0
+    }
+
+    /// A bit for every slot of a primary bucket that has the tag.
+    #[inline(always)]
+    pub(crate) fn matches(bucket: &[AtomicU64], tag: u64) -> u32 {
+        let mut found = 0;
+        for (position, slot) in bucket[..HEAD].iter().enumerate() {
+            found |= u32::from(Slot(slot.load(Ordering::Acquire)).has_tag(tag)) << position;
+        }
+        found
+    }
+
+    fn overflow_bucket(&self, hash: u64, distance: u64) -> &'a [AtomicU64] {
+        let start = ((hash & 0xffff_ffff) * self.overflow_buckets) >> 32;
+        let bucket = (start + distance) % self.overflow_buckets;
+        let first = bucket as usize * BUCKET_WORDS;
+        &self.overflow[first..first + BUCKET_WORDS]
+    }
+
+    /// Visits every slot with the hash's tag, until `visit` breaks.
+    #[inline]
+    pub(crate) fn visit<B>(&self, hash: u64, mut visit: impl FnMut(Slot) -> ControlFlow<B>) -> Option<B> {
+        let tag = Slot::tag(hash);
+        let bucket = self.bucket(self.position(hash));
+        for slot in &bucket[..HEAD] {
+            let slot = Slot(slot.load(Ordering::Acquire));
+            if slot.has_tag(tag)
+                && let ControlFlow::Break(found) = visit(slot)
+            {
+                return Some(found);
+            }
+        }
+        let reach = (bucket[HEAD].load(Ordering::Acquire) & REACH_MASK).min(self.overflow_buckets);
+        for distance in 0..reach {
+            for slot in self.overflow_bucket(hash, distance) {
+                let slot = Slot(slot.load(Ordering::Acquire));
+                if slot.has_tag(tag)
+                    && let ControlFlow::Break(found) = visit(slot)
+                {
+                    return Some(found);
+                }
+            }
+        }
+        None
+    }
+
+    /// Puts a slot into the first free place.
+    pub(crate) fn place(&self, hash: u64, slot: Slot) -> Result<(), IndexFull> {
+        let bucket = self.bucket(self.position(hash));
+        if put(&bucket[..HEAD], slot) {
+            return Ok(());
+        }
+        let head = &bucket[HEAD];
+        head.fetch_add(ONE_OVERFLOWED, Ordering::SeqCst);
+        step();
+        for distance in 0..self.overflow_buckets {
+            raise_reach(head, distance + 1);
+            step();
+            if put(self.overflow_bucket(hash, distance), slot) {
+                return Ok(());
+            }
+        }
+        leave_overflow(head);
+        Err(IndexFull)
+    }
+
+    /// Takes a slot out; `false` if it was not there.
+    pub(crate) fn remove(&self, hash: u64, slot: Slot) -> bool {
+        let bucket = self.bucket(self.position(hash));
+        if take(&bucket[..HEAD], slot) {
+            return true;
+        }
+        let head = &bucket[HEAD];
+        let reach = (head.load(Ordering::Acquire) & REACH_MASK).min(self.overflow_buckets);
+        for distance in 0..reach {
+            if take(self.overflow_bucket(hash, distance), slot) {
+                step();
+                leave_overflow(head);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Empties every bucket; for a table that nobody else uses.
+    pub(crate) fn clear(&self) {
+        for word in self.primary.iter().chain(self.overflow) {
+            word.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Slots taken, and the longest way of a lookup in buckets. For tests and status.
+    pub(crate) fn occupancy(&self) -> (usize, usize) {
+        let (mut taken, mut longest) = (0, 1);
+        for bucket in self.primary.chunks(BUCKET_WORDS) {
+            taken += bucket[..HEAD]
+                .iter()
+                .filter(|slot| slot.load(Ordering::Relaxed) != 0)
+                .count();
+            longest = longest.max(1 + (bucket[HEAD].load(Ordering::Relaxed) & REACH_MASK) as usize);
+        }
+        taken += self
+            .overflow
+            .iter()
+            .filter(|slot| slot.load(Ordering::Relaxed) != 0)
+            .count();
+        (taken, longest)
+    }
+}
+
+fn put(slots: &[AtomicU64], slot: Slot) -> bool {
+    slots.iter().any(|place| {
+        place.load(Ordering::Relaxed) == 0
+            && place
+                .compare_exchange(0, slot.0, Ordering::SeqCst, Ordering::Relaxed)
+                .is_ok()
+    })
+}
+
+fn take(slots: &[AtomicU64], slot: Slot) -> bool {
+    slots.iter().any(|place| {
+        place.load(Ordering::Relaxed) == slot.0
+            && place
+                .compare_exchange(slot.0, 0, Ordering::SeqCst, Ordering::Relaxed)
+                .is_ok()
+    })
+}
+
+fn raise_reach(head: &AtomicU64, reach: u64) {
+    let mut now = head.load(Ordering::Relaxed);
+    while now & REACH_MASK < reach {
+        match head.compare_exchange(now, (now & !REACH_MASK) | reach, Ordering::SeqCst, Ordering::Relaxed) {
+            Ok(_) => return,
+            Err(changed) => now = changed,
+        }
+    }
+}
+
+/// The last entry to leave takes the reach with it.
+fn leave_overflow(head: &AtomicU64) {
+    let mut now = head.load(Ordering::Relaxed);
+    loop {
+        let left = now.saturating_sub(ONE_OVERFLOWED);
+        let next = if left < ONE_OVERFLOWED { 0 } else { left };
+        match head.compare_exchange(now, next, Ordering::SeqCst, Ordering::Relaxed) {
+            Ok(_) => return,
+            Err(changed) => now = changed,
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! Binding: finds or makes the mapping of an inside endpoint, and takes a reference on it for one session.
+
+use super::entry::{REFERENCES_MAX, Record, references, with_references};
+use super::{Address, BindError, Binding, Inside, Mappings, POOL_ADDRESSES_MAX, POOLS_MAX, PoolView};
+use crate::index::Slot;
+use crate::local::WorkerLocal;
+use crate::ports::{PortLocal, PortRange, Ports};
+use crate::sync::{Ordering, fence, step};
+use crate::table::{Life, NONE, State, TableLocal};
+use core::ops::ControlFlow;
+
+/// How often a bind begins anew because a mapping it found had just ended.
+const ATTEMPTS_MAX: usize = 8;
+
+/// What a bind works on.
+struct Binder<'b, 'a, A> {
+    mappings: &'b Mappings<'a, A>,
+    ports: &'b Ports<'a>,
+    local: &'b mut TableLocal,
+    port_local: &'b mut PortLocal,
+    pool: &'b PoolView<A>,
+    now: u32,
+}
+
+/// Why a reference was not taken.
+enum NoReference {
+    /// The entry is in another use.
+    Gone,
+    /// It has as many as it may.
+    TooMany,
+}
+
+/// How an entry got into the table.
+enum Added<A> {
+    New(u32),
+    /// Somebody else's; ours is withdrawn.
+    Existing(u32, Life, Record<A>),
+}
+
+impl<'a, A: Address> Mappings<'a, A> {
+    /// Takes one session's reference on the mapping of `inside`, which it makes if there is none. `now` in seconds.
+    ///
+    /// # Errors
+    /// See [`BindError`]; nothing is held then.
+    pub fn bind(
+        &self,
+        ports: &Ports<'a>,
+        local: &mut WorkerLocal,
+        inside: &Inside<A>,
+        pool: &PoolView<A>,
+        now: u32,
+    ) -> Result<Binding<A>, BindError> {
+        let rows_end = u64::from(pool.row) + u64::from(pool.count);
+        if pool.count == 0 || inside.pool >= POOLS_MAX || rows_end > u64::from(POOL_ADDRESSES_MAX) {
+            return Err(BindError::PoolInvalid);
+        }
+        if inside.protocol == 0 {
+            return Err(BindError::Untranslatable);
+        }
+        let parts = A::local(local);
+        let mut binder = Binder {
+            mappings: self,
+            ports,
+            local: parts.0,
+            port_local: parts.1,
+            pool,
+            now,
+        };
+        for _ in 0..ATTEMPTS_MAX {
+            if let Some(done) = binder.attempt(inside)? {
+                return Ok(done);
+            }
+        }
+        Err(BindError::PoolExhausted)
+    }
+
+    /// The live entry of an inside key; host entries have protocol and port 0.
+    fn find_inside(&self, inside: &Inside<A>) -> Option<(u32, Life, Record<A>)> {
+        self.find_with(inside, |state| state == State::Live)
+    }
+
+    fn find_with(&self, inside: &Inside<A>, wanted: impl Fn(State) -> bool + Copy) -> Option<(u32, Life, Record<A>)> {
+        self.table
+            .index
+            .visit(self.hash(inside), |slot| match self.copy(slot.entry(), wanted) {
+                Some((life, record)) if record.inside == *inside => ControlFlow::Break((slot.entry(), life, record)),
+                _ => ControlFlow::Continue(()),
+            })
+    }
+
+    /// Takes a reference, unless the entry ended since `seen` or has `max` already.
+    fn take_reference(&self, mapping: u32, seen: Life, max: u64, now: u32) -> Result<(), NoReference> {
+        loop {
+            let life = self.table.life(mapping);
+            if life.state() != State::Live || life.version() != seen.version() {
+                return Err(NoReference::Gone);
+            }
+            let held = references(life);
+            if held >= max {
+                return Err(NoReference::TooMany);
+            }
+            if self.table.change(mapping, life, with_references(life, held + 1, now)) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl<A: Address> Binder<'_, '_, A> {
+    /// `None` if what it found ended before it had a reference: begin anew.
+    fn attempt(&mut self, inside: &Inside<A>) -> Result<Option<Binding<A>>, BindError> {
+        if let Some((mapping, life, record)) = self.mappings.find_inside(inside) {
+            return self.join(mapping, life, &record);
+        }
+        let host_key = Inside {
+            protocol: 0,
+            port: 0,
+            ..*inside
+        };
+        if let Some((host, life, record)) = self.mappings.find_inside(&host_key) {
+            return match self.hold_host(host, life)? {
+                false => Ok(None),
+                true => self.map_for_host(inside, host, &record, None),
+            };
+        }
+        let (offset, port) = self.first_port(inside, &host_key)?;
+        let record = self.record(&host_key, offset, 0, NONE);
+        match self.add(&record) {
+            Err(error) => {
+                self.give_back(inside.protocol, record.row, port);
+                Err(error)
+            }
+            Ok(Added::New(host)) => self.map_for_host(inside, host, &record, Some(port)),
+            Ok(Added::Existing(..)) => {
+                self.give_back(inside.protocol, record.row, port);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Takes part in a mapping that is there.
+    fn join(&mut self, mapping: u32, life: Life, record: &Record<A>) -> Result<Option<Binding<A>>, BindError> {
+        match self.mappings.take_reference(mapping, life, REFERENCES_MAX, self.now) {
+            Err(NoReference::Gone) => return Ok(None),
+            Err(NoReference::TooMany) => return Err(BindError::TableFull),
+            Ok(()) => {}
+        }
+        step();
+        let host_life = self.mappings.table.life(record.host);
+        match self.hold_host(record.host, host_life) {
+            Ok(true) => Ok(Some(Binding {
+                mapping,
+                address: record.address,
+                port: record.port,
+            })),
+            refused => {
+                self.mappings.release_one(mapping, self.now);
+                refused.map(|_| None)
+            }
+        }
+    }
+
+    /// Counts one more session of the host; `false` if its entry ended.
+    fn hold_host(&self, host: u32, life: Life) -> Result<bool, BindError> {
+        let quota = u64::from(self.pool.sessions_per_host_max);
+        let max = if quota == 0 {
+            REFERENCES_MAX
+        } else {
+            quota.min(REFERENCES_MAX)
+        };
+        match self.mappings.take_reference(host, life, max, self.now) {
+            Ok(()) => Ok(true),
+            Err(NoReference::Gone) => Ok(false),
+            Err(NoReference::TooMany) => Err(BindError::HostQuota),
+        }
+    }
+
+    /// A new mapping on the host's outside address. The host's reference is held, and given back on failure.
+    fn map_for_host(
+        &mut self,
+        inside: &Inside<A>,
+        host: u32,
+        host_record: &Record<A>,
+        port: Option<u16>,
+    ) -> Result<Option<Binding<A>>, BindError> {
+        step();
+        let done = self.map(inside, host, host_record, port);
+        if !matches!(done, Ok(Some(_))) {
+            self.mappings.release_one(host, self.now);
+        }
+        done
+    }
+
+    fn map(
+        &mut self,
+        inside: &Inside<A>,
+        host: u32,
+        host_record: &Record<A>,
+        port: Option<u16>,
+    ) -> Result<Option<Binding<A>>, BindError> {
+        let port = match port {
+            Some(port) => port,
+            None => self.ports.allocate(
+                self.port_local,
+                host_record.row,
+                inside.protocol,
+                self.range(),
+                self.now,
+            )?,
+        };
+        step();
+        let record = Record {
+            inside: *inside,
+            port,
+            host,
+            ..*host_record
+        };
+        match self.add(&record) {
+            Ok(Added::New(mapping)) => Ok(Some(Binding {
+                mapping,
+                address: record.address,
+                port,
+            })),
+            Ok(Added::Existing(mapping, life, theirs)) => {
+                self.give_back(inside.protocol, record.row, port);
+                match self.mappings.take_reference(mapping, life, REFERENCES_MAX, self.now) {
+                    Ok(()) => Ok(Some(Binding {
+                        mapping,
+                        address: theirs.address,
+                        port: theirs.port,
+                    })),
+                    Err(NoReference::Gone) => Ok(None),
+                    Err(NoReference::TooMany) => Err(BindError::TableFull),
+                }
+            }
+            Err(error) => {
+                self.give_back(inside.protocol, record.row, port);
+                Err(error)
+            }
+        }
+    }
+
+    fn range(&self) -> PortRange {
+        PortRange {
+            first: self.pool.port_first,
+            last: self.pool.port_last,
+        }
+    }
+
+    /// A port for a host that has no outside address yet: on the address its hash picks, or the next that has one.
+    fn first_port(&mut self, inside: &Inside<A>, host_key: &Inside<A>) -> Result<(u32, u16), BindError> {
+        let count = self.pool.count;
+        let preferred = ((self.mappings.hash(host_key) >> 32) * u64::from(count)) >> 32;
+        for turn in 0..count {
+            let offset = (preferred as u32 + turn) % count;
+            let row = self.pool.row + offset;
+            match self
+                .ports
+                .allocate(self.port_local, row, inside.protocol, self.range(), self.now)
+            {
+                Ok(port) => return Ok((offset, port)),
+                Err(crate::ports::PortsError::Exhausted) => {}
+                Err(other) => return Err(other.into()),
+            }
+        }
+        Err(BindError::PoolExhausted)
+    }
+
+    fn record(&self, inside: &Inside<A>, offset: u32, port: u16, host: u32) -> Record<A> {
+        Record {
+            inside: *inside,
+            address: self.pool.first.plus(offset),
+            port,
+            host,
+            row: self.pool.row + offset,
+        }
+    }
+
+    fn give_back(&self, protocol: u8, row: u32, port: u16) {
+        self.ports.release(row, protocol, port);
+    }
+
+    /// Puts an entry with one reference into the table; the rules are those of a session's insertion.
+    fn add(&mut self, record: &Record<A>) -> Result<Added<A>, BindError> {
+        let (table, hash) = (&self.mappings.table, self.mappings.hash(&record.inside));
+        loop {
+            let entry = table.allocate(self.local).ok_or(BindError::TableFull)?;
+            step();
+            let ready = self.mappings.fill(entry, record, self.now);
+            step();
+            let slot = Slot::new(hash, false, entry);
+            let placed = table.index.place(hash, slot).is_ok();
+            fence(Ordering::SeqCst);
+            step();
+            if placed
+                && !self.is_beaten(entry, hash, &record.inside)
+                && table.change(entry, ready, ready.with_state(State::Live))
+            {
+                step();
+                return Ok(Added::New(entry));
+            }
+            table.change(entry, ready, ready.with_state(State::Retired));
+            step();
+            table.index.remove(hash, slot);
+            table.retire(self.local, entry);
+            if !placed {
+                return Err(BindError::TableFull);
+            }
+            if let Some((other, life, theirs)) = self.mappings.find_inside(&record.inside) {
+                return Ok(Added::Existing(other, life, theirs));
+            }
+        }
+    }
+
+    /// Whether another entry under the key wins: a live one, or a ready one of lower number. Others are stopped.
+    fn is_beaten(&self, ours: u32, hash: u64, inside: &Inside<A>) -> bool {
+        let mappings = self.mappings;
+        let beaten = mappings.table.index.visit(hash, |slot| {
+            if slot.entry() != ours && self.beats(slot.entry(), ours, inside) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        beaten.is_some()
+    }
+
+    fn beats(&self, other: u32, ours: u32, inside: &Inside<A>) -> bool {
+        let present = |state| state == State::Live || state == State::Ready;
+        loop {
+            let life = self.mappings.table.life(other);
+            if !present(life.state()) {
+                return false;
+            }
+            let Some((life, record)) = self.mappings.copy(other, present) else {
+                continue;
+            };
+            if record.inside != *inside {
+                return false;
+            }
+            if life.state() == State::Live || other < ours {
+                return true;
+            }
+            if self.mappings.table.change(other, life, life.with_state(State::Retired)) {
+                return false;
+            }
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! Outside ports of pool addresses, in blocks of 64: one word each.
+//!
+//! Every pool address has a *row*; a row has three classes (TCP, UDP, ICMP), a class has 1,024 bitmap words and as many owner words. A
+//! worker takes ports from blocks that it owns, so workers do not meet in one word; only when no block is left does it take a port
+//! from a block of another. What makes a port one mapping's is the bit alone: owners only keep workers apart.
+
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+use crate::sync::{AtomicU64, Ordering};
+use crate::tcp::protocol;
+use core::fmt;
+
+const BLOCK_PORTS: usize = 64;
+const BLOCKS: usize = if cfg!(loom) { 2 } else { 65_536 / BLOCK_PORTS };
+const CLASSES: usize = 3;
+const CLASS_WORDS: usize = 2 * BLOCKS;
+const ROW_WORDS: usize = CLASSES * CLASS_WORDS;
+/// Entries of a worker's memory of where it last found a port.
+const HINTS: usize = 256;
+
+/// Why there is no port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortsError {
+    /// All ports of the range are taken.
+    Exhausted,
+    /// Neither TCP nor UDP nor ICMP.
+    Untranslatable,
+    /// The row is not in the port state.
+    RowInvalid,
+}
+
+impl fmt::Display for PortsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PortsError::Exhausted => "all ports of the address are taken",
+            PortsError::Untranslatable => "the protocol has no ports",
+            PortsError::RowInvalid => "the pool address has no port state",
+        })
+    }
+}
+
+impl core::error::Error for PortsError {}
+
+/// Ports that may be handed out, inclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    /// First.
+    pub first: u16,
+    /// Last.
+    pub last: u16,
+}
+
+impl PortRange {
+    /// Blocks that hold a port of the range.
+    fn blocks(self) -> core::ops::RangeInclusive<usize> {
+        usize::from(self.first) / BLOCK_PORTS..=(usize::from(self.last) / BLOCK_PORTS).min(BLOCKS - 1)
+    }
+
+    /// The range's ports in a block, as bits.
+    fn bits(self, block: usize) -> u64 {
+        let start = (block * BLOCK_PORTS) as i64;
+        let (first, last) = (i64::from(self.first) - start, i64::from(self.last) - start);
+        if last < 0 || first >= BLOCK_PORTS as i64 || first > last {
+            return 0;
+        }
+        let from = u64::MAX << first.max(0);
+        let to = u64::MAX >> (BLOCK_PORTS as i64 - 1 - last.min(BLOCK_PORTS as i64 - 1));
+        from & to
+    }
+}
+
+/// Where a worker last found a port.
+#[derive(Clone, Copy, Default)]
+struct Hint {
+    /// Row and class + 1, so that 0 is nobody's.
+    place: u64,
+    block: u16,
+    /// Second in which the range had no port left, and whether that is meant.
+    exhausted: Option<(u32, PortRange)>,
+}
+
+/// What one worker keeps about ports.
+pub(crate) struct PortLocal {
+    worker: u64,
+    random: u64,
+    hints: Box<[Hint; HINTS]>,
+}
+
+impl PortLocal {
+    pub(crate) fn new(worker: usize, seed: u64) -> Self {
+        let random = seed.wrapping_add(0x9e37_79b9_7f4a_7c15 * (worker as u64 + 1)) | 1;
+        PortLocal {
+            worker: worker as u64 + 1,
+            random,
+            hints: Box::new([Hint::default(); HINTS]),
+        }
+    }
+
+    /// Xorshift: spreads ports (RFC 6056), protects nothing.
+    fn random(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
+    }
+
+    fn hint(&mut self, place: u64) -> &mut Hint {
+        let hint = &mut self.hints[(place as usize).wrapping_mul(0x9e37_79b1) % HINTS];
+        if hint.place != place {
+            *hint = Hint {
+                place,
+                block: u16::MAX,
+                exhausted: None,
+            };
+        }
+        hint
+    }
+}
+
+/// A handle on the port state.
+#[derive(Clone, Copy)]
+pub struct Ports<'a> {
+    words: &'a [AtomicU64],
+}
+
+/// One class of one row.
+#[derive(Clone, Copy)]
+struct Class<'a> {
+    bitmaps: &'a [AtomicU64],
+    owners: &'a [AtomicU64],
+}
+
+impl<'a> Ports<'a> {
+    /// Words for so many pool addresses, over all pools: 48 KiB each.
+    pub const fn words(addresses: usize) -> usize {
+        addresses * ROW_WORDS
+    }
+
+    /// Zeroed words are ports that are all free; whole rows count.
+    pub fn open(words: &'a [AtomicU64]) -> Self {
+        Ports { words }
+    }
+
+    /// Pool addresses that there is room for.
+    pub fn rows(&self) -> u32 {
+        (self.words.len() / ROW_WORDS) as u32
+    }
+
+    fn class(&self, row: u32, protocol_number: u8) -> Result<(Class<'a>, usize), PortsError> {
+        let class = match protocol_number {
+            protocol::TCP => 0,
+            protocol::UDP => 1,
+            protocol::ICMP | protocol::ICMPV6 => 2,
+            _ => return Err(PortsError::Untranslatable),
+        };
+        let first = (row as usize)
+            .saturating_mul(ROW_WORDS)
+            .saturating_add(class * CLASS_WORDS);
+        let words = self
+            .words
+            .get(first..first.saturating_add(CLASS_WORDS))
+            .ok_or(PortsError::RowInvalid)?;
+        let (bitmaps, owners) = words.split_at(BLOCKS);
+        Ok((Class { bitmaps, owners }, class))
+    }
+
+    /// Takes a free port of the range. `now` in seconds: after an answer of `Exhausted` the same worker searches again in the next second.
+    pub(crate) fn allocate(
+        &self,
+        local: &mut PortLocal,
+        row: u32,
+        protocol_number: u8,
+        range: PortRange,
+        now: u32,
+    ) -> Result<u16, PortsError> {
+        let (class, number) = self.class(row, protocol_number)?;
+        let place = u64::from(row) * CLASSES as u64 + number as u64 + 1;
+        let (random, worker) = (local.random(), local.worker);
+        let hint = local.hint(place);
+        if hint.exhausted == Some((now, range)) {
+            return Err(PortsError::Exhausted);
+        }
+        let hinted = usize::from(hint.block);
+        if hinted < BLOCKS
+            && class.owners[hinted].load(Ordering::Relaxed) == worker
+            && let Some(port) = class.take(hinted, range, random)
+        {
+            return Ok(port);
+        }
+        match class.search(worker, range, random) {
+            Some((block, port)) => {
+                *hint = Hint {
+                    place,
+                    block: block as u16,
+                    exhausted: None,
+                };
+                Ok(port)
+            }
+            None => {
+                hint.exhausted = Some((now, range));
+                Err(PortsError::Exhausted)
+            }
+        }
+    }
+
+    /// Gives a port back; the last of a block frees the block for any worker.
+    pub(crate) fn release(&self, row: u32, protocol_number: u8, port: u16) {
+        let Ok((class, _)) = self.class(row, protocol_number) else {
+            return;
+        };
+        let (block, bit) = (
+            usize::from(port) / BLOCK_PORTS,
+            1u64 << (usize::from(port) % BLOCK_PORTS),
+        );
+        let Some(bitmap) = class.bitmaps.get(block) else { return };
+        if bitmap.fetch_and(!bit, Ordering::AcqRel) == bit {
+            class.owners[block].store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes one certain port; `false` if it is taken or does not exist.
+    pub(crate) fn claim(&self, row: u32, protocol_number: u8, port: u16) -> bool {
+        let Ok((class, _)) = self.class(row, protocol_number) else {
+            return false;
+        };
+        let bit = 1u64 << (usize::from(port) % BLOCK_PORTS);
+        let bitmap = class.bitmaps.get(usize::from(port) / BLOCK_PORTS);
+        bitmap.is_some_and(|bitmap| bitmap.fetch_or(bit, Ordering::AcqRel) & bit == 0)
+    }
+
+    /// Frees every port and block; nobody else may use the state.
+    pub(crate) fn clear(&self) {
+        for word in self.words {
+            if word.load(Ordering::Relaxed) != 0 {
+                word.store(0, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Ports taken of one protocol on one row, for status and tests.
+    pub fn taken(&self, row: u32, protocol_number: u8) -> u32 {
+        let Ok((class, _)) = self.class(row, protocol_number) else {
+            return 0;
+        };
+        class
+            .bitmaps
+            .iter()
+            .map(|bitmap| bitmap.load(Ordering::Relaxed).count_ones())
+            .sum()
+    }
+}
+
+impl Class<'_> {
+    /// A free port of a block, from a random place on.
+    fn take(&self, block: usize, range: PortRange, random: u64) -> Option<u16> {
+        let bitmap = &self.bitmaps[block];
+        let turn = (random % BLOCK_PORTS as u64) as u32;
+        loop {
+            let free = !bitmap.load(Ordering::Relaxed) & range.bits(block);
+            if free == 0 {
+                return None;
+            }
+            let bit = (free.rotate_right(turn).trailing_zeros() + turn) % BLOCK_PORTS as u32;
+            if bitmap.fetch_or(1 << bit, Ordering::AcqRel) & (1 << bit) == 0 {
+                return Some((block * BLOCK_PORTS) as u16 + bit as u16);
+            }
+        }
+    }
+
+    /// A port from a block of our own, else from one that has no owner, else from anybody's.
+    fn search(&self, worker: u64, range: PortRange, random: u64) -> Option<(usize, u16)> {
+        if range.first > range.last {
+            return None;
+        }
+        let blocks = range.blocks();
+        let count = blocks.end().checked_sub(*blocks.start())? + 1;
+        let start = (random >> 8) as usize % count;
+        let turned = || (0..count).map(|turn| blocks.start() + (start + turn) % count);
+        let owner = |block: usize| self.owners[block].load(Ordering::Relaxed);
+        let from = |block: usize| self.take(block, range, random).map(|port| (block, port));
+        let own = || turned().filter(|block| owner(*block) == worker).find_map(from);
+        let unowned = || {
+            turned()
+                .filter(|block| self.become_owner(*block, worker))
+                .find_map(from)
+        };
+        own().or_else(unowned).or_else(|| turned().find_map(from))
+    }
+
+    fn become_owner(&self, block: usize, worker: u64) -> bool {
+        let owner = &self.owners[block];
+        owner.load(Ordering::Relaxed) == 0
+            && owner
+                .compare_exchange(0, worker, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+}

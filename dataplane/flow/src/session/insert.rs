@@ -1,0 +1,289 @@
+//! Insertions: lock-free; workers that insert the same session at once agree on one.
+//!
+//! An offered session is written, becomes `Ready`, and gets the slots of both its keys. Only then does its worker look at all
+//! other sessions under these keys: a live one wins over it; among two ready ones the lower entry number wins, and stops the other. What is
+//! still `Ready` after that becomes `Live`. Both slots are there before either worker looks, so of two workers at least one sees the
+//! other's, and the winner's step to `Live` and the other's attempt to stop it meet in one word: two live sessions never share a key.
+//! The lowest ready entry can only lose to a live one, so some session always gets through.
+//!
+//! A re-decision is the same, except that live sessions with the same forward key and older epochs do not win: they are retired once the
+//! new one is live, so that no lookup misses in between.
+
+use super::entry::{Activity, Copied};
+use super::{Ended, Hit, InsertError, Inserted, NewSession, SessionKey, Sessions};
+use crate::index::Slot;
+use crate::local::WorkerLocal;
+use crate::sync::{Ordering, fence, step};
+use crate::table::{Life, State, TableLocal};
+use crate::tcp::Phase;
+use core::ops::ControlFlow;
+
+/// Most sessions that one re-decision replaces: the one it knows of, and others that raced with it.
+const REPLACED_MAX: usize = 4;
+
+/// An offered session with all that is needed to place and to withdraw it.
+struct Offer<K: SessionKey> {
+    session: u32,
+    ready: Life,
+    keys: [K::Words; 2],
+    hashes: [u64; 2],
+    epochs: [u32; 2],
+    segments: [u16; 2],
+    replaces: bool,
+}
+
+/// What the look at other sessions came to.
+enum Look {
+    /// Nobody else, or only older decisions, to be retired afterwards.
+    Clear,
+    /// Somebody else under the forward key.
+    Lost,
+    /// Somebody else under the reverse key.
+    Taken,
+}
+
+/// Older decisions to retire.
+struct Replaced {
+    sessions: [(u32, Life); REPLACED_MAX],
+    count: usize,
+}
+
+impl<'a, K: SessionKey> Sessions<'a, K> {
+    /// Inserts a new session.
+    ///
+    /// `now` is in seconds. The session takes over the reference on its mapping only when the answer is `New`.
+    ///
+    /// # Errors
+    /// See [`InsertError`]; nothing was inserted.
+    pub fn insert(&self, local: &mut WorkerLocal, new: &NewSession<K>, now: u32) -> Result<Inserted<K>, InsertError> {
+        if let Some(hit) = self.lookup(&new.forward) {
+            return Ok(Inserted::Existing(hit));
+        }
+        let phase = Phase::first(new.forward.protocol(), new.tcp_flags, new.adopt).ok_or(InsertError::NotSyn)?;
+        let activity = Activity::new(now, phase, new.rule);
+        self.offer(K::local(local).0, new, activity, None, &mut |_| {})
+    }
+
+    /// Replaces a session by a newer decision in the initiator's direction: `new.forward` is the old session's forward key.
+    ///
+    /// Timer, phase and counters go on. `ended` gets every session that was replaced. `Existing` is another worker's decision; if its
+    /// epochs are older than the caller's, call again with it.
+    ///
+    /// # Errors
+    /// See [`InsertError`]; the old session is then still there.
+    pub fn supersede(
+        &self,
+        local: &mut WorkerLocal,
+        old: &Hit<K>,
+        new: &NewSession<K>,
+        now: u32,
+        mut ended: impl FnMut(Ended<K>),
+    ) -> Result<Inserted<K>, InsertError> {
+        let before = self
+            .copy(old.session, |state| state == State::Live)
+            .filter(|entry| entry.life.version() == old.version && entry.forward() == new.forward);
+        let Some(before) = before else {
+            return self.insert(local, &NewSession { adopt: true, ..*new }, now);
+        };
+        let activity = Activity::new(now, before.activity.phase(), new.rule);
+        self.offer(K::local(local).0, new, activity, Some(old.session), &mut ended)
+    }
+
+    fn offer(
+        &self,
+        local: &mut TableLocal,
+        new: &NewSession<K>,
+        activity: Activity,
+        old: Option<u32>,
+        ended: &mut dyn FnMut(Ended<K>),
+    ) -> Result<Inserted<K>, InsertError> {
+        if new.forward == new.reverse {
+            return Err(InsertError::KeysEqual);
+        }
+        let keys = [new.forward.to_words(), new.reverse.to_words()];
+        let hashes = [self.hash(&keys[0]), self.hash(&keys[1])];
+        let counters = old.map(|old| self.traffic(old)).unwrap_or_default();
+        loop {
+            let session = self.table.allocate(local).ok_or(InsertError::TableFull)?;
+            step();
+            let ready = self.fill(session, new, activity, counters);
+            step();
+            let segments = [new.forward.segment(), new.reverse.segment()];
+            let offer = Offer {
+                session,
+                ready,
+                keys,
+                hashes,
+                epochs: new.epochs,
+                segments,
+                replaces: old.is_some(),
+            };
+            if !self.place(&offer) {
+                self.withdraw(local, &offer);
+                return Err(InsertError::TableFull);
+            }
+            let mut replaced = Replaced {
+                sessions: [(0, ready); REPLACED_MAX],
+                count: 0,
+            };
+            let look = self.look(&offer, &mut replaced);
+            step();
+            match look {
+                Look::Clear if self.table.change(session, ready, ready.with_state(State::Live)) => {
+                    step();
+                    self.retire_replaced(local, &replaced, ended);
+                    return Ok(Inserted::New(self.hit_of(&offer, new)));
+                }
+                Look::Clear | Look::Lost => self.withdraw(local, &offer),
+                Look::Taken => {
+                    self.withdraw(local, &offer);
+                    return Err(InsertError::TupleTaken);
+                }
+            }
+            let present = |state| state == State::Live || state == State::Ready;
+            if let Some((session, reverse, entry)) = self.find(&keys[0], hashes[0], present) {
+                return Ok(Inserted::Existing(entry.hit(session, reverse)));
+            }
+        }
+    }
+
+    fn hit_of(&self, offer: &Offer<K>, new: &NewSession<K>) -> Hit<K> {
+        let rewrite_to = new.reverse.swapped();
+        Hit {
+            session: offer.session,
+            version: offer.ready.version(),
+            direction: crate::tcp::Direction::Forward,
+            rewrite_to,
+            next_hop: new.next_hop[0],
+            epochs: new.epochs,
+            translated: rewrite_to.source() != new.forward.source()
+                || rewrite_to.destination() != new.forward.destination(),
+            flags: new.flags,
+            mapping: new.mapping,
+        }
+    }
+
+    /// Both slots; `false` if the index had no room for one.
+    fn place(&self, offer: &Offer<K>) -> bool {
+        let placed = [false, true].into_iter().all(|reverse| {
+            let hash = offer.hashes[usize::from(reverse)];
+            let done = self
+                .table
+                .index
+                .place(hash, Slot::new(hash, reverse, offer.session))
+                .is_ok();
+            step();
+            done
+        });
+        // Our slots are visible before we look at anybody else's.
+        fence(Ordering::SeqCst);
+        placed
+    }
+
+    fn look(&self, offer: &Offer<K>, replaced: &mut Replaced) -> Look {
+        for (number, lost) in [Look::Lost, Look::Taken].into_iter().enumerate() {
+            let (key, hash) = (&offer.keys[number], offer.hashes[number]);
+            let beaten = self.table.index.visit(hash, |slot| {
+                if slot.entry() == offer.session || !self.beats(offer, slot, key, replaced) {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            });
+            if beaten.is_some() {
+                return lost;
+            }
+        }
+        Look::Clear
+    }
+
+    /// Whether the session in this slot has the key and wins over the offer. One that loses is stopped, or noted for its retirement.
+    fn beats(&self, offer: &Offer<K>, slot: Slot, key: &K::Words, replaced: &mut Replaced) -> bool {
+        let present = |state| state == State::Live || state == State::Ready;
+        loop {
+            let life = self.table.life(slot.entry());
+            if !present(life.state()) {
+                return false;
+            }
+            let Some(other) = self.copy(slot.entry(), present) else {
+                // It changed while we looked: either it is gone or it became live.
+                continue;
+            };
+            if !other.has_key(slot.is_reverse(), key) {
+                return false;
+            }
+            if other.life.state() == State::Live {
+                return !self.is_replaced(offer, slot.entry(), &other, replaced);
+            }
+            if slot.entry() < offer.session {
+                return true;
+            }
+            if self
+                .table
+                .change(slot.entry(), other.life, other.life.with_state(State::Retired))
+            {
+                return false;
+            }
+        }
+    }
+
+    fn is_replaced(&self, offer: &Offer<K>, session: u32, other: &Copied<K>, replaced: &mut Replaced) -> bool {
+        if !offer.replaces || !other.has_key(false, &offer.keys[0]) || !older(other, offer) {
+            return false;
+        }
+        let known = replaced.sessions[..replaced.count]
+            .iter()
+            .any(|(known, _)| *known == session);
+        if !known {
+            if replaced.count == REPLACED_MAX {
+                return false;
+            }
+            replaced.sessions[replaced.count] = (session, other.life);
+            replaced.count += 1;
+        }
+        true
+    }
+
+    fn retire_replaced(&self, local: &mut TableLocal, replaced: &Replaced, ended: &mut dyn FnMut(Ended<K>)) {
+        for (session, life) in &replaced.sessions[..replaced.count] {
+            if let Some(gone) = self.end(local, *session, *life) {
+                ended(gone);
+            }
+        }
+    }
+
+    /// Takes an offer back. Whoever stopped it only changed its life; slots and entry are still ours.
+    fn withdraw(&self, local: &mut TableLocal, offer: &Offer<K>) {
+        // Stopped or not, from here on nobody finds it.
+        self.table
+            .change(offer.session, offer.ready, offer.ready.with_state(State::Retired));
+        step();
+        for (hash, reverse) in offer.hashes.into_iter().zip([false, true]) {
+            self.table.index.remove(hash, Slot::new(hash, reverse, offer.session));
+            step();
+        }
+        self.table.retire(local, offer.session);
+    }
+}
+
+/// Whether a decision is older than the offer in a segment that both went through, and newer in none.
+fn older<K: SessionKey>(other: &Copied<K>, offer: &Offer<K>) -> bool {
+    let theirs = [
+        (other.forward().segment(), other.epochs()[0]),
+        (other.reverse().segment(), other.epochs()[1]),
+    ];
+    let mut some_older = false;
+    for (segment, epoch) in theirs {
+        for (ours, our_epoch) in offer.segments.into_iter().zip(offer.epochs) {
+            if ours == segment {
+                // Epochs wrap: the difference has a sign.
+                match (our_epoch.wrapping_sub(epoch) as i32).signum() {
+                    -1 => return false,
+                    1 => some_older = true,
+                    _ => {}
+                }
+            }
+        }
+    }
+    some_older
+}
