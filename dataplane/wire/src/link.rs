@@ -45,20 +45,21 @@ pub struct Link {
 /// `LinkTruncated`; `NotIp` for an 802.3 length field or a second tag.
 #[inline]
 pub fn parse_link(frame: &[u8]) -> Result<Link, ParseError> {
-    let header: &[u8; ETHERNET_LEN] = frame.first_chunk().ok_or(ParseError::LinkTruncated)?;
-    let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, type0, type1] = *header;
+    let (destination_mac, rest) = frame.split_first_chunk().ok_or(ParseError::LinkTruncated)?;
+    let (source_mac, rest) = rest.split_first_chunk().ok_or(ParseError::LinkTruncated)?;
+    let (ethertype, rest) = rest.split_first_chunk().ok_or(ParseError::LinkTruncated)?;
     let mut link = Link {
         l3: ETHERNET_LEN as u16,
-        ethertype: u16::from_be_bytes([type0, type1]),
+        ethertype: u16::from_be_bytes(*ethertype),
         vlan: None,
-        destination_mac: [d0, d1, d2, d3, d4, d5],
-        source_mac: [s0, s1, s2, s3, s4, s5],
+        destination_mac: *destination_mac,
+        source_mac: *source_mac,
     };
     if is_tag(link.ethertype) {
-        let tagged: &[u8; TAGGED_LEN] = frame.first_chunk().ok_or(ParseError::LinkTruncated)?;
-        let identifier = u16::from_be_bytes([tagged[14], tagged[15]]) & 0x0fff;
+        let &[tag0, tag1, type0, type1] = rest.first_chunk().ok_or(ParseError::LinkTruncated)?;
+        let identifier = u16::from_be_bytes([tag0, tag1]) & 0x0fff;
         link.vlan = (identifier != 0).then_some(identifier);
-        link.ethertype = u16::from_be_bytes([tagged[16], tagged[17]]);
+        link.ethertype = u16::from_be_bytes([type0, type1]);
         link.l3 = TAGGED_LEN as u16;
     }
     if link.ethertype < ETHERTYPE_MIN || is_tag(link.ethertype) {

@@ -2,7 +2,7 @@
 
 use crate::checksum::Delta;
 use crate::edit::{TCP_CHECKSUM, patch};
-use crate::headers::{Fragment, Headers, L4, tcp_flag};
+use crate::headers::{Headers, L4, tcp_flag};
 
 const TCP_HEADER: usize = 20;
 
@@ -17,13 +17,12 @@ mod option {
 /// option and malformed options as they are.
 #[inline]
 pub fn clamp_mss(frame: &mut [u8], headers: &Headers, mss: u16) {
-    match (headers.l4_kind, headers.fragment) {
-        (L4::Tcp { flags }, Fragment::None | Fragment::First) if flags & tcp_flag::SYN != 0 => {
-            if let Some(segment) = frame.get_mut(usize::from(headers.l4)..usize::from(headers.end)) {
-                clamp_options(segment, mss);
-            }
-        }
-        _ => {}
+    let L4::Tcp { flags } = headers.l4_kind else { return };
+    if flags & tcp_flag::SYN == 0 {
+        return;
+    }
+    if let Some(segment) = frame.get_mut(usize::from(headers.l4)..usize::from(headers.end)) {
+        clamp_options(segment, mss);
     }
 }
 

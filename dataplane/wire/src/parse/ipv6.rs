@@ -25,7 +25,7 @@ pub(crate) struct Chain {
     pub(crate) fragment: Fragment,
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn parse(frame: &[u8], l3: usize) -> Result<Headers, ParseError> {
     let header: &[u8; HEADER] = frame
         .get(l3..)

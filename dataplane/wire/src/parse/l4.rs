@@ -42,7 +42,7 @@ const NO_PORTS: Upper = Upper {
 ///
 /// # Errors
 /// `L4Malformed`, or `FragmentOverlap` when a first fragment is too small to hold the header (RFC 1858 §3, RFC 7112 §5).
-#[inline]
+#[inline(always)]
 pub(super) fn parse(segment: &[u8], protocol: u8, fragment: Fragment, v6: bool) -> Result<Upper, ParseError> {
     let short = match fragment {
         Fragment::Later => {

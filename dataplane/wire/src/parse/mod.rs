@@ -22,14 +22,18 @@ pub(crate) const FRAGMENT_UNIT: usize = 8;
 pub fn parse_frame(frame: &[u8]) -> Result<(Link, Headers), ParseError> {
     let link = parse_link(frame)?;
     let l3 = usize::from(link.l3);
-    let headers = match link.ethertype {
-        ethertype::IPV4 | ethertype::IPV6 => parse_ip(frame, l3)?,
-        _ => return Err(ParseError::NotIp),
+    let headers = match (link.ethertype, version(frame, l3)) {
+        (ethertype::IPV4, Some(4)) => ipv4::parse(frame, l3),
+        (ethertype::IPV6, Some(6)) => ipv6::parse(frame, l3),
+        (ethertype::IPV4 | ethertype::IPV6, _) => return Err(ParseError::IpMalformed),
+        (_, _) => return Err(ParseError::NotIp),
     };
-    if headers.addresses.is_v6() != (link.ethertype == ethertype::IPV6) {
-        return Err(ParseError::IpMalformed);
-    }
-    Ok((link, headers))
+    headers.map(|headers| (link, headers))
+}
+
+#[inline]
+fn version(frame: &[u8], l3: usize) -> Option<u8> {
+    frame.get(l3).map(|byte| byte >> 4)
 }
 
 /// Reads the IP packet that begins at `l3` in `frame`. Checks version, lengths, the IPv4 header checksum, the chain of IPv6
@@ -39,7 +43,7 @@ pub fn parse_frame(frame: &[u8]) -> Result<(Link, Headers), ParseError> {
 /// The first [`ParseError`] met, never `LinkTruncated` or `NotIp`.
 #[inline]
 pub fn parse_ip(frame: &[u8], l3: usize) -> Result<Headers, ParseError> {
-    match frame.get(l3).map(|byte| byte >> 4) {
+    match version(frame, l3) {
         Some(4) => ipv4::parse(frame, l3),
         Some(6) => ipv6::parse(frame, l3),
         Some(_) | None => Err(ParseError::IpMalformed),
