@@ -10,6 +10,7 @@ use tombolo_tables::build::{Sections, World};
 use tombolo_tables::layout::*;
 use tombolo_tables::view::fuzz::{fuzz_view, to_bytes};
 use tombolo_tables::view::{InvalidTables, Tables};
+use zerocopy::{FromBytes, IntoBytes};
 
 fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/view")
@@ -103,6 +104,57 @@ fn every_truncation_is_harmless() {
     }
 }
 
+/// Records are what a planner that went wrong could hand over: any bytes at all.
+#[test]
+fn a_world_of_broken_records_is_refused_or_built() {
+    let mut random = Random(7);
+    let (mut built, mut refused) = (0, 0);
+    for _ in 0..20_000 {
+        let mut world = full_world();
+        let mut route = world.routes[random.below(8)];
+        route.length = route.length.wrapping_add(random.below(4) as u8 * 32);
+        route.v6 ^= random.below(8) == 0;
+        world.routes.push(route);
+        for _ in 0..1 + random.below(3) {
+            match random.below(9) {
+                0 => scramble(&mut world.ports, &mut random),
+                1 => scramble(&mut world.own_addresses, &mut random),
+                2 => scramble(&mut world.neighbours, &mut random),
+                3 => scramble(&mut world.policy_rules, &mut random),
+                4 => scramble(&mut world.nat_rules, &mut random),
+                5 => scramble(&mut world.pools, &mut random),
+                6 => scramble(&mut world.tunnels, &mut random),
+                7 => scramble(&mut world.sas, &mut random),
+                _ => scramble(&mut world.selectors, &mut random),
+            }
+        }
+        match world.build() {
+            Ok(sections) => {
+                assert!(
+                    fuzz_view(&to_bytes(&sections)),
+                    "the view accepts what the builder makes"
+                );
+                built += 1;
+            }
+            Err(error) => {
+                assert!(!error.to_string().is_empty());
+                refused += 1;
+            }
+        }
+    }
+    assert!(built > 1000 && refused > 1000, "built {built}, refused {refused}");
+}
+
+/// Overwrites one byte or flips one bit of the records.
+fn scramble<T: IntoBytes + FromBytes>(records: &mut [T], random: &mut Random) {
+    let bytes = records.as_mut_bytes();
+    let at = random.below(bytes.len());
+    match random.below(2) {
+        0 => bytes[at] = random.below(256) as u8,
+        _ => bytes[at] ^= 1 << random.below(8),
+    }
+}
+
 /// The sections of a segment with a direct table, its words overwritten one after the other.
 #[test]
 fn broken_direct_tables_and_tries_are_harmless() {
@@ -143,7 +195,7 @@ impl Aligned {
     }
 
     fn get(&self) -> &[u8] {
-        &zerocopy::IntoBytes::as_bytes(self.0.as_slice())[..self.1]
+        &self.0.as_slice().as_bytes()[..self.1]
     }
 }
 

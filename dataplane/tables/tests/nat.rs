@@ -81,7 +81,7 @@ fn matches(rule: &NatRuleRecord, destination_search: bool, asked: Asked) -> bool
     let port_matches = if has_port {
         rule.match_port_first <= port && port <= rule.match_port_last
     } else {
-        any_port || rule.protocol == protocol
+        any_port
     };
     kinds.contains(&rule.kind)
         && rule.family == if source.is_ipv4() { 4 } else { 6 }
@@ -112,6 +112,7 @@ fn any_rule() -> impl Strategy<Value = NatRuleRecord> {
     let protocol = prop_oneof![Just(wildcard::PROTOCOL), Just(6), Just(1)];
     (1u8..=4, segment(), segment(), prefixes, ports, protocol).prop_map(
         |(kind, from, to, prefixes, ports, protocol)| {
+            let ports = if protocol == 1 { (0, u16::MAX) } else { ports };
             let (family, source, match_source_length, destination, match_destination_length) = prefixes;
             NatRuleRecord {
                 from,
@@ -224,4 +225,10 @@ fn contradictory_rules_are_refused() {
         ..rule(nat_kind::DESTINATION, 4)
     };
     assert_eq!(refused(past_the_end), field("new port range"));
+    let icmp = NatRuleRecord {
+        protocol: 1,
+        match_port_last: 80,
+        ..rule(nat_kind::EXEMPT, 4)
+    };
+    assert_eq!(refused(icmp), field("ports: the protocol has none"));
 }

@@ -7,6 +7,7 @@ use crate::layout::{
     SelectorRecord, TunnelRecord, cipher, encapsulation, nat_kind, neighbour_state, rule_action, sa_flag, tunnel_flag,
     wildcard,
 };
+use crate::view::has_ports;
 
 /// Checks every reference and every enumerated field.
 ///
@@ -197,6 +198,9 @@ fn nat_rule(record: &Record<'_>, rule: &NatRuleRecord) -> Result<(), BuildError>
         fits(rule.match_destination.is_v4(), rule.match_destination_length),
     )?;
     record.field("port range", rule.match_port_first <= rule.match_port_last)?;
+    let names_ports = (rule.match_port_first, rule.match_port_last) != (0, u16::MAX) || rule.to_port_first != 0;
+    let may_name_ports = rule.protocol == wildcard::PROTOCOL || has_ports(rule.protocol);
+    record.field("ports: the protocol has none", may_name_ports || !names_ports)?;
     match rule.kind {
         nat_kind::SOURCE_POOL => {
             let pool = record.world.pools.get(rule.pool as usize);

@@ -54,11 +54,11 @@ fn serves(rule: &NatRuleRecord, direction: Direction) -> bool {
     }
 }
 
-/// Rules that limit ports match no packet without ports, unless they name its protocol.
+/// Rules that limit ports match no packet without ports.
 fn matches_port(rule: &NatRuleRecord, port: Option<u16>) -> bool {
     match port {
         Some(port) => (rule.match_port_first..=rule.match_port_last).contains(&port),
-        None => rule.protocol != wildcard::PROTOCOL || (rule.match_port_first, rule.match_port_last) == (0, u16::MAX),
+        None => (rule.match_port_first, rule.match_port_last) == (0, u16::MAX),
     }
 }
 
