@@ -193,7 +193,10 @@ proptest! {
         let mut damaged = frame.clone();
         damaged[at] ^= 1 << bit;
         let Ok(headers) = crate::parse_ip(&damaged, L3) else { return Ok(()) };
-        prop_assume!(!crate::checksum::transport_valid(&damaged, &headers));
+        if crate::checksum::transport_valid(&damaged, &headers) {
+            // UDP without a checksum shows no damage.
+            return Ok(());
+        }
         rewrite(&mut damaged, &headers, &to);
         let headers = parse(&damaged);
         prop_assert!(!crate::checksum::transport_valid(&damaged, &headers));
