@@ -18,7 +18,7 @@ pub use counters::PortVerdicts;
 pub use layout::{QUEUES_MAX, SOCKET_ROWS_MAX};
 pub use tombolo_wire::steer::{Action, Service, SteerConfig, SteerPort, VLAN_NONE, Verdict};
 
-use libbpf_rs::{MapCore, MapFlags, Object, ObjectBuilder, Program};
+use libbpf_rs::{MapCore, MapFlags, Object, ObjectBuilder, Program, ProgramMut};
 use maps::ConfigMaps;
 use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -172,8 +172,15 @@ impl Steering {
         counters::reset(&self.object, index)
     }
 
-    /// The program itself, for tests that run it without a device.
-    pub fn program(&self) -> Program<'_> {
+    /// The program itself, for tests that run it without a device (`ProgramMut::test_run`).
+    pub fn program_mut(&mut self) -> ProgramMut<'_> {
+        self.object
+            .progs_mut()
+            .next()
+            .expect("the object holds the one program that it was built with")
+    }
+
+    fn program(&self) -> Program<'_> {
         self.object
             .progs()
             .next()

@@ -12,6 +12,7 @@ mod port;
 mod wait;
 
 pub use open::{AfXdpConfig, AfXdpPort, OpenError, PortMode};
+pub use port::KernelDrops;
 
 use crate::batch::FrameBatch;
 use crate::frame::Frame;
@@ -50,6 +51,11 @@ impl AfXdp {
     /// What each port got, in the order of the slots.
     pub fn modes(&self) -> &[PortMode] {
         &self.modes
+    }
+
+    /// What the kernel dropped on a port's socket (one system call).
+    pub fn kernel_drops(&self, port: PortSlot) -> KernelDrops {
+        self.ports.get(port.usize()).map(Port::kernel_drops).unwrap_or_default()
     }
 }
 

@@ -6,7 +6,7 @@
 use crate::frame::{FRAME_CAPACITY, FRAME_HEADROOM, FRAME_SIZE, Frame};
 use crate::packet_io::FrameCensus;
 use std::mem;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use xsk_rs::{FrameDesc, Umem};
 
 pub(super) struct Pool {
@@ -75,12 +75,13 @@ impl Pool {
     /// Drivers that put metadata ahead of a packet move its start; the packet goes back to the fixed place.
     #[cold]
     fn received_elsewhere(&mut self, descriptor: &FrameDesc, index: u32) -> Frame {
+        let fits = descriptor.lengths().data().min(FRAME_CAPACITY);
         // SAFETY: the frame just left the receive ring and has no token yet, so nothing else reaches its bytes.
-        let moved = unsafe { self.umem.data(descriptor) }.contents().to_vec();
-        let mut frame = self.hand_out(index, 0);
-        let fits = moved.len().min(FRAME_CAPACITY);
-        frame.fill(&moved[..fits]);
-        frame
+        let elsewhere = unsafe { self.umem.data(descriptor) }.contents().as_ptr();
+        let start = self.start(index);
+        // SAFETY: both places lie in this frame with at least `fits` bytes behind them; they may overlap.
+        unsafe { ptr::copy(elsewhere, start.as_ptr(), fits) };
+        self.hand_out(index, fits as u16)
     }
 
     /// A frame's descriptor with its packet's length, for a transmit ring.

@@ -15,6 +15,22 @@ const KERNEL_BATCH: usize = 32;
 /// Shortest thing that can be sent: an Ethernet header, in bytes.
 const LINK_HEADER: usize = 14;
 
+/// After so many calls in a row without progress the device counts as stuck.
+const FRUITLESS_MAX: u32 = 256;
+
+/// Frames that the kernel dropped between the device and a socket, since the socket was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelDrops {
+    /// The worker did not take packets fast enough.
+    pub receive_ring_full: u64,
+    /// No frame was there to receive into.
+    pub fill_ring_empty: u64,
+    /// Too long for a frame, and the like.
+    pub other: u64,
+    /// Descriptors that the kernel did not accept for sending.
+    pub transmit_refused: u64,
+}
+
 pub(super) struct Rings {
     pub(super) receive: RxQueue,
     pub(super) transmit: TxQueue,
@@ -36,6 +52,8 @@ pub(super) struct Port {
     transmit_ring: usize,
     /// Frames in the transmit ring that the kernel had not taken when it was last looked at.
     untaken: usize,
+    /// How often in a row the kernel took none of them.
+    fruitless: u32,
     scratch: [FrameDesc; BATCH],
 }
 
@@ -57,6 +75,7 @@ impl Port {
             sending: 0,
             transmit_ring,
             untaken: 0,
+            fruitless: 0,
             scratch: [FrameDesc::default(); BATCH],
         }
     }
@@ -105,15 +124,17 @@ impl Port {
         self.untaken = self.in_transmit_ring();
         let mut calls = self.untaken / KERNEL_BATCH + 1;
         while self.untaken > 0 && calls > 0 && self.rings.transmit.needs_wakeup() {
-            // An error is a device that went away or is down: the frames stay queued, `tx_pending` says so.
-            let woken = self.rings.transmit.wakeup().is_ok();
             let before = self.untaken;
+            // An error is a device that went away or is down: no progress either.
+            let _ = self.rings.transmit.wakeup();
             self.untaken = self.in_transmit_ring();
-            if !woken || self.untaken == before {
-                break;
+            if self.untaken == before {
+                self.fruitless = self.fruitless.saturating_add(1);
+                return;
             }
             calls -= 1;
         }
+        self.fruitless = 0;
         self.submit();
     }
 
@@ -159,8 +180,22 @@ impl Port {
         }
     }
 
+    /// A device that is down takes nothing however often it is asked: then there is nothing to stay awake for.
     pub(super) fn tx_pending(&self) -> bool {
-        !self.queued.is_empty() || self.untaken > 0
+        (!self.queued.is_empty() || self.untaken > 0) && self.fruitless < FRUITLESS_MAX
+    }
+
+    /// What the kernel dropped on this socket.
+    pub(super) fn kernel_drops(&self) -> KernelDrops {
+        let Ok(counts) = self.rings.receive.fd().xdp_statistics() else {
+            return KernelDrops::default();
+        };
+        KernelDrops {
+            receive_ring_full: counts.rx_ring_full(),
+            fill_ring_empty: counts.rx_fill_ring_empty_descs(),
+            other: counts.rx_dropped(),
+            transmit_refused: counts.tx_invalid_descs(),
+        }
     }
 
     pub(super) fn punt(&self, packet: &[u8]) -> bool {

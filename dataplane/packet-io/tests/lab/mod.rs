@@ -4,6 +4,8 @@
 //! host a 10.9.0.2 ── left 10.9.0.1 │gateway│ right 10.9.1.1 ── host b 10.9.1.2
 //! ```
 
+#![allow(dead_code)] // not every test file uses all of it
+
 use rustix::fs::{Mode, OFlags};
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketType, socket};
