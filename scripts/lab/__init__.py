@@ -1,0 +1,1 @@
+"""The lab: two clouds, two gateways and an internet of network namespaces. Used by the demo and by tests."""

@@ -1,0 +1,106 @@
+"""The whole lab: namespaces, servers on the hosts, two running gateways. Made and removed as one."""
+
+import os
+import pathlib
+import shutil
+
+from . import topology
+from .gateway import Gateway, find_programs, make_keys
+from .shell import Failed, alive, ask, start, until
+from .topology import HOSTS, Topology
+
+LABS = pathlib.Path("/run/tombolo-lab")
+HERE = pathlib.Path(__file__).resolve().parent
+WEB_PORT = 80
+IPERF_PORT = 5201
+
+
+class Lab:
+    """One lab; its name is unique on this machine as long as this process lives."""
+
+    def __init__(self, root, programs=None):
+        self.name = f"{os.getpid():x}"
+        self.directory = LABS / self.name
+        self.topology = Topology(self.name)
+        self.programs = programs or find_programs(root)
+        namespaces = self.topology.namespaces
+        self.gateways = {
+            name: Gateway(name, namespaces[name], self.directory, self.programs) for name in topology.GATEWAYS
+        }
+
+    def namespace(self, role):
+        """Name of a role's namespace."""
+        return self.topology.namespaces[role]
+
+    def build_network(self):
+        """Namespaces, links, addresses, and a web and an iperf3 server on every host."""
+        if self.directory.exists() or any(map(topology.exists, self.topology.namespaces.values())):
+            raise Failed(f"a lab {self.name} is there already: scripts/demo --down removes it")
+        LABS.mkdir(mode=0o755, exist_ok=True)
+        self.directory.mkdir(mode=0o700)
+        (self.directory / "pid").write_text(str(os.getpid()))
+        self.topology.build()
+        for role in HOSTS:
+            self._serve(role, "python3", "-B", HERE / "web.py", WEB_PORT)
+            self._serve(role, "iperf3", "-s", "-p", IPERF_PORT)
+        for role in HOSTS:
+            until(lambda role=role: self._listens(role), 10, f"the servers of {role} listen")
+
+    def _serve(self, role, *command):
+        start(*command, namespace=self.namespace(role), log=self.directory / f"{role}.log")
+
+    def _listens(self, role):
+        sockets = ask("ss", "-Hltn", namespace=self.namespace(role)).output
+        return all(f":{port} " in sockets for port in (WEB_PORT, IPERF_PORT))
+
+    def start_gateways(self):
+        """Fresh keys, then both gateways; returns when both are ready for packets."""
+        a, b = self.gateways.values()
+        for gateway in (a, b):
+            gateway.prepare()
+        for segment in ("prod", "dev"):
+            make_keys(self.programs, a, b, segment)
+        for gateway in (a, b):
+            gateway.start()
+        a.wait_until_up(("prod-to-b", "dev-to-b"))
+        b.wait_until_up(("prod-to-a", "dev-to-a"))
+
+    def keep(self):
+        """From now on the lab outlives this process, until `remove_left_over`."""
+        (self.directory / "pid").unlink()
+
+    def remove(self):
+        """Ends every process of the lab, removes its namespaces and directories."""
+        self.topology.remove()
+        shutil.rmtree(self.directory, ignore_errors=True)
+        remove_if_empty(LABS)
+
+    def describe(self):
+        """For the demo's JSON."""
+        return {
+            "name": self.name,
+            "namespaces": self.topology.namespaces,
+            "gateways": {name: gateway.describe() for name, gateway in self.gateways.items()},
+        }
+
+
+def remove_left_over():
+    """Removes labs that were kept or whose demo was killed; returns their names."""
+    names = []
+    for directory in sorted(LABS.glob("*")):
+        owner = directory / "pid"
+        if owner.exists() and alive(int(owner.read_text() or 0)):
+            continue
+        Topology(directory.name).remove()
+        shutil.rmtree(directory, ignore_errors=True)
+        names.append(directory.name)
+    remove_if_empty(LABS)
+    return names
+
+
+def remove_if_empty(directory):
+    """Removes a directory that nobody needs any more."""
+    try:
+        directory.rmdir()
+    except OSError:
+        pass

@@ -1,0 +1,73 @@
+"""What passes through the underlay: a capture inside it, and what is in there.
+
+The gateway's own devices show redirected frames to no tcpdump; the router's end of the link does.
+"""
+
+import struct
+
+from .shell import alive, start, stop, until
+
+ETHERNET_BYTES = 14
+IPV4 = 0x0800
+ESP = 50
+UDP = 17
+NAT_TRAVERSAL_PORT = 4500
+
+
+class Capture:
+    """tcpdump on a device of the router, into a file."""
+
+    def __init__(self, namespace, device, file):
+        self.file = file
+        self.log = file.with_suffix(".log")
+        # Not as another user (-Z): the file lies in a directory of root's.
+        self.process = start(
+            *("tcpdump", "-Z", "root", "-n", "-s", 0, "-U", "--immediate-mode", "-i", device, "-w", file),
+            namespace=namespace,
+            log=self.log,
+        )
+        until(self._listens, 5, "tcpdump in the underlay listens")
+
+    def _listens(self):
+        text = self.log.read_text(errors="replace")
+        return True if "listening on" in text else text if alive(self.process.pid) else f"ended: {text}"
+
+    def holds(self, text):
+        """Whether a string was captured so far."""
+        return text.encode() in self.file.read_bytes()
+
+    def stop(self):
+        """Ends tcpdump; the file is complete then."""
+        stop([self.process.pid])
+
+    def count_esp(self):
+        """(ESP packets, ESP-in-UDP packets) in the file."""
+        plain = encapsulated = 0
+        for frame in frames(self.file.read_bytes()):
+            protocol, payload = ipv4_payload(frame)
+            if protocol == ESP:
+                plain += 1
+            elif protocol == UDP and NAT_TRAVERSAL_PORT in struct.unpack_from("!HH", payload.ljust(4, b"\0")):
+                encapsulated += 1
+        return plain, encapsulated
+
+
+def frames(pcap):
+    """Frames of a pcap file in this machine's byte order; a cut last one is left out."""
+    header, record = 24, 16
+    at = header
+    while at + record <= len(pcap):
+        captured = struct.unpack_from("=I", pcap, at + 8)[0]
+        at += record
+        if at + captured > len(pcap):
+            return
+        yield pcap[at : at + captured]
+        at += captured
+
+
+def ipv4_payload(frame):
+    """(protocol, payload) of an Ethernet frame with IPv4, else (None, b"")."""
+    if len(frame) < ETHERNET_BYTES + 20 or struct.unpack_from("!H", frame, 12)[0] != IPV4:
+        return None, b""
+    header_bytes = (frame[ETHERNET_BYTES] & 0xF) * 4
+    return frame[ETHERNET_BYTES + 9], frame[ETHERNET_BYTES + header_bytes :]
