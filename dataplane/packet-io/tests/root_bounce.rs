@@ -7,7 +7,7 @@ use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use tombolo_bpf::{AttachMode, AttachRequest, SteerConfig, SteerPort, Steering, VLAN_NONE, Verdict};
+use tombolo_bpf::{AttachMode, AttachRequest, PORT_UNKNOWN, SteerConfig, SteerPort, Steering, VLAN_NONE, Verdict};
 use tombolo_packet_io::af_xdp::{AfXdp, AfXdpConfig, AfXdpPort, OpenError};
 use tombolo_packet_io::{FrameBatch, FrameCensus, PacketIo, PortSlot};
 
@@ -279,4 +279,50 @@ fn root_generic_mode_serves_devices_without_xdp() {
         );
         assert!(second.attach(999_999, AttachRequest::NativeOrGeneric).is_err());
     });
+}
+
+#[test]
+fn root_vlan_tags_name_ports() {
+    if skipped("root_vlan_tags_name_ports") {
+        return;
+    }
+    let lab = Lab::new();
+    let steering = inside(&lab.gateway, || {
+        let mut config = steer_config();
+        config.ports.push(SteerPort {
+            index: 2,
+            vlan: 7,
+            ..config.ports[0].clone()
+        });
+        Steering::load_and_attach(&config, AttachRequest::NativeOrGeneric)
+            .expect("attached")
+            .0
+    });
+    // Host a has no VLAN device (kernels may lack them): it sends tagged ARP by a socket of its own.
+    inside(&lab.host_a, || {
+        let ports = vec![port("eth0", 0)];
+        let mut io = AfXdp::open(AfXdpConfig {
+            ports,
+            frames: 512,
+            ring_size: 64,
+            ..AfXdpConfig::default()
+        })
+        .expect("a free queue");
+        for vlan in [7, 7, 8] {
+            let mut frame = io.allocate().expect("free");
+            frame.fill(&[&LEFT_MAC[..], &HOST_A_MAC, &[0x81, 0, 0, vlan, 8, 6], &[0; 42]].concat());
+            io.transmit(LEFT, frame).expect("the ring is empty");
+        }
+        let end = Instant::now() + Duration::from_secs(2);
+        while io.census().transmit > 0 && Instant::now() < end {
+            io.flush();
+        }
+    });
+    let end = Instant::now() + Duration::from_secs(2);
+    while steering.verdicts(2).expect("readable").of(Verdict::PassArp) < 2 && Instant::now() < end {
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(steering.verdicts(2).expect("readable").of(Verdict::PassArp), 2);
+    let unknown = steering.verdicts(PORT_UNKNOWN).expect("readable");
+    assert_eq!(unknown.of(Verdict::DropUnknownPort), 1);
 }

@@ -99,7 +99,7 @@ impl fmt::Display for OpenError {
             OpenError::Memory(bytes, error) => write!(f, "AF_XDP: no memory for {bytes} bytes of frames: {error}"),
             OpenError::Socket { device, queue, error } => {
                 write!(f, "AF_XDP: queue {queue} of {device}: {error}")?;
-                if error.raw_os_error() == Some(libc::EBUSY) {
+                if self.is_busy() {
                     write!(f, " (another program holds this queue)")?;
                 }
                 Ok(())
@@ -110,6 +110,16 @@ impl fmt::Display for OpenError {
 
 impl Error for OpenError {}
 
+impl OpenError {
+    /// Whether another program (or one that is just ending) holds the queue.
+    pub fn is_busy(&self) -> bool {
+        match self {
+            OpenError::Socket { error, .. } => error.raw_os_error() == Some(libc::EBUSY),
+            OpenError::Config(_) | OpenError::Memory(..) => false,
+        }
+    }
+}
+
 pub(super) fn open(mut config: AfXdpConfig) -> Result<AfXdp, OpenError> {
     if config.ports.is_empty() || config.ports.len() > usize::from(u8::MAX) {
         return Err(OpenError::Config(format!(
@@ -118,18 +128,20 @@ pub(super) fn open(mut config: AfXdpConfig) -> Result<AfXdp, OpenError> {
         )));
     }
     // All sockets of a UMEM have the copy mode of the first, so zero-copy is had for all of them or for none.
-    let opened = match config.zero_copy {
-        true => open_sockets(&config, BindFlags::XDP_ZEROCOPY),
-        false => Err(OpenError::Config(String::new())),
+    let preferred = if config.zero_copy {
+        BindFlags::XDP_ZEROCOPY
+    } else {
+        BindFlags::XDP_COPY
+    };
+    let opened = match open_sockets(&config, preferred) {
+        Err(error) if config.zero_copy && !error.is_busy() => open_sockets(&config, BindFlags::XDP_COPY),
+        opened => opened,
     };
     let Opened {
         pool,
         rings,
         huge_pages,
-    } = match opened {
-        Ok(opened) => opened,
-        Err(_) => open_sockets(&config, BindFlags::XDP_COPY)?,
-    };
+    } = opened?;
     Ok(assemble(mem::take(&mut config.ports), &config, pool, rings, huge_pages))
 }
 

@@ -92,11 +92,17 @@ impl Lab {
         self.ip(host, &format!("addr add {host_own} dev eth0"));
         self.ip(host, "link set eth0 up");
         self.ip(host, &format!("route add default via {via}"));
-        run("ip", &["netns", "exec", host, "ethtool", "-K", "eth0", "tx", "off"]);
+        self.ethtool(host, "-K eth0 tx off");
     }
 
     pub(crate) fn ip(&self, namespace: &str, arguments: &str) {
         let mut all = vec!["-n", namespace];
+        all.extend(arguments.split_whitespace());
+        run("ip", &all);
+    }
+
+    pub(crate) fn ethtool(&self, namespace: &str, arguments: &str) {
+        let mut all = vec!["netns", "exec", namespace, "ethtool"];
         all.extend(arguments.split_whitespace());
         run("ip", &all);
     }

@@ -89,3 +89,33 @@ fn names_are_unique_and_say_the_action() {
         assert_eq!(same, 1, "{verdict:?}");
     }
 }
+
+/// The committed corpus, each frame cut at every length, and seeded mutations of each.
+#[test]
+fn no_frame_panics() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/steer");
+    let mut random = 0x2545_f491_4f6c_dd1du64;
+    let mut next = |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % below as u64) as usize
+    };
+    let mut seeds = 0;
+    for entry in std::fs::read_dir(corpus).expect("the corpus is committed") {
+        let seed = std::fs::read(entry.expect("readable").path()).expect("readable");
+        seeds += 1;
+        for length in 0..=seed.len() {
+            fuzz_steer(&seed[..length]);
+        }
+        for _ in 0..1000 {
+            let mut mutated = seed.clone();
+            for _ in 0..=next(4) {
+                let at = next(mutated.len());
+                mutated[at] = next(256) as u8;
+            }
+            fuzz_steer(&mutated);
+        }
+    }
+    assert!(seeds >= 8);
+}
