@@ -65,6 +65,11 @@ impl Gateway {
         &self.ports[id.usize()]
     }
 
+    /// The ids of all ports, in the order of [`ports`](Self::ports).
+    pub fn port_ids(&self) -> impl Iterator<Item = PortId> + use<> {
+        (0..self.ports.len() as u32).map(PortId)
+    }
+
     /// A tunnel of this gateway.
     pub fn tunnel(&self, id: TunnelId) -> &Tunnel {
         &self.tunnels[id.usize()]

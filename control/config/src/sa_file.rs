@@ -110,6 +110,14 @@ impl From<&str> for SaFileError {
     }
 }
 
+/// Reads a key file that was read as text.
+///
+/// # Errors
+/// As [`SaPair::parse`].
+pub fn parse(text: &str) -> Result<SaPair, SaFileError> {
+    SaPair::parse(text.as_bytes())
+}
+
 impl SaPair {
     /// Reads a key file.
     ///

@@ -1,16 +1,41 @@
 //! Indices that stay the same from plan to plan: sessions, state rows and counters are keyed by them.
+//!
+//! An index belongs to a name for as long as the name is wanted. Afterwards it rests for [`REST`] changes of its kind, so
+//! that a generation without it lies between two owners; then the lowest one that has rested is given out first. Where the
+//! bound leaves no other, one that has not rested is taken: as many names as the bound allows always find an index.
 
 use core::fmt;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Changes that a freed index sits out.
+const REST: u64 = 2;
 
 /// Which index names what, and the epoch of each segment. Opaque; carried from plan to plan. It is written into the names
-/// section of every generation, from where a restarted control process takes it up again.
+/// section of every generation, from where a restarted control process takes it up again. Holds no secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Indices {}
+pub struct Indices {
+    pub(crate) segments: Slots,
+    pub(crate) ports: Slots,
+    pub(crate) neighbours: Slots,
+    pub(crate) tunnels: Slots,
+    pub(crate) sas: Slots,
+    pub(crate) pools: Slots,
+    /// By segment index.
+    pub(crate) epochs: Vec<SegmentEpoch>,
+}
+
+/// Epoch of one segment, and the inputs for which it holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SegmentEpoch {
+    pub(crate) epoch: u32,
+    /// Digest of routes, policy and NAT of the segment, in hex.
+    pub(crate) inputs: String,
+}
 
 /// The names section holds no indices.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnreadableNames(pub(crate) String);
+pub struct UnreadableNames(String);
 
 impl fmt::Display for UnreadableNames {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,6 +51,227 @@ impl Indices {
     /// # Errors
     /// If the section is not what a plan writes. Starting from [`Indices::default`] then would give sessions a wrong meaning.
     pub fn from_names(names: &str) -> Result<Indices, UnreadableNames> {
-        serde_json::from_str(names).map_err(|error| UnreadableNames(error.to_string()))
+        crate::names::indices(names).map_err(UnreadableNames)
+    }
+}
+
+/// The indices of one kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Slots {
+    /// How often an index was given out or freed.
+    change: u64,
+    slots: Vec<Slot>,
+}
+
+/// One index.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Slot {
+    /// Whose it is; none = free.
+    name: Option<String>,
+    /// What else must stay the same for the state row to keep its meaning.
+    detail: String,
+    /// `change` when it was freed.
+    freed: u64,
+    /// How often the slot or its detail changed owner.
+    version: u32,
+}
+
+/// Whose index is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) name: String,
+    pub(crate) detail: String,
+}
+
+impl Wanted {
+    pub(crate) fn name(name: impl Into<String>) -> Self {
+        Wanted {
+            name: name.into(),
+            detail: String::new(),
+        }
+    }
+}
+
+/// An index given out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Given {
+    pub(crate) index: u32,
+    /// New owner, or new detail: the state row starts afresh.
+    pub(crate) fresh: bool,
+    pub(crate) version: u32,
+}
+
+impl Slots {
+    /// Frees what is not in `wanted` and gives each of `wanted` its index; the first come first while `most` lasts. The answer
+    /// is in the order of `wanted`, `None` where there is no index left.
+    pub(crate) fn assign(&mut self, wanted: &[Wanted], most: usize) -> Vec<Option<Given>> {
+        let names: BTreeSet<&str> = wanted.iter().map(|wanted| wanted.name.as_str()).collect();
+        let mut by_name: BTreeMap<String, usize> = BTreeMap::new();
+        let mut freed = false;
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            match &slot.name {
+                Some(name) if names.contains(name.as_str()) => drop(by_name.insert(name.clone(), index)),
+                Some(_) => {
+                    slot.name = None;
+                    slot.freed = self.change + 1;
+                    freed = true;
+                }
+                None => {}
+            }
+        }
+        let new = wanted.iter().any(|wanted| !by_name.contains_key(&wanted.name));
+        self.change += u64::from(freed || new);
+        wanted
+            .iter()
+            .map(|wanted| self.give(wanted, &mut by_name, most))
+            .collect()
+    }
+
+    fn give(&mut self, wanted: &Wanted, by_name: &mut BTreeMap<String, usize>, most: usize) -> Option<Given> {
+        let known = by_name.get(&wanted.name).copied();
+        let index = match known {
+            Some(index) => index,
+            None => self.take(most)?,
+        };
+        by_name.insert(wanted.name.clone(), index);
+        let slot = &mut self.slots[index];
+        let fresh = slot.name.as_ref() != Some(&wanted.name) || slot.detail != wanted.detail;
+        if fresh {
+            slot.name = Some(wanted.name.clone());
+            slot.detail.clone_from(&wanted.detail);
+            slot.version = slot.version.wrapping_add(1);
+        }
+        Some(Given {
+            index: index as u32,
+            fresh,
+            version: slot.version,
+        })
+    }
+
+    fn take(&mut self, most: usize) -> Option<usize> {
+        let change = self.change;
+        let rested = self
+            .slots
+            .iter()
+            .position(|slot| slot.name.is_none() && slot.freed + REST <= change);
+        if rested.is_some_and(|index| index < most) {
+            return rested;
+        }
+        if self.slots.len() >= most {
+            return self.slots.iter().take(most).position(|slot| slot.name.is_none());
+        }
+        self.slots.push(Slot {
+            name: None,
+            detail: String::new(),
+            freed: 0,
+            version: 0,
+        });
+        Some(self.slots.len() - 1)
+    }
+
+    /// One more than the highest index in use.
+    pub(crate) fn used(&self) -> usize {
+        self.slots
+            .iter()
+            .rposition(|slot| slot.name.is_some())
+            .map_or(0, |last| last + 1)
+    }
+
+    /// One more than the highest index that was ever given out.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn assign(slots: &mut Slots, names: &[&str]) -> Vec<u32> {
+        let wanted: Vec<Wanted> = names.iter().map(|name| Wanted::name(*name)).collect();
+        slots
+            .assign(&wanted, 8)
+            .into_iter()
+            .map(|given| given.unwrap().index)
+            .collect()
+    }
+
+    #[test]
+    fn names_keep_their_index_and_freed_ones_rest() {
+        let mut slots = Slots::default();
+        assert_eq!(assign(&mut slots, &["a", "b", "c"]), [0, 1, 2]);
+        assert_eq!(assign(&mut slots, &["c", "a"]), [2, 0]);
+        assert_eq!(
+            assign(&mut slots, &["a", "c", "d"]),
+            [0, 2, 3],
+            "1 was freed by the change before"
+        );
+        assert_eq!(assign(&mut slots, &["a", "c", "d", "e"]), [0, 2, 3, 1]);
+    }
+
+    #[test]
+    fn nothing_changes_when_nothing_changes() {
+        let mut slots = Slots::default();
+        assign(&mut slots, &["a", "b"]);
+        let before = slots.clone();
+        assert_eq!(assign(&mut slots, &["a", "b"]), [0, 1]);
+        assert_eq!(slots, before);
+    }
+
+    #[test]
+    fn the_bound_holds_and_the_first_come_first() {
+        let mut slots = Slots::default();
+        let wanted: Vec<Wanted> = ["a", "b", "c"].map(|name| Wanted::name(name)).to_vec();
+        let given = slots.assign(&wanted, 2);
+        assert_eq!(
+            given.iter().map(Option::is_some).collect::<Vec<_>>(),
+            [true, true, false]
+        );
+        let given = slots.assign(&wanted[1..], 2);
+        assert!(
+            given.iter().all(Option::is_some),
+            "an index that has not rested is better than none"
+        );
+    }
+
+    #[test]
+    fn a_new_detail_is_fresh_under_the_same_index() {
+        let mut slots = Slots::default();
+        let wanted = |detail: &str| {
+            [Wanted {
+                name: "t".into(),
+                detail: detail.into(),
+            }]
+        };
+        let first = slots.assign(&wanted("x"), 8)[0].unwrap();
+        let same = slots.assign(&wanted("x"), 8)[0].unwrap();
+        let other = slots.assign(&wanted("y"), 8)[0].unwrap();
+        assert!(first.fresh && !same.fresh && other.fresh);
+        assert_eq!(
+            (first.index, same.version, other.version),
+            (0, first.version, first.version + 1)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_index_has_two_owners_and_none_passes_on_at_once(
+            steps in prop::collection::vec(prop::collection::btree_set("[a-f]", 0..6), 1..12)
+        ) {
+            let mut slots = Slots::default();
+            let mut owners: BTreeMap<u32, String> = BTreeMap::new();
+            for names in steps {
+                let wanted: Vec<Wanted> = names.iter().map(|name| Wanted::name(name.as_str())).collect();
+                let given = slots.assign(&wanted, 64);
+                let now: BTreeMap<u32, String> =
+                    given.iter().zip(&names).map(|(given, name)| (given.unwrap().index, name.clone())).collect();
+                prop_assert_eq!(now.len(), names.len());
+                for (index, name) in &owners {
+                    prop_assert!(now.get(index).is_none_or(|owner| owner == name), "{} passed on at once", index);
+                }
+                owners = now;
+            }
+        }
     }
 }

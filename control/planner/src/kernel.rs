@@ -97,6 +97,8 @@ pub struct ManagedNeighbour {
 pub struct DesiredTap {
     /// Name of the port.
     pub port: String,
+    /// Kernel device. It does no ARP (IFF_NOARP): whatever its routes lead to is taken by a worker.
+    pub device: String,
     /// MAC address: the port's own, so that what is punted is addressed to it.
     pub mac: [u8; 6],
     /// Largest IP packet in bytes.

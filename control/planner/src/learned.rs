@@ -10,7 +10,7 @@ use tombolo_config::sa_file::SaPair;
 pub struct Learned {
     /// Links by kernel device.
     pub links: BTreeMap<String, Link>,
-    /// TAPs that carry punts, by port name.
+    /// TAPs that carry punts, by port name, where they are not called as `tombolo_tables::layout::tap_name` says.
     pub taps: BTreeMap<String, Tap>,
     /// Neighbours as the kernel knows them, by port name and address.
     pub neighbours: BTreeMap<(String, IpAddr), Neighbour>,

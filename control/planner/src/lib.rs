@@ -1,20 +1,37 @@
 //! From what is desired and what was learned to the tables that workers read and the kernel state that the agent sets: a
 //! pure function. The same arguments give the same plan, byte for byte.
+//!
+//! Reading order: `plan` below names the steps; `indices` says why indices are stable, `epochs` when sessions are decided
+//! again; `links`, `routes`, `tunnels`, `nat` and `policy` each fill their tables; `kernel` is the kernel's side.
 #![forbid(unsafe_code)]
 
+mod digest;
+mod epochs;
 mod indices;
 pub mod kernel;
+mod kernel_plan;
 mod learned;
+mod links;
+mod names;
+mod nat;
+mod policy;
+mod prefix;
+mod routes;
+mod tunnels;
 
 pub use indices::{Indices, UnreadableNames};
 pub use kernel::KernelDesired;
 pub use learned::{Learned, Link, Neighbour, Tap};
 
-use tombolo_config::Gateway;
+use indices::Wanted;
+use tombolo_config::{Gateway, PortId, RouteIndex, SegmentId, TunnelId};
 use tombolo_tables::build::World;
-use tombolo_tables::layout::{PoolIndex, SaIndex, TunnelIndex};
+use tombolo_tables::layout::{PoolIndex, PortIndex, SaIndex, SegmentIndex, TunnelIndex};
+use zerocopy::IntoBytes;
+use zeroize::Zeroize;
 
 /// What to publish and what to do.
+#[derive(Clone, Default)]
 pub struct Plan {
     /// The world for the workers. Holds keys.
     pub world: World,
@@ -26,6 +43,15 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// What works only in part, for people: a missing device, a tunnel without keys.
     pub warnings: Vec<String>,
+}
+
+impl Drop for Plan {
+    /// Wipes the keys.
+    fn drop(&mut self) {
+        for sa in &mut self.world.sas {
+            sa.as_mut_bytes().zeroize();
+        }
+    }
 }
 
 /// A change of the state region that goes with a plan.
@@ -59,12 +85,81 @@ pub enum Action {
 
 /// Plans. `previous` is what the last plan returned (or the live generation holds), `Indices::default()` for the first.
 pub fn plan(desired: &Gateway, learned: &Learned, previous: &Indices) -> Plan {
-    let _ = (desired, learned);
-    Plan {
-        world: World::default(),
-        indices: previous.clone(),
-        kernel: KernelDesired::default(),
-        actions: Vec::new(),
-        warnings: Vec::new(),
+    let mut draft = Draft::new(desired, learned, previous);
+    links::fill(&mut draft);
+    tunnels::assign(&mut draft);
+    routes::fill(&mut draft);
+    tunnels::fill(&mut draft);
+    nat::fill(&mut draft);
+    policy::fill(&mut draft);
+    epochs::fill(&mut draft);
+    kernel_plan::fill(&mut draft);
+    draft.plan.world.names = names::names(desired, &draft.plan.indices);
+    draft.plan
+}
+
+/// A plan in the making.
+struct Draft<'a> {
+    desired: &'a Gateway,
+    learned: &'a Learned,
+    reach: RouteIndex,
+    plan: Plan,
+    segments: Vec<SegmentIndex>,
+    ports: Vec<PortIndex>,
+    tunnels: Vec<TunnelIndex>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(desired: &'a Gateway, learned: &'a Learned, previous: &Indices) -> Self {
+        let mut plan = Plan::default();
+        plan.indices = previous.clone();
+        let names = |names: Vec<&tombolo_config::Name>| -> Vec<Wanted> {
+            names.into_iter().map(|name| Wanted::name(name.as_str())).collect()
+        };
+        let segments = names(desired.segments.iter().map(|segment| &segment.name).collect());
+        let segments = plan.indices.segments.assign(&segments, usize::from(u16::MAX));
+        let ports = names(desired.ports.iter().map(|port| &port.name).collect());
+        let ports = plan.indices.ports.assign(&ports, usize::from(u16::MAX));
+        let law = "a configuration has fewer segments and ports than there are indices";
+        Draft {
+            desired,
+            learned,
+            reach: RouteIndex::new(desired),
+            segments: segments
+                .into_iter()
+                .map(|given| SegmentIndex(given.expect(law).index as u16))
+                .collect(),
+            ports: ports
+                .into_iter()
+                .map(|given| PortIndex(given.expect(law).index as u16))
+                .collect(),
+            tunnels: Vec::new(),
+            plan,
+        }
     }
+
+    fn segment(&self, id: SegmentId) -> SegmentIndex {
+        self.segments[id.usize()]
+    }
+
+    fn port(&self, id: PortId) -> PortIndex {
+        self.ports[id.usize()]
+    }
+
+    fn tunnel(&self, id: TunnelId) -> TunnelIndex {
+        self.tunnels[id.usize()]
+    }
+
+    fn warn(&mut self, warning: String) {
+        self.plan.warnings.push(warning);
+    }
+}
+
+/// A name in a record's fixed room; what does not fit is cut, which validated names never need.
+fn padded<const N: usize>(name: &str) -> [u8; N] {
+    let mut room = [0; N];
+    for (place, byte) in room.iter_mut().zip(name.bytes()) {
+        *place = byte;
+    }
+    room
 }

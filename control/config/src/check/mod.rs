@@ -153,7 +153,7 @@ struct Scope<'a> {
 
 impl<'a> Scope<'a> {
     fn new(raw: &'a RawGateway) -> Self {
-        fn names<'a, T>(statements: &'a [(At<Name>, T)]) -> HashMap<&'a str, u32> {
+        fn names<T>(statements: &[(At<Name>, T)]) -> HashMap<&str, u32> {
             statements
                 .iter()
                 .map(|(name, _)| name.value.as_str())

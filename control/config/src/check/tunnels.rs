@@ -38,7 +38,7 @@ fn resolve_tunnel(
     let TunnelType::Esp = raw.r#type.as_ref().map_or(TunnelType::Esp, |at| at.value);
     let replay_window = raw.replay_window.as_ref().map_or(WINDOW_DEFAULT, |at| at.value.u16());
     if let Some(window) = &raw.replay_window
-        && replay_window % WINDOW_BLOCK != 0
+        && !replay_window.is_multiple_of(WINDOW_BLOCK)
     {
         problems.add(window.place, format!("a replay window is a multiple of {WINDOW_BLOCK}"));
     }
