@@ -203,3 +203,74 @@ fn read(record: &[AtomicU64]) -> Option<Captured> {
     bytes.truncate(kept);
     Some(Captured { header, bytes })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::region::{HugePages, Region};
+    use crate::state::{Limits, StateSpec};
+
+    fn state() -> State {
+        let spec = StateSpec::new(Limits {
+            workers: 2,
+            ..Limits::default()
+        });
+        State::create(Region::create("state", spec.bytes(), HugePages::Never).unwrap(), &spec).unwrap()
+    }
+
+    fn header(fate: Option<Fate>, length: u32) -> CaptureHeader {
+        CaptureHeader {
+            time_ns: u64::MAX,
+            port: PortIndex(u16::MAX),
+            direction: Direction::Out,
+            stage: CaptureStage::Inner,
+            fate,
+            length,
+        }
+    }
+
+    #[test]
+    fn packets_come_out_as_they_went_in_cut_to_size() {
+        let state = state();
+        let mut writer = CaptureWriter::new(&state, 1).unwrap();
+        let mut reader = CaptureReader::new(&state, 1).unwrap();
+        let packet: Vec<u8> = (0..9000u32).map(|byte| byte as u8).collect();
+        for length in [0usize, 1, 7, 8, 9, 64, 1514, CAPTURE_BYTES, CAPTURE_BYTES + 1, 9000] {
+            assert!(writer.push(&header(None, length as u32), &packet[..length]));
+            let captured = reader.pop().unwrap();
+            assert_eq!(captured.header, header(None, length as u32));
+            assert_eq!(captured.bytes, &packet[..length.min(CAPTURE_BYTES)]);
+        }
+        assert!(CaptureReader::new(&state, 0).unwrap().pop().is_none());
+    }
+
+    #[test]
+    fn every_fate_survives() {
+        let punts = [PuntReason::Local, PuntReason::Protocol].map(Fate::Punt);
+        let drops = DropReason::ALL.iter().copied().map(Fate::Drop);
+        let fates = [Fate::Send, Fate::HandOver, Fate::Hold]
+            .into_iter()
+            .chain(punts)
+            .chain(drops);
+        for fate in fates.map(Some).chain([None]) {
+            assert_eq!(fate_from_bits(fate_to_bits(fate)), Some(fate));
+        }
+        assert_eq!(fate_from_bits(2 | 0xff << 8), None);
+        assert_eq!(fate_from_bits(6), None);
+        assert_eq!(fate_from_bits(3 | 2 << 8), None);
+    }
+
+    #[test]
+    fn a_full_ring_drops_and_nonsense_is_skipped() {
+        let state = state();
+        let mut writer = CaptureWriter::new(&state, 0).unwrap();
+        let pushed = (0..CAPTURE_CAPACITY + 3)
+            .filter(|_| writer.push(&header(None, 60), &[1; 60]))
+            .count();
+        let mut reader = CaptureReader::new(&state, 0).unwrap();
+        assert_eq!((pushed, reader.dropped()), (CAPTURE_CAPACITY, 3));
+        let first_lengths = &state.part(StatePart::CaptureRing)[RING_HEADER_WORDS + 2];
+        first_lengths.store(60 | (61 << 32), Ordering::Relaxed);
+        assert_eq!(core::iter::from_fn(|| reader.pop()).count(), CAPTURE_CAPACITY - 1);
+    }
+}

@@ -208,3 +208,105 @@ impl<'m> EventReader<'m> {
         self.invalid.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::region::{HugePages, Region};
+    use crate::state::{Limits, StateSpec};
+    use proptest::prelude::*;
+
+    fn state() -> State {
+        let spec = StateSpec::new(Limits {
+            workers: 2,
+            ..Limits::default()
+        });
+        State::create(Region::create("state", spec.bytes(), HugePages::Never).unwrap(), &spec).unwrap()
+    }
+
+    fn all() -> Vec<Event> {
+        let address = Address([0xfe; 16]);
+        vec![
+            Event::ResolveNeighbour {
+                port: PortIndex(u16::MAX),
+                address,
+            },
+            Event::SequenceLow { sa: SaIndex(u32::MAX) },
+            Event::SequenceExhausted { sa: SaIndex(1) },
+            Event::TunnelMtu {
+                tunnel: TunnelIndex(u32::MAX),
+                mtu: u16::MAX,
+            },
+            Event::EndpointMoved {
+                tunnel: TunnelIndex(3),
+                address,
+                port: 4500,
+            },
+            Event::NatExhausted { pool: PoolIndex(7) },
+            Event::HostQuota {
+                segment: SegmentIndex(2),
+                address,
+            },
+            Event::SessionsFull { v6: true },
+            Event::SessionsFull { v6: false },
+        ]
+    }
+
+    #[test]
+    fn every_event_reaches_control_in_order_and_from_its_own_worker() {
+        let state = state();
+        let mut writer = EventWriter::new(&state, 1).unwrap();
+        for event in all() {
+            assert!(writer.push(event));
+        }
+        let mut reader = EventReader::new(&state, 1).unwrap();
+        let received: Vec<_> = core::iter::from_fn(|| reader.pop()).collect();
+        assert_eq!(received, all());
+        assert_eq!(EventReader::new(&state, 0).unwrap().pop(), None);
+        assert!(EventWriter::new(&state, 2).is_none());
+        assert!(EventReader::new(&state, 2).is_none());
+    }
+
+    #[test]
+    fn a_full_ring_drops_and_counts() {
+        let state = state();
+        let mut writer = EventWriter::new(&state, 0).unwrap();
+        let event = Event::NatExhausted { pool: PoolIndex(0) };
+        assert_eq!(
+            (0..2 * EVENT_CAPACITY).filter(|_| writer.push(event)).count(),
+            EVENT_CAPACITY
+        );
+        let mut reader = EventReader::new(&state, 0).unwrap();
+        assert_eq!(reader.dropped(), EVENT_CAPACITY as u64);
+        assert_eq!(core::iter::from_fn(|| reader.pop()).count(), EVENT_CAPACITY);
+        assert!(writer.push(event));
+    }
+
+    #[test]
+    fn nonsense_is_skipped_and_counted() {
+        let state = state();
+        let mut writer = EventWriter::new(&state, 0).unwrap();
+        writer.push(Event::SequenceLow { sa: SaIndex(1) });
+        state.part(StatePart::Events)[RING_HEADER_WORDS].store(77, Ordering::Relaxed);
+        writer.push(Event::SequenceLow { sa: SaIndex(2) });
+        let mut reader = EventReader::new(&state, 0).unwrap();
+        assert_eq!(reader.pop(), Some(Event::SequenceLow { sa: SaIndex(2) }));
+        assert_eq!((reader.pop(), reader.invalid()), (None, 1));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_accepted_is_exactly_what_a_worker_writes(kind in 0u64..12, first: u64, narrow: bool, rest: [u64; 6]) {
+            let first = if narrow { first & 0xff } else { first };
+            let mut words = [kind, first, rest[0], rest[1], 0, 0, 0, 0];
+            if rest[2] % 8 == 0 {
+                words[4..].copy_from_slice(&rest[2..]);
+            }
+            if let Some(event) = Event::from_words(words) {
+                let again = event.to_words();
+                prop_assert_eq!(&again[..2], &words[..2]);
+                prop_assert_eq!(Event::from_words(again), Some(event));
+            }
+        }
+    }
+}

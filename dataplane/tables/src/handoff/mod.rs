@@ -117,3 +117,6 @@ pub fn fuzz_message(data: &[u8]) {
         assert_eq!(again, Ok(message));
     }
 }
+
+#[cfg(test)]
+mod tests;
