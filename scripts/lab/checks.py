@@ -9,7 +9,7 @@ from .topology import OUTSIDE, QUEUES, address
 from .underlay import Capture
 
 DENIED_REASON = "policy-default-deny"
-# The smaller tunnel MTU of the lab is 1438 (ESP in UDP): these datagrams fit with either IP version.
+# The smaller tunnel MTU of the lab is 1418 (ESP in UDP over IPv6): these datagrams fit with either IP version.
 UDP_PAYLOAD = 1300
 UDP_MEGABITS = 100
 UDP_LOSS_MAX = 1.0

@@ -9,6 +9,8 @@ from .shell import alive, start, stop, until
 
 ETHERNET_BYTES = 14
 IPV4 = 0x0800
+IPV6 = 0x86DD
+IPV6_BYTES = 40
 ESP = 50
 UDP = 17
 NAT_TRAVERSAL_PORT = 4500
@@ -44,7 +46,7 @@ class Capture:
         """(ESP packets, ESP-in-UDP packets) in the file."""
         plain = encapsulated = 0
         for frame in frames(self.file.read_bytes()):
-            protocol, payload = ipv4_payload(frame)
+            protocol, payload = ip_payload(frame)
             if protocol == ESP:
                 plain += 1
             elif protocol == UDP and NAT_TRAVERSAL_PORT in struct.unpack_from("!HH", payload.ljust(4, b"\0")):
@@ -65,9 +67,12 @@ def frames(pcap):
         at += captured
 
 
-def ipv4_payload(frame):
-    """(protocol, payload) of an Ethernet frame with IPv4, else (None, b"")."""
-    if len(frame) < ETHERNET_BYTES + 20 or struct.unpack_from("!H", frame, 12)[0] != IPV4:
-        return None, b""
-    header_bytes = (frame[ETHERNET_BYTES] & 0xF) * 4
-    return frame[ETHERNET_BYTES + 9], frame[ETHERNET_BYTES + header_bytes :]
+def ip_payload(frame):
+    """(protocol, payload) of an Ethernet frame with IPv4 or IPv6 (no extension headers), else (None, b"")."""
+    packet = frame[ETHERNET_BYTES:]
+    ethertype = struct.unpack_from("!H", frame.ljust(ETHERNET_BYTES, b"\0"), 12)[0]
+    if ethertype == IPV4 and len(packet) >= 20:
+        return packet[9], packet[(packet[0] & 0xF) * 4 :]
+    if ethertype == IPV6 and len(packet) >= IPV6_BYTES:
+        return packet[6], packet[IPV6_BYTES:]
+    return None, b""
