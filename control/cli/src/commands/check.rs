@@ -3,12 +3,34 @@
 use super::{print, print_json, read};
 use crate::failure::Failure;
 use std::path::Path;
-use tombolo_api::Checked;
+use tombolo_api::{Checked, Problem};
 
 pub(super) fn run(file: &Path, json: bool) -> Result<(), Failure> {
-    let (_text, name) = read(file)?;
+    let (text, name) = read(file)?;
+    let gateway = tombolo_config::parse(&text, &name)
+        .map_err(|problems| Failure::problems(problems.into_iter().map(problem).collect()))?;
+    for warning in &gateway.warnings {
+        eprintln!("warning: {warning}");
+    }
     if json {
         return print_json(&Checked { ok: true });
     }
     print(&format!("{name}: ok\n"))
+}
+
+fn problem(problem: tombolo_config::Problem) -> Problem {
+    let tombolo_config::Problem {
+        file,
+        line,
+        column,
+        message,
+        hint,
+    } = problem;
+    Problem {
+        file,
+        line,
+        column,
+        message,
+        hint,
+    }
 }

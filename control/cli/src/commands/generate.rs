@@ -18,5 +18,5 @@ pub(super) fn man(directory: &Path) -> Result<(), Failure> {
 }
 
 pub(super) fn schema() -> Result<(), Failure> {
-    Err(Failure::Local("not yet".into()))
+    print(&(tombolo_config::schema() + "\n"))
 }
