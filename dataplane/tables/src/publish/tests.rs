@@ -384,10 +384,6 @@ fn a_kill_at_any_step_tears_and_leaks_nothing() {
     }
 }
 
-fn open_descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").unwrap().count()
-}
-
 /// A worker that reads, naps and reads until it saw world 1000. How many worlds it saw.
 fn read_to_the_last(tables: &TablesRegion, state: &State, worker: usize) -> usize {
     let mut reader = Reader::new(tables, state, worker).unwrap();
@@ -438,18 +434,6 @@ fn a_thousand_generations_under_two_readers_leak_nothing() {
     });
     let whole = FreeMemory::new(EXTENTS_FROM, tables.region().len());
     assert_eq!(publisher.usage().free_bytes, whole.bytes() - occupied(5000) - 64 - 192);
-}
-
-#[test]
-fn publishing_opens_no_descriptor() {
-    // Other tests of this binary open and close descriptors meanwhile: look for a trend, not for equality.
-    let (tables, state) = (tables_region(1 << 16), state());
-    let before = open_descriptors();
-    for number in 1..=1000 {
-        let mut publisher = Publisher::open(&tables, &state).unwrap();
-        publish(&mut publisher, number);
-    }
-    assert!(open_descriptors() < before + 200, "a descriptor per publication leaks");
 }
 
 #[derive(Clone, Debug)]
