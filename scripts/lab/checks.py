@@ -176,7 +176,7 @@ def canary(lab, report):
 
 
 def books(lab, report):
-    report.section("Books: received + originated + taken over = sent + dropped + punted + handed over + held")
+    report.section("Books: received + originated + taken over = sent + dropped + punted + handed over + held; no restarts")
     for name, gateway in lab.gateways.items():
         _settled(lambda gateway=gateway: _balanced(gateway), True)
         ports = gateway.json("show", "counters") or []
@@ -184,6 +184,8 @@ def books(lab, report):
             received = port["counters"].get("received", 0)
             report.check(f"{name}: {port['port']}", port["balance"] == 0, port["balance"], f"missing of {received}")
         report.check(f"{name}: ports with books", len(ports) == 3, len(ports))
+        restarts = ((gateway.json("status") or {}).get("dataplane") or {}).get("restarts")
+        report.check(f"{name}: dataplane restarts", restarts == 0, restarts)
 
 
 def _balanced(gateway):

@@ -54,7 +54,9 @@ class Report:
         failed = [check["name"] for check in self.checks if not check["ok"]]
         if self.ok:
             return f"All {len(self.checks)} checks hold."
-        return f"{len(failed)} of {len(self.checks)} checks failed" + (f": {'; '.join(failed)}" if failed else ".")
+        # All of them stand above; the first ones tell most.
+        more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
+        return f"{len(failed)} of {len(self.checks)} checks failed: {'; '.join(failed[:5])}{more}"
 
     def write_json(self, file, lab):
         """`{"ok", "checks", "lab"}` and, after a failure of the lab itself, `"error"`."""
