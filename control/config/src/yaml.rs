@@ -93,14 +93,16 @@ fn refuse(error: &Error, problems: &mut Problems) {
             );
         }
         Error::Budget { breach, .. } => refuse_size(place, breach, problems),
-        other => {
-            let message = other.to_string();
-            let message = message.split(" at line ").next().unwrap_or_default();
-            problems.add(
-                place,
-                format!("this is not YAML: {}", message.lines().next().unwrap_or_default()),
-            );
-        }
+        other => problems.add(place, syntax(&other.to_string())),
+    }
+}
+
+/// The parser's words without its place, which stands in front anyway.
+fn syntax(message: &str) -> String {
+    let message = message.split(" at line ").next().unwrap_or_default();
+    match message.lines().next().unwrap_or_default() {
+        "recursion limit exceeded" => format!("nested more than {DEPTH_MAX} levels deep"),
+        message => format!("this is not YAML: {message}"),
     }
 }
 

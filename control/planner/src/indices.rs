@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn the_bound_holds_and_the_first_come_first() {
         let mut slots = Slots::default();
-        let wanted: Vec<Wanted> = ["a", "b", "c"].map(|name| Wanted::name(name)).to_vec();
+        let wanted: Vec<Wanted> = ["a", "b", "c"].map(Wanted::name).to_vec();
         let given = slots.assign(&wanted, 2);
         assert_eq!(
             given.iter().map(Option::is_some).collect::<Vec<_>>(),

@@ -3,12 +3,15 @@
 use crate::indices::Wanted;
 use crate::learned::Neighbour;
 use crate::{Draft, Learned};
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 use std::collections::{BTreeMap, BTreeSet};
 use tombolo_config::{Gateway, PortId, Prefix, Reach, RouteIndex, RouteTarget, Tunnel};
 use tombolo_tables::build::Route;
-use tombolo_tables::layout::{NeighbourIndex, NeighbourRecord, NextHop, SegmentIndex, neighbour_state};
+use tombolo_tables::layout::{Address, NeighbourIndex, NeighbourRecord, NextHop, SegmentIndex, neighbour_state};
 use zerocopy::FromZeros;
+
+/// `fe80::/10`.
+const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0);
 
 /// A host on a link.
 pub(crate) type Host = (PortId, IpAddr);
@@ -58,6 +61,17 @@ pub(crate) fn fill(draft: &mut Draft<'_>) {
     let mut routes = Vec::new();
     for id in draft.desired.port_ids() {
         connected(draft, id, &mut routes);
+    }
+    // Link-local destinations are never forwarded (RFC 4291 §2.5.6); a default route would.
+    for segment in &draft.segments {
+        let prefix = Address::from(LINK_LOCAL);
+        routes.push(Route {
+            segment: *segment,
+            prefix,
+            length: 10,
+            v6: true,
+            next_hop: NextHop::Discard,
+        });
     }
     for route in &draft.desired.routes {
         let next_hop = match route.target {

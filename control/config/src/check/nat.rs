@@ -154,11 +154,11 @@ fn to_segment(raw: &RawDestinationNat, scope: &Scope<'_>, ports: &[Port], proble
     }
     if !ports.iter().any(|port| port.segment.0 == NOWHERE) {
         let which = if segments.is_empty() {
-            "no port's"
+            "no port's network"
         } else {
-            "several segments'"
+            "networks of several segments"
         };
-        let message = format!("{} is in {which} network", raw.to_address.value);
+        let message = format!("{} is in {which}", raw.to_address.value);
         problems.hint(raw.to_address.place, message, "say where it is: `to-segment: NAME`");
     }
     SegmentId(NOWHERE)

@@ -15,6 +15,10 @@ pub(super) fn resolve(raw: &RawGateway, scope: &Scope<'_>, ports: &[Port], probl
     for (name, list) in raw.routes.iter().flat_map(|routes| &routes.0) {
         let segment = scope.segment(name, problems);
         for route in list {
+            let link_local = route.to.value.length() >= 10 && is_link_local(route.to.value.address());
+            if link_local {
+                problems.add(route.to.place, "link-local addresses are never routed");
+            }
             let target = target(route, segment, scope, ports, problems);
             routes.push(Route {
                 segment,
