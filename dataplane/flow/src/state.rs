@@ -244,3 +244,6 @@ fn scrub_sessions<K: SessionKey>(
     sessions.rebuild_free();
     report.sessions += kept;
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -505,11 +505,11 @@ impl TableLocal {
         if mine == 0 {
             return None;
         }
-        if self.hand >= mine * STRIPE {
+        let at = |hand: u32| ((hand / STRIPE) * workers + self.worker) * STRIPE + hand % STRIPE;
+        if self.hand >= mine * STRIPE || at(self.hand) >= used {
             self.hand = 0;
         }
-        let stripe = (self.hand / STRIPE) * workers + self.worker;
-        let entry = stripe * STRIPE + self.hand % STRIPE;
+        let entry = at(self.hand);
         self.hand += 1;
         Some(entry).filter(|entry| *entry < used)
     }

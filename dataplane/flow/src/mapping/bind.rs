@@ -74,6 +74,29 @@ impl<'a, A: Address> Mappings<'a, A> {
         Err(BindError::PoolExhausted)
     }
 
+    /// One more reference on a mapping for the new decision of a session that it already has; the quota is not asked again.
+    /// `None` if the mapping ended.
+    pub fn rebind(&self, mapping: u32, now: u32) -> Option<Binding<A>> {
+        if mapping >= self.table.used() {
+            return None;
+        }
+        let (life, record) = self.copy(mapping, |state| state == State::Live)?;
+        self.take_reference(mapping, life, REFERENCES_MAX, now).ok()?;
+        step();
+        if self
+            .take_reference(record.host, self.table.life(record.host), REFERENCES_MAX, now)
+            .is_err()
+        {
+            self.release_one(mapping, now);
+            return None;
+        }
+        Some(Binding {
+            mapping,
+            address: record.address,
+            port: record.port,
+        })
+    }
+
     /// The live entry of an inside key; host entries have protocol and port 0.
     fn find_inside(&self, inside: &Inside<A>) -> Option<(u32, Life, Record<A>)> {
         self.find_with(inside, |state| state == State::Live)

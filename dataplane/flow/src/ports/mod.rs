@@ -89,7 +89,7 @@ pub(crate) struct PortLocal {
 
 impl PortLocal {
     pub(crate) fn new(worker: usize, seed: u64) -> Self {
-        let random = seed.wrapping_add(0x9e37_79b9_7f4a_7c15 * (worker as u64 + 1)) | 1;
+        let random = seed.wrapping_add(0x9e37_79b9_7f4a_7c15u64.wrapping_mul(worker as u64 + 1)) | 1;
         PortLocal {
             worker: worker as u64 + 1,
             random,

@@ -36,9 +36,9 @@ struct Offer<K: SessionKey> {
 enum Look {
     /// Nobody else, or only older decisions, to be retired afterwards.
     Clear,
-    /// Somebody else under the forward key.
+    /// Somebody else has the forward key.
     Lost,
-    /// Somebody else under the reverse key.
+    /// Somebody else has the reverse key, for another flow.
     Taken,
 }
 
@@ -181,16 +181,17 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
     }
 
     fn look(&self, offer: &Offer<K>, replaced: &mut Replaced) -> Look {
-        for (number, lost) in [Look::Lost, Look::Taken].into_iter().enumerate() {
-            let (key, hash) = (&offer.keys[number], offer.hashes[number]);
+        for (key, hash) in offer.keys.iter().zip(offer.hashes) {
             let beaten = self.table.index.visit(hash, |slot| {
-                if slot.entry() == offer.session || !self.beats(offer, slot, key, replaced) {
-                    ControlFlow::Continue(())
-                } else {
-                    ControlFlow::Break(())
+                if slot.entry() == offer.session {
+                    return ControlFlow::Continue(());
+                }
+                match self.compare(offer, slot, key, replaced) {
+                    Look::Clear => ControlFlow::Continue(()),
+                    lost => ControlFlow::Break(lost),
                 }
             });
-            if beaten.is_some() {
+            if let Some(lost) = beaten {
                 return lost;
             }
         }
@@ -198,31 +199,34 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
     }
 
     /// Whether the session in this slot has the key and wins over the offer. One that loses is stopped, or noted for its retirement.
-    fn beats(&self, offer: &Offer<K>, slot: Slot, key: &K::Words, replaced: &mut Replaced) -> bool {
+    fn compare(&self, offer: &Offer<K>, slot: Slot, key: &K::Words, replaced: &mut Replaced) -> Look {
         let present = |state| state == State::Live || state == State::Ready;
         loop {
             let life = self.table.life(slot.entry());
             if !present(life.state()) {
-                return false;
+                return Look::Clear;
             }
             let Some(other) = self.copy(slot.entry(), present) else {
                 // It changed while we looked: either it is gone or it became live.
                 continue;
             };
             if !other.has_key(slot.is_reverse(), key) {
-                return false;
+                return Look::Clear;
             }
-            if other.life.state() == State::Live {
-                return !self.is_replaced(offer, slot.entry(), &other, replaced);
+            let live = other.life.state() == State::Live;
+            if live && self.is_replaced(offer, slot.entry(), &other, replaced) {
+                return Look::Clear;
             }
-            if slot.entry() < offer.session {
-                return true;
+            if live || slot.entry() < offer.session {
+                // A twin that came between our look at the one key and the other is met under the reverse key first.
+                let twin = other.has_key(false, &offer.keys[0]) || other.has_key(true, &offer.keys[0]);
+                return if twin { Look::Lost } else { Look::Taken };
             }
             if self
                 .table
                 .change(slot.entry(), other.life, other.life.with_state(State::Retired))
             {
-                return false;
+                return Look::Clear;
             }
         }
     }

@@ -9,16 +9,16 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
     /// Rebuilds the table from its live sessions; how many it kept and how many entries it freed. Safe to repeat after another crash.
     pub(crate) fn scrub(&self) -> (u32, u32) {
         self.table.index.clear();
-        let mut kept = 0;
         for session in 0..self.table.used() {
             let entry = self.copy(session, |state| state == State::Live);
             match entry {
-                Some(entry) if self.reinstate(session, &entry) => kept += 1,
+                Some(entry) if self.reinstate(session, &entry) => {}
                 _ => self.drop_entry(session),
             }
         }
         let freed = self.table.rebuild_free();
-        (kept, freed)
+        // Counted last: a newer decision may have thrown out an older one that was reinstated before it.
+        (self.live().count() as u32, freed)
     }
 
     /// Ends a session while nobody else uses the table: only its life and its slots change; `scrub` frees it.
