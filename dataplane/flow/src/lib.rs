@@ -11,6 +11,7 @@
 
 pub mod decide;
 pub mod expiry;
+pub mod geometry;
 pub mod hash;
 mod index;
 pub mod key;

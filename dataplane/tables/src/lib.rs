@@ -6,7 +6,7 @@
 //! * [`view`]: a generation as workers read it;
 //! * [`dump`]: a generation as text;
 //! * [`region`], [`publish`], [`reader`]: shared memory, and how generations pass through it;
-//! * [`state`], [`counters`], [`events`], [`capture`]: what workers write;
+//! * [`state`], [`counters`], [`sa_counters`], [`port_status`], [`events`], [`capture`]: what workers write;
 //! * [`handoff`]: how either process gets the other's descriptors.
 
 pub mod build;
@@ -18,6 +18,7 @@ pub mod fate;
 pub mod handoff;
 pub mod identity;
 pub mod layout;
+pub mod port_status;
 pub mod publish;
 mod publish_extents;
 pub mod publish_protocol;
@@ -25,6 +26,7 @@ mod publish_root;
 pub mod reader;
 pub mod region;
 pub mod ring;
+pub mod sa_counters;
 pub mod state;
 pub mod sync;
 pub mod view;

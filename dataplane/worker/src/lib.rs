@@ -1,1 +1,25 @@
-//! Placeholder.
+//! The journey of a packet, and the loop that drives it.
+//!
+//! Read [`journey`] first: it lists the stages in order. `stages/` holds one file per stage; [`batch`] is what they work on,
+//! [`gateway`] what they may reach, [`books`] where fates are counted. [`worker`] receives and sends, [`run`] is its thread's
+//! loop. Everything in a packet is untrusted until the stage that checks it.
+
+#![forbid(unsafe_code)]
+
+pub mod address;
+pub mod batch;
+pub mod bind;
+pub mod books;
+pub mod events;
+pub mod gateway;
+pub mod hold;
+pub mod journey;
+pub mod keys;
+pub mod limits;
+pub mod path;
+pub mod ports;
+pub mod run;
+pub mod stages;
+pub mod state;
+pub mod tuple;
+pub mod worker;

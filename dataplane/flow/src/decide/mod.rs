@@ -11,7 +11,7 @@ pub use route::{Egress, egress_port, resolve};
 use tombolo_tables::fate::DropReason;
 use tombolo_tables::layout::{Address, NextHop, PoolIndex, PortIndex, SegmentIndex, TunnelIndex, nat_kind, wildcard};
 use tombolo_tables::view::{PolicyQuery, PolicyVerdict, Tables};
-use tombolo_wire::Addresses;
+use tombolo_wire::{Addresses, protocol};
 
 /// How the first packet of the flow came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +35,34 @@ pub struct Question {
     pub protocol: u8,
     /// Source port, or ICMP id.
     pub source_port: u16,
-    /// Destination port, or ICMP id.
+    /// Destination port, or ICMP id; for ICMP that is no echo, type and code.
     pub destination_port: u16,
+    /// Whether this is an ICMP echo request: rules then match its type, not its id.
+    pub echo: bool,
 }
+
+impl Question {
+    /// As rules match it, towards `to`: with a destination (translated or not) and its port.
+    fn query(&self, to: SegmentIndex, addresses: Addresses, destination_port: u16) -> PolicyQuery {
+        let destination_port = match (self.echo, addresses.is_v6()) {
+            (false, _) => destination_port,
+            (true, false) => ECHO_REQUEST_V4,
+            (true, true) => ECHO_REQUEST_V6,
+        };
+        PolicyQuery {
+            from: self.segment,
+            to,
+            addresses,
+            protocol: self.protocol,
+            source_port: self.source_port,
+            destination_port,
+        }
+    }
+}
+
+/// ICMP echo request as rules see it: type in the upper byte, code 0 (RFC 792, RFC 4443).
+const ECHO_REQUEST_V4: u16 = 8 << 8;
+const ECHO_REQUEST_V6: u16 = 128 << 8;
 
 /// What is to happen to the flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +97,13 @@ pub struct Forward {
 /// Answers `question` from one generation.
 pub fn decide(tables: Tables<'_>, question: &Question) -> Result<Decision, DropReason> {
     let translated = destination_nat(tables, question);
-    let Egress { segment: egress, next_hop } = resolve(tables, translated.segment, &translated.addresses);
+    if translated.changed && !is_translatable(question.protocol) {
+        return Err(DropReason::NatUntranslatable);
+    }
+    let Egress {
+        segment: egress,
+        next_hop,
+    } = resolve(tables, translated.segment, &translated.addresses);
     match next_hop {
         NextHop::Local(port) => return local(tables, question, egress, port),
         NextHop::Unreachable | NextHop::Segment(_) => return Err(DropReason::NoRoute),
@@ -81,14 +112,7 @@ pub fn decide(tables: Tables<'_>, question: &Question) -> Result<Decision, DropR
     }
     refuse_clear_text(tables, question, egress, next_hop)?;
     let reverse_next_hop = reverse_hop(tables, question)?;
-    let query = PolicyQuery {
-        from: question.segment,
-        to: egress,
-        addresses: translated.addresses,
-        protocol: question.protocol,
-        source_port: question.source_port,
-        destination_port: translated.destination_port,
-    };
+    let query = question.query(egress, translated.addresses, translated.destination_port);
     let rule = admit(tables, &query)?;
     let source_pool = source_nat(tables, &query, next_hop)?;
     Ok(Decision::Forward(Forward {
@@ -101,6 +125,14 @@ pub fn decide(tables: Tables<'_>, question: &Question) -> Result<Decision, DropR
         destination_translated: translated.changed,
         rule,
     }))
+}
+
+/// Protocols whose checksums the gateway can correct; any other would leave with a wrong one.
+fn is_translatable(number: u8) -> bool {
+    matches!(
+        number,
+        protocol::TCP | protocol::UDP | protocol::ICMP | protocol::ICMPV6
+    )
 }
 
 struct Translated {
@@ -117,50 +149,60 @@ fn destination_nat(tables: Tables<'_>, question: &Question) -> Translated {
         destination_port: question.destination_port,
         changed: false,
     };
-    let query = PolicyQuery {
-        from: question.segment,
-        to: question.segment,
-        addresses: question.addresses,
-        protocol: question.protocol,
-        source_port: question.source_port,
-        destination_port: question.destination_port,
+    let query = question.query(question.segment, question.addresses, question.destination_port);
+    let Some((_, rule)) = tables.destination_nat(&query) else {
+        return unchanged;
     };
-    let Some((_, rule)) = tables.destination_nat(&query) else { return unchanged };
     if rule.kind != nat_kind::DESTINATION {
         return unchanged;
     }
-    let Some(addresses) = with_destination(question.addresses, rule.to_address) else { return unchanged };
+    let Some(addresses) = with_destination(question.addresses, rule.to_address) else {
+        return unchanged;
+    };
+    let has_ports = matches!(question.protocol, protocol::TCP | protocol::UDP);
     let destination_port = match rule.to_port_first {
         0 => question.destination_port,
+        _ if !has_ports => question.destination_port,
         first => first.wrapping_add(question.destination_port.wrapping_sub(rule.match_port_first)),
     };
-    let segment = if rule.to == wildcard::SEGMENT { question.segment } else { SegmentIndex(rule.to) };
-    Translated { segment, addresses, destination_port, changed: true }
+    let segment = if rule.to == wildcard::SEGMENT {
+        question.segment
+    } else {
+        SegmentIndex(rule.to)
+    };
+    Translated {
+        segment,
+        addresses,
+        destination_port,
+        changed: true,
+    }
 }
 
 fn with_destination(addresses: Addresses, to: Address) -> Option<Addresses> {
     match addresses {
-        Addresses::V4 { source, .. } if to.is_v4() => {
-            Some(Addresses::V4 { source, destination: u32::from_be_bytes(to.v4_bytes()) })
-        }
-        Addresses::V6 { source, .. } if !to.is_v4() => Some(Addresses::V6 { source, destination: to.0 }),
+        Addresses::V4 { source, .. } if to.is_v4() => Some(Addresses::V4 {
+            source,
+            destination: u32::from_be_bytes(to.v4_bytes()),
+        }),
+        Addresses::V6 { source, .. } if !to.is_v4() => Some(Addresses::V6 {
+            source,
+            destination: to.0,
+        }),
         Addresses::V4 { .. } | Addresses::V6 { .. } => None,
     }
 }
 
 /// To the gateway itself: only within the segment that bears the address, or where a rule says so.
-fn local(tables: Tables<'_>, question: &Question, egress: SegmentIndex, port: PortIndex) -> Result<Decision, DropReason> {
+fn local(
+    tables: Tables<'_>,
+    question: &Question,
+    egress: SegmentIndex,
+    port: PortIndex,
+) -> Result<Decision, DropReason> {
     if egress != question.segment {
         admit(
             tables,
-            &PolicyQuery {
-                from: question.segment,
-                to: egress,
-                addresses: question.addresses,
-                protocol: question.protocol,
-                source_port: question.source_port,
-                destination_port: question.destination_port,
-            },
+            &question.query(egress, question.addresses, question.destination_port),
         )?;
     }
     Ok(Decision::Local(port))
@@ -173,9 +215,12 @@ fn refuse_clear_text(
     egress: SegmentIndex,
     next_hop: NextHop,
 ) -> Result<(), DropReason> {
-    let Origin::Port(port) = question.origin else { return Ok(()) };
-    let underlay =
-        tables.port(port).is_some_and(|record| record.flags & tombolo_tables::layout::port_flag::UNDERLAY != 0);
+    let Origin::Port(port) = question.origin else {
+        return Ok(());
+    };
+    let underlay = tables
+        .port(port)
+        .is_some_and(|record| record.flags & tombolo_tables::layout::port_flag::UNDERLAY != 0);
     if !underlay {
         return Ok(());
     }
@@ -197,14 +242,21 @@ fn admit(tables: Tables<'_>, query: &PolicyQuery) -> Result<u32, DropReason> {
 }
 
 fn source_nat(tables: Tables<'_>, query: &PolicyQuery, next_hop: NextHop) -> Result<Option<PoolIndex>, DropReason> {
-    let Some((_, rule)) = tables.source_nat(query) else { return Ok(None) };
+    let Some((_, rule)) = tables.source_nat(query) else {
+        return Ok(None);
+    };
     match rule.kind {
         nat_kind::SOURCE_POOL => Ok(Some(PoolIndex(rule.pool))),
         nat_kind::SOURCE_PORT_ADDRESS => {
             let port = egress_port(tables, next_hop).ok_or(DropReason::NatUntranslatable)?;
             let v4 = matches!(query.addresses, Addresses::V4 { .. });
-            let found = tables.pools().iter().position(|pool| pool.port == port.0 && pool.first.is_v4() == v4);
-            found.map(|index| Some(PoolIndex(index as u32))).ok_or(DropReason::NatUntranslatable)
+            let found = tables
+                .pools()
+                .iter()
+                .position(|pool| pool.port == port.0 && pool.first.is_v4() == v4);
+            found
+                .map(|index| Some(PoolIndex(index as u32)))
+                .ok_or(DropReason::NatUntranslatable)
         }
         _ => Ok(None),
     }

@@ -18,8 +18,14 @@ pub struct Egress {
 pub fn resolve(tables: Tables<'_>, segment: SegmentIndex, addresses: &Addresses) -> Egress {
     match lookup(tables, segment, addresses) {
         NextHop::Segment(other) => match lookup(tables, other, addresses) {
-            NextHop::Segment(_) => Egress { segment: other, next_hop: NextHop::Unreachable },
-            next_hop => Egress { segment: other, next_hop },
+            NextHop::Segment(_) => Egress {
+                segment: other,
+                next_hop: NextHop::Unreachable,
+            },
+            next_hop => Egress {
+                segment: other,
+                next_hop,
+            },
         },
         next_hop => Egress { segment, next_hop },
     }

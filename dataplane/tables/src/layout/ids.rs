@@ -98,3 +98,8 @@ impl fmt::Debug for Address {
         fmt::Display::fmt(self, f)
     }
 }
+
+/// Name of the TAP device of a port: the dataplane makes it, control sets it up.
+pub fn tap_name(port: PortIndex) -> String {
+    format!("tombolo{}", port.0)
+}

@@ -1,0 +1,101 @@
+//! Opening devices: a TAP and a socket per queue for each, in the steering program's maps before it is attached.
+
+use crate::ports::{Device, Served};
+use anyhow::Context;
+use std::os::fd::OwnedFd;
+use tombolo_bpf::{AttachMode, AttachRequest, Steering};
+use tombolo_packet_io::af_xdp::{AfXdp, AfXdpConfig, AfXdpPort};
+use tombolo_packet_io::tap;
+use tombolo_tables::handoff::PortError;
+use tombolo_tables::layout::{PortIndex, tap_name};
+use tombolo_tables::port_status::{Attached, PortStatus};
+
+/// The ways into the kernel, one per device; kept while workers come and go, so that the kernel's routes over them stay.
+#[derive(Default)]
+pub struct Taps {
+    open: Vec<(PortIndex, OwnedFd)>,
+}
+
+impl Taps {
+    /// Opens the TAPs of `served` that are not open, closes those of no served device.
+    pub fn keep(&mut self, served: &Served) -> anyhow::Result<()> {
+        self.open
+            .retain(|(port, _)| served.devices.iter().any(|device| device.port == *port));
+        for device in &served.devices {
+            if !self.open.iter().any(|(port, _)| *port == device.port) {
+                let name = tap_name(device.port);
+                let tap = tap::open(&name).with_context(|| format!("open the TAP device {name}"))?;
+                self.open.push((device.port, tap));
+            }
+        }
+        Ok(())
+    }
+
+    fn duplicate(&self, port: PortIndex) -> anyhow::Result<Option<OwnedFd>> {
+        let found = self.open.iter().find(|(of, _)| *of == port);
+        Ok(found.map(|(_, tap)| tap::duplicate(tap)).transpose()?)
+    }
+}
+
+/// Opens the sockets of worker `worker`: queue `worker` of every device.
+pub fn open(served: &Served, taps: &Taps, worker: usize) -> anyhow::Result<AfXdp> {
+    let port = |device: &Device| {
+        Ok(AfXdpPort {
+            device: device.name.clone(),
+            queue: worker as u32,
+            tap: taps.duplicate(device.port)?,
+            read_tap: worker == 0,
+        })
+    };
+    let ports = served.devices.iter().map(port).collect::<anyhow::Result<_>>()?;
+    Ok(AfXdp::open(AfXdpConfig {
+        ports,
+        ..AfXdpConfig::default()
+    })?)
+}
+
+/// Puts a worker's sockets into the steering program's map.
+pub fn insert(steering: &Steering, io: &AfXdp, worker: usize) -> anyhow::Result<()> {
+    for (slot, socket) in io.sockets() {
+        steering.insert_socket(u16::from(slot.0), worker as u32, socket)?;
+    }
+    Ok(())
+}
+
+/// Attaches the program to every device; what fails is told port by port.
+pub fn attach(
+    steering: &Steering,
+    served: &Served,
+    io: Option<&AfXdp>,
+    workers: usize,
+) -> (Vec<(PortIndex, PortStatus)>, Vec<PortError>) {
+    let (mut statuses, mut errors) = (Vec::new(), Vec::new());
+    for (slot, device) in served.devices.iter().enumerate() {
+        let request = if device.generic {
+            AttachRequest::Generic
+        } else {
+            AttachRequest::NativeOrGeneric
+        };
+        let attached = match steering.attach(device.ifindex, request) {
+            Ok(AttachMode::Native) => Attached::Native,
+            Ok(AttachMode::Generic) => Attached::Generic,
+            Err(error) => {
+                errors.push(PortError {
+                    port: device.port.0,
+                    text: error.to_string(),
+                });
+                Attached::No
+            }
+        };
+        let mode = io.and_then(|io| io.modes().get(slot));
+        let status = PortStatus {
+            attached,
+            zero_copy: mode.is_some_and(|mode| mode.zero_copy),
+            huge_pages: mode.is_some_and(|mode| mode.huge_pages),
+            queues: workers as u16,
+        };
+        let ports = served.ports.iter().filter(|port| port.slot.usize() == slot);
+        statuses.extend(ports.map(|port| (port.port, status)));
+    }
+    (statuses, errors)
+}

@@ -1,0 +1,7 @@
+//! Development only: whole gateways in one thread, over ports in memory, with a virtual clock.
+
+#![forbid(unsafe_code)]
+
+pub mod gateway;
+pub mod packets;
+pub mod worlds;

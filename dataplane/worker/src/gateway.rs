@@ -1,0 +1,85 @@
+//! What every stage may reach while one batch travels: the generation, the shared state, the packet I/O, the books.
+
+use crate::batch::{Entry, Packet};
+use crate::books::Books;
+use crate::events::Events;
+use crate::limits::Limiter;
+use crate::ports::PortMap;
+use crate::state::SharedState;
+use tombolo_flow::WorkerLocal;
+use tombolo_packet_io::{Frame, PacketIo, PortSlot};
+use tombolo_tables::events::Event;
+use tombolo_tables::fate::{DropReason, Fate};
+use tombolo_tables::layout::PortIndex;
+use tombolo_tables::view::Tables;
+
+/// Time of the batch, read once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic milliseconds, comparable between processes of one machine.
+    pub milliseconds: u64,
+}
+
+impl Now {
+    /// Whole seconds, as sessions store them.
+    #[inline]
+    pub fn seconds(self) -> u32 {
+        (self.milliseconds / 1000) as u32
+    }
+}
+
+/// The surroundings of a batch.
+pub struct Gateway<'a, I: PacketIo> {
+    /// One consistent world.
+    pub tables: Tables<'a>,
+    /// Sessions, mappings, sequence numbers, windows, counters.
+    pub state: &'a SharedState<'a>,
+    /// Ports and frames.
+    pub io: &'a mut I,
+    /// Which slot is which port.
+    pub ports: &'a PortMap,
+    /// Fates of this batch.
+    pub books: &'a mut Books,
+    /// What this worker keeps of the session and mapping tables.
+    pub flow: &'a mut WorkerLocal,
+    /// What control is told.
+    pub events: &'a mut Events<'static>,
+    /// What slows down what strangers can make us send.
+    pub limiter: &'a mut Limiter,
+    /// When the batch was taken.
+    pub now: Now,
+    /// Which worker this is.
+    pub worker: usize,
+}
+
+impl<I: PacketIo> Gateway<'_, I> {
+    /// Ends a packet's journey: counts it and gives its frame back.
+    #[inline]
+    pub fn settle(&mut self, mut packet: Packet, fate: Fate) {
+        if let Some(frame) = packet.frame.take() {
+            self.settle_frame(frame, packet.ingress, packet.slot, fate);
+        }
+    }
+
+    /// The same for a frame that never became a packet.
+    pub fn settle_frame(&mut self, frame: Frame, port: PortIndex, slot: PortSlot, fate: Fate) {
+        let fate = match fate {
+            Fate::Punt(_) if !self.limiter.punt() => Fate::Drop(DropReason::PuntLimit),
+            Fate::Punt(_) if !self.io.punt(slot, &frame) => Fate::Drop(DropReason::PuntFailed),
+            Fate::Send | Fate::Drop(_) | Fate::Punt(_) | Fate::HandOver | Fate::Hold => fate,
+        };
+        self.books.settle(port, fate);
+        self.io.release(frame);
+    }
+
+    /// A packet made here joins the books.
+    #[inline]
+    pub fn originate(&mut self, port: PortIndex, bytes: usize) {
+        self.books.enter(port, Entry::Originated, bytes);
+    }
+
+    /// Tells control something; a full ring loses it (control is told again by the next packet).
+    pub fn tell(&mut self, event: Event) {
+        self.events.push(event);
+    }
+}

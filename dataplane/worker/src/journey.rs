@@ -1,0 +1,93 @@
+//! The journey of a packet: every stage, in order, in one place.
+//!
+//! ```text
+//! parse → open → session ─hit──────────────────────────────► rewrite → seal → emit
+//!                   └─miss─► decide (destination NAT · route · admit · source NAT) ─┘
+//! ```
+//!
+//! Each stage walks the whole batch before the next begins, so that its code and tables stay warm. A stage ends a packet's
+//! journey by setting its fate; later stages pass over it, and `emit` settles every fate in the books.
+
+use crate::batch::{Batch, Entry};
+use crate::gateway::Gateway;
+use crate::keys::KeyCache;
+use crate::stages::{Decide, Emit, Errors, Open, Parse, PathMtu, Rewrite, Seal, Session};
+use tombolo_packet_io::{FrameBatch, PacketIo, PortSlot};
+
+/// The stages of one worker, each with its own scratch.
+pub struct Journey {
+    parse: Parse,
+    open: Open,
+    path_mtu: PathMtu,
+    session: Session,
+    decide: Decide,
+    rewrite: Rewrite,
+    seal: Seal,
+    emit: Emit,
+    errors: Errors,
+    keys: KeyCache,
+    batch: Batch,
+}
+
+impl Journey {
+    /// Stages for a gateway with room for `sas` security associations.
+    pub fn new(sas: usize) -> Self {
+        Journey {
+            parse: Parse,
+            open: Open,
+            path_mtu: PathMtu,
+            session: Session::new(),
+            decide: Decide,
+            rewrite: Rewrite::new(),
+            seal: Seal,
+            emit: Emit::default(),
+            errors: Errors::new(),
+            keys: KeyCache::new(sas),
+            batch: Batch::new(),
+        }
+    }
+
+    /// Takes the frames that came in on `slot` through the journey; each ends with exactly one fate.
+    pub fn run<I: PacketIo>(
+        &mut self,
+        gateway: &mut Gateway<'_, I>,
+        slot: PortSlot,
+        entry: Entry,
+        frames: &mut FrameBatch,
+    ) {
+        let batch = &mut self.batch;
+        self.parse.run(gateway, slot, entry, frames, batch);
+        self.open.run(gateway, &mut self.keys, batch);
+        self.path_mtu.run(gateway, batch);
+        let misses = self.session.run(gateway, batch);
+        self.decide.run(gateway, batch, misses, &mut self.errors);
+        self.rewrite.run(gateway, batch, &mut self.errors);
+        self.errors.run(gateway, batch);
+        self.seal.run(gateway, &mut self.keys, batch);
+        self.emit.run(gateway, batch);
+    }
+
+    /// Sends what waited for a next hop that is known now, and gives up what waited too long.
+    pub fn release_held<I: PacketIo>(&mut self, gateway: &mut Gateway<'_, I>) {
+        self.emit.release(gateway);
+    }
+
+    /// Gives up what waits (the worker stops).
+    pub fn abandon_held<I: PacketIo>(&mut self, gateway: &mut Gateway<'_, I>) {
+        self.emit.abandon(gateway);
+    }
+
+    /// Whether packets wait for a next hop.
+    pub fn holds(&self) -> bool {
+        self.emit.holds()
+    }
+
+    /// Forgets expanded keys of SAs that are gone: once per new generation.
+    pub fn retain_keys(&mut self, tables: tombolo_tables::view::Tables<'_>) {
+        self.keys.retain(|index, key_version| {
+            tables
+                .sa(index)
+                .is_some_and(|sa| sa.spi != 0 && sa.key_version == key_version)
+        });
+    }
+}

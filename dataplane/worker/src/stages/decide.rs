@@ -1,0 +1,288 @@
+//! `decide`: the first packet of a flow, or the first after an epoch moved. It asks `flow::decide`, binds the answer to a
+//! session (and a mapping where the source is translated), and from then on `session` serves the flow.
+
+use crate::address;
+use crate::batch::{Batch, Entry, Exit, Packet};
+use crate::bind::{self, Family};
+use crate::gateway::Gateway;
+use crate::stages::Errors;
+use crate::stages::session::{Miss, Why, apply, flags};
+use crate::tuple::Tuple;
+use tombolo_flow::decide::{Decision, Forward, Origin, Question, decide, egress_port, resolve};
+use tombolo_flow::{Direction, Hit, Key4, Key6, NO_MAPPING, NewSession};
+use tombolo_packet_io::PacketIo;
+use tombolo_tables::fate::{DropReason, PuntReason};
+use tombolo_tables::layout::{NextHop, PortIndex, SegmentIndex, wildcard};
+use tombolo_wire::icmp::IcmpErrorKind;
+use tombolo_wire::{Headers, L4, ethertype, protocol, tcp_flag};
+
+/// Decides flows.
+#[derive(Default)]
+pub struct Decide;
+
+impl Decide {
+    /// Decides every miss.
+    pub fn run<I: PacketIo>(
+        &mut self,
+        gateway: &mut Gateway<'_, I>,
+        batch: &mut Batch,
+        misses: &[Miss],
+        errors: &mut Errors,
+    ) {
+        for miss in misses {
+            let packet = batch.packet(miss.place);
+            let decided = match miss.why {
+                Why::Unknown if packet.headers.addresses.is_v6() => begin::<I, Key6>(gateway, packet, None),
+                Why::Unknown => begin::<I, Key4>(gateway, packet, None),
+                Why::Stale4(hit) => begin(gateway, packet, Some(hit)),
+                Why::Stale6(hit) => begin(gateway, packet, Some(hit)),
+                Why::Stateless => stateless(gateway, packet),
+                Why::Fragment => fragment(gateway, packet),
+                Why::UnknownError => unknown_error(gateway, packet),
+            };
+            if let Err(reason) = decided {
+                if let Some(kind) = told(reason) {
+                    errors.want(miss.place, kind);
+                }
+                packet.drop(reason);
+            }
+        }
+    }
+}
+
+/// The ICMP error that a refusal deserves, if any.
+fn told(reason: DropReason) -> Option<IcmpErrorKind> {
+    if reason == DropReason::NoRoute {
+        Some(IcmpErrorKind::NoRoute)
+    } else if reason == DropReason::PolicyRejected {
+        Some(IcmpErrorKind::AdministrativelyProhibited)
+    } else {
+        None
+    }
+}
+
+fn question(packet: &Packet) -> Question {
+    let headers = &packet.headers;
+    Question {
+        segment: packet.segment,
+        origin: packet.tunnel.map_or(Origin::Port(packet.ingress), Origin::Tunnel),
+        addresses: headers.addresses,
+        protocol: headers.protocol,
+        source_port: headers.source_port,
+        destination_port: headers.destination_port,
+        echo: matches!(headers.l4_kind, L4::Echo { .. }),
+    }
+}
+
+/// The question of a known flow: always that of its initiator, even when a reply asks (a reply may not start a flow).
+fn question_again<I: PacketIo, K: Tuple>(gateway: &Gateway<'_, I>, packet: &Packet, stale: &Hit<K>) -> Question {
+    match stale.direction {
+        Direction::Forward => question(packet),
+        Direction::Reverse => {
+            let forward = stale.rewrite_to.swapped();
+            let (source_port, destination_port) = forward.ports();
+            let origin = match NextHop::from_bits(stale.next_hop) {
+                NextHop::Tunnel(tunnel) => Origin::Tunnel(tunnel),
+                hop => Origin::Port(egress_port(gateway.tables, hop).unwrap_or(packet.ingress)),
+            };
+            Question {
+                segment: SegmentIndex(forward.segment()),
+                origin,
+                addresses: forward.addresses(),
+                protocol: forward.protocol(),
+                source_port,
+                destination_port,
+                echo: matches!(packet.headers.l4_kind, L4::Echo { .. }),
+            }
+        }
+    }
+}
+
+/// Decides a flow and makes, or replaces, its session.
+fn begin<I: PacketIo, K: Family>(
+    gateway: &mut Gateway<'_, I>,
+    packet: &mut Packet,
+    stale: Option<Hit<K>>,
+) -> Result<(), DropReason> {
+    let question = match &stale {
+        Some(hit) => question_again(gateway, packet, hit),
+        None => question(packet),
+    };
+    let decided = decide(gateway.tables, &question);
+    if let (Err(_), Some(hit)) = (&decided, &stale) {
+        bind::forget(gateway.state, gateway.flow, hit, gateway.now);
+    }
+    let forward = match decided? {
+        Decision::Local(port) => return local(gateway, packet, port),
+        Decision::Forward(forward) => forward,
+    };
+    if stale.is_none() {
+        may_start(
+            &packet.headers,
+            forward.source_pool.is_some() || forward.destination_translated,
+        )?;
+    }
+    let session = new_session::<I, K>(gateway, packet, &question, &forward)?;
+    let made = bind::session(gateway.state, gateway.flow, &session, stale.as_ref(), gateway.now)?;
+    let hit = match &stale {
+        Some(hit) if hit.direction == Direction::Reverse => {
+            K::sessions(gateway.state).lookup(&session.reverse).unwrap_or(made)
+        }
+        Some(_) | None => made,
+    };
+    apply(gateway, packet, &hit);
+    Ok(())
+}
+
+/// Which packets may start a flow: not a reply, not a reset, and where something is translated only a SYN; an untranslated
+/// flow that policy allows may be picked up in its middle (after a failover, or on an asymmetric path).
+fn may_start(headers: &Headers, translated: bool) -> Result<(), DropReason> {
+    let starts = match headers.l4_kind {
+        L4::Tcp { flags } => {
+            let opening = flags & (tcp_flag::SYN | tcp_flag::ACK | tcp_flag::RST | tcp_flag::FIN) == tcp_flag::SYN;
+            opening || (!translated && flags & (tcp_flag::RST | tcp_flag::FIN | tcp_flag::SYN) == 0)
+        }
+        L4::Echo { reply } => !reply,
+        L4::Udp | L4::Esp { .. } | L4::Other | L4::IcmpOther => true,
+        L4::IcmpError | L4::Unseen => false,
+    };
+    if starts { Ok(()) } else { Err(DropReason::StateInvalid) }
+}
+
+/// The session that the decision means: both keys, both hops, and the mapping of a translated source.
+fn new_session<I: PacketIo, K: Family>(
+    gateway: &mut Gateway<'_, I>,
+    packet: &Packet,
+    question: &Question,
+    forward: &Forward,
+) -> Result<NewSession<K>, DropReason> {
+    let key = |segment, addresses, source, destination| {
+        K::new(segment, addresses, question.protocol, source, destination).ok_or(DropReason::NatUntranslatable)
+    };
+    let first = key(
+        question.segment,
+        &question.addresses,
+        question.source_port,
+        question.destination_port,
+    )?;
+    let echo = matches!(question.protocol, protocol::ICMP | protocol::ICMPV6);
+    let (mut sent, mut source_port, mut mapping) = (forward.addresses, question.source_port, NO_MAPPING);
+    let mut destination_port = forward.destination_port;
+    if let Some(pool) = forward.source_pool {
+        let bound = bind::outside(gateway.state, gateway.flow, gateway.tables, pool, &first, gateway.now)?;
+        sent = address::pair(bound.address, address::of(&sent).1);
+        source_port = bound.port;
+        mapping = bound.mapping;
+        if echo {
+            destination_port = bound.port;
+        }
+    }
+    let reply = key(forward.egress, &sent.reversed(), destination_port, source_port)?;
+    let epoch = |segment| gateway.tables.segment(segment).map_or(0, |record| record.epoch);
+    Ok(NewSession {
+        forward: first,
+        reverse: reply,
+        next_hop: [forward.next_hop.to_bits(), forward.reverse_next_hop.to_bits()],
+        epochs: [epoch(question.segment), epoch(forward.egress)],
+        mapping,
+        rule: forward.rule,
+        flags: 0,
+        tcp_flags: flags(&packet.headers),
+        adopt: mapping == NO_MAPPING && !forward.destination_translated,
+    })
+}
+
+/// To the gateway itself: what claims to be part of a translated flow that is gone is nobody's.
+fn local<I: PacketIo>(gateway: &Gateway<'_, I>, packet: &mut Packet, port: PortIndex) -> Result<(), DropReason> {
+    let record = gateway.tables.port(port).ok_or(DropReason::PortDown)?;
+    let headers = &packet.headers;
+    let translated_range = record.nat_port_first..=record.nat_port_last;
+    let of_nat = match headers.l4_kind {
+        L4::Tcp { .. } | L4::Udp => translated_range.contains(&headers.destination_port),
+        L4::Echo { reply } => reply && translated_range.contains(&headers.destination_port),
+        L4::IcmpError | L4::IcmpOther | L4::Esp { .. } | L4::Other | L4::Unseen => false,
+    };
+    if of_nat && record.nat_port_first != 0 && packet.tunnel.is_none() {
+        return Err(DropReason::StateInvalid);
+    }
+    let place = gateway.ports.place(port).ok_or(DropReason::PuntFailed)?;
+    let mac = &record.mac;
+    let own = [mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]];
+    let ethertype = if headers.addresses.is_v6() {
+        ethertype::IPV6
+    } else {
+        ethertype::IPV4
+    };
+    let station = packet.station;
+    tombolo_wire::edit::write_link(packet.bytes_mut(), own, station, ethertype, None);
+    packet.slot = place.slot;
+    packet.punt(PuntReason::Local);
+    Ok(())
+}
+
+/// A segment without sessions decides every packet; so does what the gateway's own kernel sends, which policy does not judge.
+fn stateless<I: PacketIo>(gateway: &Gateway<'_, I>, packet: &mut Packet) -> Result<(), DropReason> {
+    let (_, target) = address::of(&packet.headers.addresses);
+    if packet.entry == Entry::Kernel {
+        let egress = resolve(gateway.tables, packet.segment, &packet.headers.addresses);
+        packet.exit = Exit::Hop {
+            next_hop: sendable(egress.next_hop)?,
+            target,
+        };
+        return Ok(());
+    }
+    match decide(gateway.tables, &question(packet))? {
+        Decision::Local(port) => local(gateway, packet, port),
+        Decision::Forward(forward) if forward.source_pool.is_some() || forward.destination_translated => {
+            Err(DropReason::NatUntranslatable)
+        }
+        Decision::Forward(forward) => {
+            packet.exit = Exit::Hop {
+                next_hop: forward.next_hop,
+                target,
+            };
+            packet.mss = crate::stages::session::mss(gateway, packet);
+            Ok(())
+        }
+    }
+}
+
+fn sendable(next_hop: NextHop) -> Result<NextHop, DropReason> {
+    match next_hop {
+        NextHop::Neighbour(_) | NextHop::OnLink(_) | NextHop::Tunnel(_) => Ok(next_hop),
+        NextHop::Discard => Err(DropReason::RouteDiscard),
+        NextHop::Unreachable | NextHop::Local(_) | NextHop::Segment(_) => Err(DropReason::NoRoute),
+    }
+}
+
+/// A fragment passes where nothing depends on ports: within its segment, untranslated, with no rule in play.
+fn fragment<I: PacketIo>(gateway: &Gateway<'_, I>, packet: &mut Packet) -> Result<(), DropReason> {
+    match decide(gateway.tables, &question(packet))? {
+        Decision::Local(port) => local(gateway, packet, port),
+        Decision::Forward(forward) => {
+            let plain = forward.source_pool.is_none() && !forward.destination_translated;
+            if !plain || forward.egress != packet.segment || forward.rule != wildcard::NONE {
+                return Err(DropReason::FragmentNeedsPorts);
+            }
+            let (_, target) = address::of(&packet.headers.addresses);
+            packet.exit = Exit::Hop {
+                next_hop: forward.next_hop,
+                target,
+            };
+            Ok(())
+        }
+    }
+}
+
+/// An error about a flow that no session knows: the kernel's if it is for the gateway, else nobody's.
+fn unknown_error<I: PacketIo>(gateway: &Gateway<'_, I>, packet: &mut Packet) -> Result<(), DropReason> {
+    match resolve(gateway.tables, packet.segment, &packet.headers.addresses).next_hop {
+        NextHop::Local(port) => local(gateway, packet, port),
+        NextHop::Unreachable
+        | NextHop::Discard
+        | NextHop::Neighbour(_)
+        | NextHop::OnLink(_)
+        | NextHop::Tunnel(_)
+        | NextHop::Segment(_) => Err(DropReason::StateInvalid),
+    }
+}

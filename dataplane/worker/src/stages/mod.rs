@@ -1,0 +1,29 @@
+//! The stages of the journey, in the order in which a packet meets them; `journey.rs` calls them by name.
+
+mod parse;
+
+mod open;
+
+mod path_mtu;
+
+mod session;
+
+mod decide;
+
+mod rewrite;
+
+mod error;
+
+mod seal;
+
+mod emit;
+
+pub use decide::Decide;
+pub use emit::Emit;
+pub use error::Errors;
+pub use open::Open;
+pub use parse::Parse;
+pub use path_mtu::PathMtu;
+pub use rewrite::Rewrite;
+pub use seal::Seal;
+pub use session::{Miss, Session, Why};
