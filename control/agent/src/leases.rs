@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use tombolo_config::sa_file::{Cipher, SaPair};
+use tombolo_tables::layout::cipher;
 
 /// How many numbers one write to disk makes usable: at 1 Mpps a write every 16 s.
 pub const STEP: u64 = 1 << 24;
@@ -39,6 +41,18 @@ impl Fingerprint {
                 .map(|byte| format!("{byte:02x}"))
                 .collect(),
         )
+    }
+}
+
+impl From<&SaPair> for Fingerprint {
+    /// Of a tunnel's outbound key.
+    fn from(keys: &SaPair) -> Fingerprint {
+        let cipher = match keys.cipher {
+            Cipher::Aes128Gcm => cipher::AES_128_GCM,
+            Cipher::Aes256Gcm => cipher::AES_256_GCM,
+            Cipher::ChaCha20Poly1305 => cipher::CHACHA20_POLY1305,
+        };
+        Fingerprint::new(cipher, keys.outbound.key(), &keys.outbound.salt())
     }
 }
 

@@ -2,8 +2,16 @@
 #![forbid(unsafe_code)]
 
 pub mod arguments;
+pub mod dataplane;
 pub mod files;
+pub mod gateway;
 pub mod http;
+pub mod kernel;
 pub mod leases;
 pub mod netlink;
+pub mod offline;
 pub mod paths;
+pub mod regions;
+pub mod sysctl;
+pub mod views;
+pub mod watch;

@@ -132,6 +132,23 @@ pub(crate) enum SaCommand {
     Init {
         /// Name of the tunnel.
         tunnel: String,
+        /// Without tombolod, before its first start.
+        #[arg(long)]
+        offline: bool,
+        /// The configuration, when none was applied yet.
+        #[arg(long, requires = "offline", value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// tombolod's state directory.
+        #[arg(long, requires = "offline", default_value = "/var/lib/tombolo", value_name = "DIR")]
+        state_dir: PathBuf,
+        /// tombolod's secrets directory.
+        #[arg(
+            long,
+            requires = "offline",
+            default_value = "/etc/tombolo/secrets",
+            value_name = "DIR"
+        )]
+        secrets_dir: PathBuf,
     },
 }
 

@@ -3,8 +3,11 @@
 use super::{Netlink, NetlinkError, failure, outcome};
 use futures::TryStreamExt;
 use rtnetlink::packet_route::AddressFamily;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
-use std::net::IpAddr;
+use rtnetlink::packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope,
+};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// An address on a device.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +29,30 @@ impl Netlink {
             .await
             .map_err(|e| failure("list addresses".into(), &e))?;
         Ok(messages.into_iter().filter_map(parse).collect())
+    }
+
+    /// The IPv6 link-local address of each device that has one which may be used.
+    pub async fn link_locals(&self) -> Result<BTreeMap<u32, Ipv6Addr>, NetlinkError> {
+        let stream = self.handle.address().get().execute();
+        let messages: Vec<AddressMessage> = stream
+            .try_collect()
+            .await
+            .map_err(|e| failure("list addresses".into(), &e))?;
+        let link_local = |message: &AddressMessage| {
+            let usable = !message.header.flags.contains(AddressHeaderFlags::Tentative);
+            let mut attributes = message.attributes.iter();
+            let address = attributes.find_map(|attribute| {
+                if let AddressAttribute::Address(IpAddr::V6(address)) = attribute {
+                    Some(*address)
+                } else {
+                    None
+                }
+            });
+            address
+                .filter(|a| usable && a.is_unicast_link_local())
+                .map(|a| (message.header.index, a))
+        };
+        Ok(messages.iter().filter_map(link_local).collect())
     }
 
     /// Puts an address on a device; it is usable at once (no duplicate address detection), and no prefix route or other

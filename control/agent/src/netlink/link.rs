@@ -22,6 +22,8 @@ pub struct Link {
     pub up: bool,
     /// Administratively up.
     pub enabled: bool,
+    /// Speaks ARP and ND.
+    pub arp: bool,
 }
 
 impl Netlink {
@@ -45,6 +47,19 @@ impl Netlink {
     }
 }
 
+impl Netlink {
+    /// Sets the kernel's end of a TAP up: nobody answers ARP or ND behind it.
+    pub async fn set_up_tap(&self, index: u32, mac: [u8; 6], mtu: u32) -> Result<(), NetlinkError> {
+        let builder = LinkUnspec::new_with_index(index)
+            .address(mac.to_vec())
+            .mtu(mtu)
+            .arp(false)
+            .up();
+        let result = self.handle.link().set(builder.build()).execute().await;
+        outcome(result, &[], || format!("set up the TAP with interface index {index}"))
+    }
+}
+
 fn parse(message: LinkMessage) -> Link {
     let enabled = message.header.flags.contains(LinkFlags::Up);
     let mut link = Link {
@@ -55,6 +70,7 @@ fn parse(message: LinkMessage) -> Link {
         receive_queues: 1,
         up: enabled && message.header.flags.contains(LinkFlags::LowerUp),
         enabled,
+        arp: !message.header.flags.contains(LinkFlags::Noarp),
     };
     for attribute in message.attributes {
         if let LinkAttribute::IfName(name) = attribute {

@@ -10,24 +10,46 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use tombolo_agent::offline;
+use tombolo_agent::paths::Paths;
 use tombolo_api::{SaInit, SaInitDone, path};
 use tombolo_config::sa_file::{Cipher, SaPair};
 
 pub(super) fn run(arguments: &Arguments, command: &SaCommand) -> Result<(), Failure> {
     match command {
         SaCommand::Generate { a, b, cipher, no_esn } => generate(a, b, *cipher, !no_esn),
-        SaCommand::Init { tunnel } => init(&Client::new(arguments.control_socket())?, tunnel, arguments.json),
+        SaCommand::Init {
+            tunnel, offline: false, ..
+        } => {
+            let body = serde_json::to_vec(&SaInit { tunnel: tunnel.clone() })
+                .map_err(|error| Failure::local("request", error))?;
+            let client = Client::new(arguments.control_socket())?;
+            show(&client.request(Method::POST, path::SA_INIT, body)?, arguments.json)
+        }
+        SaCommand::Init {
+            tunnel,
+            offline: true,
+            config,
+            state_dir,
+            secrets_dir,
+        } => {
+            let paths = Paths {
+                runtime: arguments.runtime_dir.clone(),
+                state: state_dir.clone(),
+                secrets: secrets_dir.clone(),
+            };
+            let done = offline::sa_init(&paths, config.as_deref(), tunnel);
+            show(
+                &done.map_err(|error| Failure::Local(format!("{error:#}")))?,
+                arguments.json,
+            )
+        }
     }
 }
 
-fn init(client: &Client, tunnel: &str, json: bool) -> Result<(), Failure> {
-    let body = serde_json::to_vec(&SaInit {
-        tunnel: tunnel.to_owned(),
-    })
-    .map_err(|e| Failure::local("request", e))?;
-    let done: SaInitDone = client.request(Method::POST, path::SA_INIT, body)?;
+fn show(done: &SaInitDone, json: bool) -> Result<(), Failure> {
     if json {
-        return print_json(&done);
+        return print_json(done);
     }
     let news = if done.fresh {
         "accepted as new"

@@ -1,0 +1,323 @@
+//! From a configuration, or from news, to what workers use. A refused change changes nothing; an accepted one is in use by
+//! every worker before it is answered (law 5).
+
+use super::{Gateway, carried, learn, sequences};
+use crate::views;
+use std::fmt;
+use std::time::{Duration, Instant};
+use tombolo_api::{Applied, Problem, Refusal};
+use tombolo_config::Gateway as Desired;
+use tombolo_planner::{Action, Learned, Plan};
+use tombolo_tables::build::Sections;
+use tombolo_tables::handoff::Reply;
+use tombolo_tables::sa_counters;
+use tombolo_tables::state::StatePart;
+use tombolo_tunnel::replay::Window;
+
+/// Longest wait for the workers and for the ports.
+const ANNOUNCED_TIME_MAX: Duration = Duration::from_secs(5);
+/// How often a wait looks.
+const LOOK_EVERY: Duration = Duration::from_micros(200);
+
+/// Why a change was not made.
+#[derive(Debug)]
+pub(super) enum ApplyError {
+    /// The configuration is wrong.
+    Problems(Vec<Problem>),
+    /// It is right, but this gateway as it runs cannot take it.
+    Refused(String, &'static str),
+    /// It is published, but something did not follow.
+    Incomplete(String),
+}
+
+impl fmt::Display for ApplyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ApplyError::Problems(problems) => write!(f, "the configuration has {} problems", problems.len()),
+            ApplyError::Refused(why, hint) => write!(f, "{why}; {hint}"),
+            ApplyError::Incomplete(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<ApplyError> for Refusal {
+    fn from(error: ApplyError) -> Refusal {
+        let text = error.to_string();
+        match error {
+            ApplyError::Problems(problems) => Refusal {
+                error: text,
+                hint: None,
+                problems,
+            },
+            ApplyError::Refused(why, hint) => Refusal {
+                error: why,
+                hint: Some(hint.into()),
+                problems: Vec::new(),
+            },
+            ApplyError::Incomplete(why) => Refusal {
+                error: why,
+                hint: None,
+                problems: Vec::new(),
+            },
+        }
+    }
+}
+
+/// Checks a configuration.
+pub(super) fn check(text: &str) -> Result<Desired, ApplyError> {
+    tombolo_config::parse(text, "tombolo.yaml").map_err(|problems| {
+        let problem = |p: tombolo_config::Problem| Problem {
+            file: p.file,
+            line: p.line,
+            column: p.column,
+            message: p.message,
+            hint: p.hint,
+        };
+        ApplyError::Problems(problems.into_iter().map(problem).collect())
+    })
+}
+
+impl Gateway {
+    /// Makes a text the configuration: now, and once every worker has it, for the next boot.
+    pub(super) async fn put(&mut self, text: String) -> Result<Applied, ApplyError> {
+        let desired = check(&text)?;
+        if let Some(why) = crate::regions::mismatch(&desired, &self.regions.state.limits()) {
+            return Err(ApplyError::Refused(
+                why,
+                "stop the dataplane and tombolod, then start with this configuration",
+            ));
+        }
+        let (keys, refused) = learn::keys(&desired, &self.paths);
+        let mut learned = self.learn(&desired).await?;
+        learned.sa_keys = keys;
+        self.refused_keys = refused;
+        self.make(desired, learned).await?;
+        let active = self.settle().await?;
+        crate::files::replace(&self.paths.stored_config(), text.as_bytes(), 0o600)
+            .map_err(|error| ApplyError::Incomplete(format!("in use, but not stored for the next boot: {error}")))?;
+        self.text = text;
+        Ok(Applied {
+            active,
+            generation: self.publisher.current(),
+            warnings: self.warnings(),
+        })
+    }
+
+    /// Plans again after news from the kernel or a worker; publishes if that changes anything.
+    pub(super) async fn replan(&mut self) -> Result<(), ApplyError> {
+        let mut learned = self.learn(&self.desired.clone()).await?;
+        learned.sa_keys = std::mem::take(&mut self.learned.sa_keys);
+        self.make(self.desired.clone(), learned).await
+    }
+
+    /// What the outside looks like now, keys left out.
+    async fn learn(&mut self, desired: &Desired) -> Result<Learned, ApplyError> {
+        let kernel = learn::Kernel::read(&self.netlink)
+            .await
+            .map_err(|error| ApplyError::Refused(error.to_string(), "the kernel does not answer"))?;
+        let neighbours = kernel.neighbours(desired);
+        self.requested.age(&neighbours, Instant::now());
+        self.devices = kernel.devices();
+        Ok(Learned {
+            links: kernel.links(),
+            taps: kernel.taps(&self.plan.world),
+            neighbours,
+            requested: self.requested.names(),
+            sa_keys: Default::default(),
+            capture: self.captures.ports(),
+        })
+    }
+
+    /// Plans, and if the plan can be published, sets the kernel and publishes. On an error nothing has changed.
+    async fn make(&mut self, desired: Desired, learned: Learned) -> Result<(), ApplyError> {
+        let plan = tombolo_planner::plan(&desired, &learned, &self.indices);
+        let sections = plan.world.build().map_err(|error| {
+            self.learned.sa_keys.clone_from(&learned.sa_keys);
+            ApplyError::Refused(error.to_string(), "nothing was changed")
+        })?;
+        let changed = self
+            .sections
+            .as_ref()
+            .is_none_or(|current| current.all() != sections.all());
+        if changed {
+            self.prepare(&plan)?;
+            // Before the publication, so that a new SA has numbers from its first packet on.
+            let notes = sequences::supply(&plan.world, self.regions.state, &self.leases);
+            self.publish(&sections, &plan.world.names)?;
+            self.sections = Some(sections);
+            self.note(notes);
+        }
+        self.desired = desired;
+        self.learned = learned;
+        self.indices = plan.indices.clone();
+        self.plan = plan;
+        self.failures = self
+            .kernel
+            .apply(&self.plan.kernel, &self.devices, &self.learned.taps)
+            .await;
+        for failure in &self.failures {
+            tracing::warn!("kernel: {failure}");
+        }
+        Ok(())
+    }
+
+    /// Brings rows of the state region into the state that new records expect. Rows of records in use are not touched.
+    fn prepare(&self, plan: &Plan) -> Result<(), ApplyError> {
+        let state = self.regions.state;
+        for action in &plan.actions {
+            match action {
+                Action::StartOutbound { sa, tunnel } => {
+                    // Workers may still reserve from a row of the current generation: its key must not change under them.
+                    let in_use = self.plan.world.sas.get(sa.usize()).is_some_and(|old| {
+                        old.spi != 0
+                            && plan
+                                .world
+                                .sas
+                                .get(sa.usize())
+                                .is_some_and(|new| sequences::fingerprint(old) != sequences::fingerprint(new))
+                    });
+                    if in_use {
+                        let why = format!("the key of tunnel {tunnel} cannot be replaced in place");
+                        return Err(ApplyError::Refused(why, "remove the tunnel, apply, and add it again"));
+                    }
+                    sequences::stop(state, sa.usize());
+                    sa_counters::reset(state, *sa);
+                }
+                Action::StartInbound { sa, tunnel: _ } => {
+                    sa_counters::reset(state, *sa);
+                    if let Some(window) = Window::at(state.part(StatePart::Replay), sa.usize(), 64) {
+                        window.reset();
+                    }
+                }
+                Action::ResetTunnel { tunnel } => {
+                    zero(state.part(StatePart::TunnelMtu), tunnel.usize(), 1);
+                    let rows = state.limits().tunnels.max(1) as usize;
+                    let endpoints = state.part(StatePart::Endpoints);
+                    zero(endpoints, tunnel.usize(), endpoints.len() / rows);
+                }
+                // Its ports are owned by mappings that still live and are given back with them.
+                Action::ResetPool { pool: _ } => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, sections: &Sections, names: &str) -> Result<(), ApplyError> {
+        carried::keep(&self.paths.private(), self.publisher.current() + 1, names)
+            .map_err(|error| ApplyError::Refused(error.to_string(), "the runtime directory takes no file"))?;
+        let generation = self
+            .publisher
+            .publish(sections)
+            .map_err(|error| ApplyError::Refused(error.to_string(), "nothing was changed"))?;
+        tracing::debug!(generation, "published");
+        self.announce_to_dataplane();
+        Ok(())
+    }
+
+    /// Wakes the workers and tells the dataplane's main thread to look at ports and steering again.
+    pub(super) fn announce_to_dataplane(&self) {
+        let Some(connection) = &self.dataplane.connection else {
+            return;
+        };
+        for wake in &connection.wakes.workers {
+            // A full eventfd wakes as well.
+            let _ = rustix::io::write(wake, &1_u64.to_ne_bytes());
+        }
+        if let Err(error) = connection.link.published(self.publisher.current()) {
+            tracing::warn!(%error, "the dataplane was not told of a generation");
+        }
+    }
+
+    /// Waits until every worker uses the current generation and the ports follow it. False when no dataplane runs.
+    async fn settle(&mut self) -> Result<bool, ApplyError> {
+        let generation = self.publisher.current();
+        let deadline = Instant::now() + ANNOUNCED_TIME_MAX;
+        let mut applied = false;
+        loop {
+            let Some(connection) = self.dataplane.connection.clone() else {
+                return Ok(false);
+            };
+            if connection.link.is_dead() {
+                return Ok(false);
+            }
+            applied |= self.take_replies(generation);
+            let announced = self.publisher.is_announced(generation);
+            if let Some((worker, refused)) = self.publisher.refusal() {
+                return Err(ApplyError::Incomplete(format!(
+                    "worker {worker} refused generation {refused}"
+                )));
+            }
+            if announced && applied {
+                self.publisher.reclaim();
+                return Ok(true);
+            }
+            if Instant::now() >= deadline {
+                let who = if announced { "the dataplane's ports" } else { "a worker" };
+                return Err(ApplyError::Incomplete(format!(
+                    "{who} did not follow generation {generation} in time"
+                )));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Reads what the dataplane says; true if it has applied `generation` or a newer one.
+    pub(super) fn take_replies(&mut self, generation: u64) -> bool {
+        let Some(connection) = self.dataplane.connection.clone() else {
+            return false;
+        };
+        let mut applied = false;
+        while let Ok(Some(Reply::Applied {
+            generation: done,
+            errors,
+        })) = connection.link.receive()
+        {
+            applied |= done >= generation;
+            self.port_errors = errors.into_iter().map(|error| (error.port, error.text)).collect();
+        }
+        applied
+    }
+
+    /// Leases ahead, and notes which tunnels have nothing to send with.
+    pub(super) fn supply_sequences(&mut self) {
+        let notes = sequences::supply(&self.plan.world, self.regions.state, &self.leases);
+        self.note(notes);
+    }
+
+    fn note(&mut self, mut notes: views::TunnelNotes) {
+        for (tunnel, why) in &self.refused_keys {
+            notes.insert(tunnel.clone(), why.clone());
+        }
+        for (tunnel, why) in notes
+            .iter()
+            .filter(|(tunnel, why)| self.notes.get(*tunnel) != Some(*why))
+        {
+            tracing::warn!("tunnel {tunnel} is down: {why}");
+        }
+        self.notes = notes;
+    }
+
+    /// What works only in part.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let port = |index: &u16| views::port_name(&self.plan.world, *index);
+        let ports = self
+            .port_errors
+            .iter()
+            .map(|(index, error)| format!("port {}: {error}", port(index)));
+        let tunnels = self.notes.iter().map(|(tunnel, why)| format!("tunnel {tunnel}: {why}"));
+        let configured = self.desired.warnings.iter().map(ToString::to_string);
+        configured
+            .chain(self.plan.warnings.iter().cloned())
+            .chain(self.failures.iter().cloned())
+            .chain(ports)
+            .chain(tunnels)
+            .collect()
+    }
+}
+
+fn zero(part: &[std::sync::atomic::AtomicU64], row: usize, words: usize) {
+    let start = row.saturating_mul(words);
+    for word in part.get(start..start.saturating_add(words)).unwrap_or_default() {
+        word.store(0, std::sync::atomic::Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,69 @@
+//! The gateway: what is desired, what was learned, what is published, and the one queue of everything that happens.
+//!
+//! One task owns it, so that nothing here needs a lock. It decides little itself: the configuration says what is
+//! legal, the planner what follows from it, the publisher what workers see.
+
+mod answer;
+mod apply;
+mod captures;
+mod carried;
+mod learn;
+mod metrics;
+mod run;
+mod sequences;
+mod start;
+mod worker_events;
+
+pub use start::start;
+
+use crate::dataplane::Connection;
+use crate::kernel::Kernel;
+use crate::leases::Leases;
+use crate::netlink::Netlink;
+use crate::paths::Paths;
+use crate::regions::Regions;
+use crate::views::TunnelNotes;
+use std::collections::BTreeMap;
+use std::time::Instant;
+use tombolo_config::Gateway as Desired;
+use tombolo_planner::{Indices, Learned, Plan};
+use tombolo_tables::events::EventReader;
+use tombolo_tables::publish::Publisher;
+
+/// Everything tombolod knows.
+pub struct Gateway {
+    paths: Paths,
+    started: Instant,
+    netlink: Netlink,
+    kernel: Kernel,
+    leases: Leases,
+    regions: Regions,
+    publisher: Publisher<'static>,
+    events: Vec<EventReader<'static>>,
+    captures: captures::Captures,
+    dataplane: DataplaneState,
+    text: String,
+    desired: Desired,
+    learned: Learned,
+    requested: learn::Requested,
+    devices: BTreeMap<String, u32>,
+    indices: Indices,
+    plan: Plan,
+    sections: Option<tombolo_tables::build::Sections>,
+    /// Why tunnels are down: keys that cannot be read, leases that are missing.
+    refused_keys: BTreeMap<String, String>,
+    notes: TunnelNotes,
+    port_errors: BTreeMap<u16, String>,
+    alarms: BTreeMap<&'static str, Instant>,
+    /// What the kernel or a file refused at the last attempt.
+    failures: Vec<String>,
+}
+
+/// What is known of the dataplane.
+#[derive(Default)]
+struct DataplaneState {
+    connection: Option<Connection>,
+    restarts: u64,
+    /// Why it is not there.
+    failure: Option<String>,
+}

@@ -1,0 +1,213 @@
+//! Keeps every outbound SA supplied with leased sequence numbers, and those without a lease silent.
+
+use crate::leases::{Fingerprint, LeaseError, Leases, STEP};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tombolo_tables::build::World;
+use tombolo_tables::layout::{SaRecord, cipher, sa_flag, wildcard};
+use tombolo_tables::state::{State, StatePart};
+use tombolo_tunnel::sequence::{END_WITHOUT_ESN, Sequence, WORDS};
+
+/// Fingerprint of an SA's key.
+pub(super) fn fingerprint(sa: &SaRecord) -> Fingerprint {
+    let length = if sa.cipher == cipher::AES_128_GCM { 16 } else { 32 };
+    Fingerprint::new(sa.cipher, &sa.key[..length], &sa.salt)
+}
+
+/// Stops a row before its SA is published: it lends nothing until [`supply`] finds a lease. No worker may know the row.
+pub(super) fn stop(state: &State, row: usize) {
+    if let Some(sequence) = Sequence::at(state.part(StatePart::Sequences), row) {
+        sequence.start(1, 0);
+    }
+}
+
+/// Leases ahead for every outbound SA of the world that has less than half a step left. Returns why tunnels are down, by
+/// name.
+pub(super) fn supply(world: &World, state: &State, leases: &Leases) -> BTreeMap<String, String> {
+    let mut notes = BTreeMap::new();
+    let mut users: BTreeMap<Fingerprint, String> = BTreeMap::new();
+    for tunnel in world.tunnels.iter().filter(|tunnel| tunnel.outbound != wildcard::NONE) {
+        let name = crate::views::text(&tunnel.name);
+        let row = tunnel.outbound as usize;
+        let Some(sa) = world
+            .sas
+            .get(row)
+            .filter(|sa| sa.spi != 0 && sa.flags & sa_flag::INBOUND == 0)
+        else {
+            continue;
+        };
+        let fingerprint = fingerprint(sa);
+        // Two SAs with one key would give out the same nonces (law 2).
+        if let Some(other) = users.get(&fingerprint) {
+            notes.insert(
+                name,
+                format!("its outbound key is that of tunnel {other}; make a new one"),
+            );
+            continue;
+        }
+        users.insert(fingerprint.clone(), name.clone());
+        if let Err(error) = supply_row(state, row, sa, &name, &fingerprint, leases) {
+            notes.insert(name, error.to_string());
+        }
+    }
+    notes
+}
+
+fn supply_row(
+    state: &State,
+    row: usize,
+    sa: &SaRecord,
+    tunnel: &str,
+    fingerprint: &Fingerprint,
+    leases: &Leases,
+) -> Result<(), LeaseError> {
+    let part = state.part(StatePart::Sequences);
+    let (Some(sequence), Some(limit)) = (Sequence::at(part, row), limit_word(part, row)) else {
+        return Err(LeaseError::Exhausted);
+    };
+    let esn = sa.flags & sa_flag::ESN != 0;
+    let limit = limit.load(Ordering::Relaxed);
+    if limit == 0 {
+        // Never started with this key: all below the lease may have been used in an earlier life.
+        let first = leases.limit(fingerprint)?.max(1);
+        let lent = first.checked_add(STEP).ok_or(LeaseError::Exhausted)?;
+        if !esn && first >= END_WITHOUT_ESN {
+            return Err(LeaseError::Exhausted);
+        }
+        leases.extend(tunnel, fingerprint, lent)?;
+        sequence.start(first, lent);
+        return Ok(());
+    }
+    if !esn && limit >= END_WITHOUT_ESN {
+        return if sequence.remaining(esn) == 0 {
+            Err(LeaseError::Exhausted)
+        } else {
+            Ok(())
+        };
+    }
+    if sequence.remaining(esn) < STEP / 2 {
+        let lent = limit
+            .max(sequence.next())
+            .checked_add(STEP)
+            .ok_or(LeaseError::Exhausted)?;
+        leases.extend(tunnel, fingerprint, lent)?;
+        sequence.raise_limit(lent);
+    }
+    Ok(())
+}
+
+/// The word behind `next` of a row (format: `tombolo_tunnel::sequence`).
+fn limit_word(part: &[AtomicU64], row: usize) -> Option<&AtomicU64> {
+    part.get(row.checked_mul(WORDS)?.checked_add(1)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tombolo_tables::layout::{TunnelRecord, tunnel_flag};
+    use tombolo_tables::region::{HugePages, Region};
+    use tombolo_tables::state::{Limits, StateSpec};
+    use zerocopy::FromZeros;
+
+    fn state() -> State {
+        let limits = Limits {
+            workers: 1,
+            ports: 1,
+            sas: 4,
+            ..Limits::default()
+        };
+        let spec = StateSpec::new(limits).with(StatePart::Sequences, 4 * WORDS);
+        State::create(Region::create("test", spec.bytes(), HugePages::Never).unwrap(), &spec).unwrap()
+    }
+
+    fn world(keys: &[u8], esn: bool) -> World {
+        let mut world = World::default();
+        for (row, &key) in (0..).zip(keys) {
+            let mut tunnel = TunnelRecord::new_zeroed();
+            tunnel.name[0] = b'a' + row as u8;
+            tunnel.outbound = row;
+            tunnel.flags = tunnel_flag::ENABLED;
+            world.tunnels.push(tunnel);
+            let mut sa = SaRecord::new_zeroed();
+            (sa.key, sa.spi, sa.tunnel, sa.cipher) = ([key; 32], 300, row, cipher::AES_256_GCM);
+            sa.flags = if esn { sa_flag::ESN } else { 0 };
+            world.sas.push(sa);
+        }
+        world
+    }
+
+    fn leases(name: &str) -> Leases {
+        let path = std::env::temp_dir().join(format!("tombolo-sequences-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Leases::new(path)
+    }
+
+    fn sequence(state: &State, row: usize) -> Sequence<'_> {
+        Sequence::at(state.part(StatePart::Sequences), row).unwrap()
+    }
+
+    #[test]
+    fn an_unknown_key_sends_nothing_until_it_is_declared_new() {
+        let (state, world, leases) = (state(), world(&[1], true), leases("unknown"));
+        stop(&state, 0);
+        let notes = supply(&world, &state, &leases);
+        assert!(notes["a"].contains("tombolo sa init"), "{notes:?}");
+        assert!(sequence(&state, 0).reserve(1, true).is_empty());
+        leases.init("a", &fingerprint(&world.sas[0])).unwrap();
+        assert!(supply(&world, &state, &leases).is_empty());
+        assert_eq!(sequence(&state, 0).reserve(2, true), 1..3);
+    }
+
+    #[test]
+    fn a_new_state_goes_on_behind_everything_the_old_one_may_have_used() {
+        let (world, leases) = (world(&[1], true), leases("restart"));
+        leases.init("a", &fingerprint(&world.sas[0])).unwrap();
+        let first = state();
+        supply(&world, &first, &leases);
+        let used = sequence(&first, 0).reserve(u64::MAX, true);
+        assert_eq!(used, 1..1 + STEP);
+        supply(&world, &first, &leases);
+        let more = sequence(&first, 0).reserve(1000, true);
+        assert_eq!(more.start, used.end);
+        let second = state();
+        supply(&world, &second, &leases);
+        assert!(sequence(&second, 0).next() >= more.end);
+        assert!(sequence(&second, 0).next() >= sequence(&first, 0).next() + sequence(&first, 0).remaining(true));
+    }
+
+    #[test]
+    fn what_is_lent_is_on_disk_before() {
+        let (state, world, leases) = (state(), world(&[1], true), leases("ahead"));
+        leases.init("a", &fingerprint(&world.sas[0])).unwrap();
+        for _ in 0..5 {
+            supply(&world, &state, &leases);
+            let end = sequence(&state, 0).next() + sequence(&state, 0).remaining(true);
+            assert!(leases.limit(&fingerprint(&world.sas[0])).unwrap() >= end);
+            sequence(&state, 0).reserve(STEP / 3 * 2, true);
+        }
+    }
+
+    #[test]
+    fn two_tunnels_with_one_key_do_not_both_send() {
+        let (state, world, leases) = (state(), world(&[7, 7], true), leases("twice"));
+        leases.init("a", &fingerprint(&world.sas[0])).unwrap();
+        let notes = supply(&world, &state, &leases);
+        assert!(notes["b"].contains("tunnel a"), "{notes:?}");
+        assert!(sequence(&state, 1).reserve(1, true).is_empty());
+    }
+
+    #[test]
+    fn without_esn_the_numbers_end() {
+        let (state, world, leases) = (state(), world(&[1], false), leases("end"));
+        let key = fingerprint(&world.sas[0]);
+        leases.init("a", &key).unwrap();
+        leases.extend("a", &key, END_WITHOUT_ESN - 10).unwrap();
+        assert!(supply(&world, &state, &leases).is_empty());
+        assert_eq!(
+            sequence(&state, 0).reserve(100, false),
+            END_WITHOUT_ESN - 10..END_WITHOUT_ESN
+        );
+        assert!(supply(&world, &state, &leases)["a"].contains("every sequence number"));
+    }
+}

@@ -1,0 +1,82 @@
+//! Tunnels and SAs; keys are left out here, and `tombolo-api` could not hold them.
+
+use super::{segment_name, text};
+use std::collections::BTreeMap;
+use tombolo_api::{Sa, Tunnel};
+use tombolo_tables::build::World;
+use tombolo_tables::layout::{SaRecord, TunnelRecord, cipher, encapsulation, sa_flag, tunnel_flag, wildcard};
+use tombolo_tables::state::{State, StatePart};
+use tombolo_tunnel::replay::Window;
+use tombolo_tunnel::sequence::Sequence;
+
+/// Why tunnels are down, by name, as far as control knows.
+pub type TunnelNotes = BTreeMap<String, String>;
+
+/// Tunnels with both their SAs.
+pub fn tunnels(world: &World, state: &State, notes: &TunnelNotes) -> Vec<Tunnel> {
+    let used = (0..)
+        .zip(&world.tunnels)
+        .filter(|(_, record): &(u32, _)| record.flags & tunnel_flag::ENABLED != 0);
+    used.map(|(index, record)| tunnel(world, state, notes, index, record))
+        .collect()
+}
+
+fn tunnel(world: &World, state: &State, notes: &TunnelNotes, index: u32, record: &TunnelRecord) -> Tunnel {
+    let name = text(&record.name);
+    let sas = (0..)
+        .zip(&world.sas)
+        .filter(|(_, sa)| sa.spi != 0 && sa.tunnel == index);
+    let lent = record.outbound != wildcard::NONE && lends(state, record.outbound, world);
+    let reason = notes
+        .get(&name)
+        .cloned()
+        .or_else(|| (!lent).then(|| "no sequence number is leased".into()));
+    Tunnel {
+        up: lent && !notes.contains_key(&name),
+        reason,
+        segment: segment_name(world, record.segment),
+        local: record.local.to_string(),
+        remote: record.remote.to_string(),
+        encapsulation: match record.encapsulation {
+            encapsulation::ESP => "esp".into(),
+            encapsulation::ESP_UDP => "esp-udp".into(),
+            other => format!("#{other}"),
+        },
+        mtu: u32::from(record.mtu),
+        sas: sas.map(|(index, record)| sa(state, index, record)).collect(),
+        name,
+    }
+}
+
+fn lends(state: &State, sa: u32, world: &World) -> bool {
+    let esn = world
+        .sas
+        .get(sa as usize)
+        .is_some_and(|record| record.flags & sa_flag::ESN != 0);
+    Sequence::at(state.part(StatePart::Sequences), sa as usize).is_some_and(|sequence| sequence.remaining(esn) > 0)
+}
+
+fn sa(state: &State, index: usize, record: &SaRecord) -> Sa {
+    let inbound = record.flags & sa_flag::INBOUND != 0;
+    let esn = record.flags & sa_flag::ESN != 0;
+    let sequence = Sequence::at(state.part(StatePart::Sequences), index);
+    let window = Window::at(state.part(StatePart::Replay), index, u64::from(record.replay_window));
+    Sa {
+        direction: if inbound { "inbound".into() } else { "outbound".into() },
+        spi: record.spi,
+        cipher: match record.cipher {
+            cipher::AES_128_GCM => "aes-128-gcm".into(),
+            cipher::AES_256_GCM => "aes-256-gcm".into(),
+            cipher::CHACHA20_POLY1305 => "chacha20-poly1305".into(),
+            other => format!("#{other}"),
+        },
+        esn,
+        sequence: if inbound {
+            window.map_or(0, |window| window.highest())
+        } else {
+            sequence.map_or(0, |sequence| sequence.next())
+        },
+        leased: (!inbound).then(|| sequence.map_or(0, |sequence| sequence.next() + sequence.remaining(esn))),
+        replay_window: inbound.then_some(record.replay_window),
+    }
+}

@@ -1,0 +1,301 @@
+//! tombolod as a whole, in a network namespace of its own, with a dataplane that only shakes hands: it is this test program,
+//! started again under another name.
+
+mod lab;
+
+use lab::{inside, ip};
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+use tombolo_tables::handoff::{Listener, Request, Wakes};
+
+/// Set in the process that plays the dataplane.
+const DATAPLANE: &str = "TOMBOLO_TEST_DATAPLANE";
+
+const CONFIG: &str = "gateway: gw-test\nworkers: 2\nsegments:\n  prod: {}\n  dev: {}\nports:\n  \
+    cloud-prod: { device: a0, segment: prod, addresses: [10.1.0.1/24, \"fd00:1::1/64\"] }\n  \
+    cloud-dev: { device: b0, segment: dev, addresses: [10.1.1.1/24] }\n\
+    limits: { sessions: 1024, sessions6: 1024, mappings: 1024 }\n";
+
+/// Plays the dataplane until it is killed; as a test of its own it does nothing.
+#[test]
+fn play_dataplane() {
+    let Some(directory) = std::env::var_os(DATAPLANE) else {
+        return;
+    };
+    let listener = Listener::bind(Path::new(&directory)).unwrap();
+    let (mut links, mut running) = (Vec::new(), None);
+    loop {
+        if let Ok(Some(link)) = listener.accept() {
+            links.push(link);
+        }
+        links.retain_mut(|link| match link.receive() {
+            Ok(None) => true,
+            Ok(Some(Request::Hello)) => link
+                .offer(running.as_ref().map(|(regions, wakes)| (regions, wakes)))
+                .is_ok(),
+            Ok(Some(Request::Regions { workers, regions })) => {
+                let wakes = Wakes::create(usize::from(workers)).unwrap();
+                let answered = link.ready(&wakes).is_ok();
+                running = Some((regions, wakes));
+                answered
+            }
+            Ok(Some(Request::Published { generation })) => link.applied(generation, Vec::new()).is_ok(),
+            Err(_) => false,
+        });
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+struct Gateway {
+    directory: PathBuf,
+    control: Option<Child>,
+}
+
+impl Gateway {
+    fn new(name: &str) -> Gateway {
+        for pair in ["a0 type veth peer name a1", "b0 type veth peer name b1"] {
+            ip(&format!("link add {pair}"));
+        }
+        for device in ["lo", "a1", "b1"] {
+            ip(&format!("link set {device} up"));
+        }
+        let directory = std::env::temp_dir().join(format!("tombolo-gateway-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&directory);
+        std::fs::create_dir_all(directory.join("run")).unwrap();
+        std::fs::write(directory.join("tombolo.yaml"), CONFIG).unwrap();
+        let program = directory.join("dataplane");
+        let test = std::env::current_exe().unwrap();
+        let script = format!(
+            "#!/bin/sh\n{DATAPLANE}=\"$2\" exec {} play_dataplane --exact --nocapture\n",
+            test.display()
+        );
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        Gateway {
+            directory,
+            control: None,
+        }
+    }
+
+    fn start(&mut self) {
+        let at = |name: &str| self.directory.join(name);
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(at("tombolod.log"))
+            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tombolod"));
+        command
+            .arg("--config")
+            .arg(at("tombolo.yaml"))
+            .arg("--runtime-dir")
+            .arg(at("run"));
+        command
+            .arg("--state-dir")
+            .arg(at("state"))
+            .arg("--secrets-dir")
+            .arg(at("secrets"));
+        command.arg("--dataplane").arg(at("dataplane")).stderr(log);
+        self.control = Some(command.spawn().unwrap());
+    }
+
+    fn kill_control(&mut self) {
+        let mut control = self.control.take().unwrap();
+        control.kill().unwrap();
+        control.wait().unwrap();
+    }
+
+    fn request(&self, request: &str) -> Option<(u16, serde_json::Value)> {
+        let mut stream = UnixStream::connect(self.directory.join("run/control.sock")).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).ok()?;
+        let status = reply.split(' ').nth(1)?.parse().ok()?;
+        let body = reply.split_once("\r\n\r\n")?.1;
+        Some((
+            status,
+            serde_json::from_str(body).unwrap_or(serde_json::Value::String(body.into())),
+        ))
+    }
+
+    fn get(&self, path: &str) -> Option<serde_json::Value> {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        self.request(&request)
+            .filter(|(status, _)| *status == 200)
+            .map(|(_, body)| body)
+    }
+
+    fn put(&self, config: &str) -> (u16, serde_json::Value) {
+        let head = format!(
+            "PUT /v1/config HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}",
+            config.len()
+        );
+        self.request(&format!("{head}\r\n\r\n{config}")).unwrap()
+    }
+
+    /// The status once it fulfils a condition; the whole log if it does not within 10 s.
+    #[track_caller]
+    fn wait(&self, what: &str, condition: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let mut last = None;
+        while Instant::now() < deadline {
+            last = self.get("/v1/status");
+            if let Some(status) = last.as_ref().filter(|status| condition(status)) {
+                return status.clone();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let log = std::fs::read_to_string(self.directory.join("tombolod.log")).unwrap_or_default();
+        panic!("{what} did not come; status {last:?}\n{log}");
+    }
+
+    fn running(&self) -> serde_json::Value {
+        self.wait("a running dataplane", |status| {
+            status["dataplane"]["state"] == "running"
+        })
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let pid = self
+            .get("/v1/status")
+            .and_then(|status| status["dataplane"]["pid"].as_i64());
+        if let Some(mut control) = self.control.take() {
+            let _ = control.kill();
+            let _ = control.wait();
+        }
+        if let Some(pid) = pid {
+            kill(pid);
+        }
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn kill(pid: i64) {
+    let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+}
+
+#[test]
+fn a_gateway_starts_and_sets_the_kernel() {
+    if !inside("a_gateway_starts_and_sets_the_kernel") {
+        return;
+    }
+    let mut gateway = Gateway::new("start");
+    gateway.start();
+    let status = gateway.running();
+    assert_eq!(status["gateway"], "gw-test");
+    assert_eq!(status["dataplane"]["workers"], 2);
+    assert_eq!(status["dataplane"]["adopted"], false);
+    assert!(ip("address show dev a0").contains("10.1.0.1/24"));
+    assert!(ip("address show dev a0").contains("fd00:1::1/64"));
+    assert_eq!(
+        std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap().trim(),
+        "0"
+    );
+    let ports = gateway.get("/v1/ports").unwrap();
+    assert_eq!(ports[0]["name"], "cloud-prod");
+    let metrics = gateway.get("/metrics").unwrap();
+    assert!(
+        metrics.as_str().unwrap().contains("tombolo_dataplane_up 1"),
+        "{metrics}"
+    );
+    let mut second = Command::new(env!("CARGO_BIN_EXE_tombolod"));
+    second
+        .arg("--runtime-dir")
+        .arg(gateway.directory.join("run"))
+        .arg("--state-dir")
+        .arg(gateway.directory.join("state"));
+    assert!(
+        !second.status().unwrap().success(),
+        "one tombolod per runtime directory"
+    );
+    gateway.running();
+}
+
+#[test]
+fn a_refused_configuration_changes_nothing_and_an_accepted_one_stays() {
+    if !inside("a_refused_configuration_changes_nothing_and_an_accepted_one_stays") {
+        return;
+    }
+    let mut gateway = Gateway::new("put");
+    gateway.start();
+    gateway.running();
+    let before = (gateway.get("/v1/generation"), gateway.get("/v1/config"));
+    let (status, refusal) = gateway.put("gateway: x\nnonsense: 1\n");
+    assert_eq!(status, 422, "{refusal}");
+    assert!(refusal["problems"][0]["line"].as_u64().unwrap() > 0, "{refusal}");
+    let (status, refusal) = gateway.put(&CONFIG.replace("workers: 2", "workers: 3"));
+    assert_eq!(status, 409, "{refusal}");
+    assert_eq!((gateway.get("/v1/generation"), gateway.get("/v1/config")), before);
+    assert!(!gateway.directory.join("state/config.yaml").exists());
+
+    let other = CONFIG.replace("10.1.1.1/24", "10.1.2.1/24");
+    let (status, applied) = gateway.put(&other);
+    assert_eq!(
+        (status, &applied["active"]),
+        (200, &serde_json::Value::Bool(true)),
+        "{applied}"
+    );
+    assert!(ip("address show dev b0").contains("10.1.2.1/24"));
+    assert!(
+        !ip("address show dev b0").contains("10.1.1.1/24"),
+        "the old address is gone"
+    );
+    assert_eq!(
+        std::fs::read_to_string(gateway.directory.join("state/config.yaml")).unwrap(),
+        other
+    );
+    gateway.kill_control();
+    gateway.start();
+    gateway.running();
+    assert_eq!(
+        gateway.get("/v1/config").unwrap().as_str().unwrap(),
+        other,
+        "kept for the next start"
+    );
+}
+
+#[test]
+fn either_process_may_die() {
+    if !inside("either_process_may_die") {
+        return;
+    }
+    let mut gateway = Gateway::new("death");
+    gateway.start();
+    let first = gateway.running();
+    let pid = first["dataplane"]["pid"].as_i64().unwrap();
+    gateway.kill_control();
+    gateway.start();
+    let second = gateway.running();
+    assert_eq!(
+        second["dataplane"]["pid"].as_i64(),
+        Some(pid),
+        "the running dataplane is taken over"
+    );
+    assert_eq!(second["dataplane"]["adopted"], true);
+    let generation = |status: &serde_json::Value| status["generation"]["published"].as_u64().unwrap();
+    assert!(generation(&second) >= generation(&first), "its generation goes on");
+    let killed = Instant::now();
+    kill(pid);
+    let third = gateway.wait("another dataplane", |status| {
+        status["dataplane"]["state"] == "running" && status["dataplane"]["pid"].as_i64() != Some(pid)
+    });
+    assert!(
+        killed.elapsed() < Duration::from_secs(1),
+        "back after {:?}",
+        killed.elapsed()
+    );
+    assert_eq!(third["dataplane"]["restarts"], 1);
+    let (status, applied) = gateway.put(CONFIG);
+    assert_eq!(
+        (status, &applied["active"]),
+        (200, &serde_json::Value::Bool(true)),
+        "{applied}"
+    );
+}
