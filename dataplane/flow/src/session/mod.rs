@@ -11,6 +11,8 @@ mod entry;
 mod insert;
 mod lookup;
 mod scrub;
+#[cfg(all(test, loom))]
+mod models;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod touch;

@@ -161,6 +161,12 @@ fn re_decisions_on_two_workers_never_go_back() {
                 Some(hit) => Ok(Inserted::Existing(hit)),
                 None => sessions.insert(&mut local, &new, 0),
             };
+            if answer == Err(InsertError::TableFull) {
+                // The other worker is off its core, and all spare entries wait for it.
+                thread::yield_now();
+                sessions.reclaim(&mut local, 64, &|worker| world.counter(worker));
+                continue;
+            }
             let (Ok(Inserted::New(hit)) | Ok(Inserted::Existing(hit))) = answer else {
                 panic!("{answer:?}")
             };

@@ -1,0 +1,128 @@
+//! loom models: `RUSTFLAGS="--cfg loom" cargo test -p tombolo-flow --release --lib models`.
+//!
+//! Every interleaving (of at most two preemptions) of two workers on a tiny table.
+
+use super::*;
+use loom::sync::Arc;
+use loom::thread;
+
+const SEED: [u64; 2] = [1, 2];
+
+fn model(check: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.max_branches = 100_000;
+    builder.preemption_bound = Some(2);
+    builder.check(check);
+}
+
+fn table() -> Arc<Vec<AtomicU64>> {
+    let part: Vec<_> = (0..Sessions::<Key4>::words(1)).map(|_| AtomicU64::new(0)).collect();
+    Sessions::<Key4>::format(&part, 1, SEED).expect("sized by words()");
+    Arc::new(part)
+}
+
+fn flow(number: u32) -> NewSession<Key4> {
+    let forward = Key4 {
+        source: number,
+        destination: 9,
+        source_port: 1,
+        destination_port: 2,
+        protocol: 17,
+        segment: 1,
+    };
+    let reverse = Key4 {
+        destination: number + 100,
+        segment: 2,
+        ..forward.swapped()
+    };
+    NewSession {
+        forward,
+        reverse,
+        next_hop: [number, number],
+        epochs: [1, 1],
+        mapping: NO_MAPPING,
+        rule: 0,
+        flags: 0,
+        tcp_flags: 0,
+        adopt: false,
+    }
+}
+
+fn live(sessions: &Sessions<'_, Key4>) -> usize {
+    (0..sessions.entries())
+        .filter(|session| sessions.view(*session).is_some())
+        .count()
+}
+
+#[test]
+fn duplicate_insertions_converge() {
+    model(|| {
+        let part = table();
+        let theirs = part.clone();
+        let insert = |part: &[AtomicU64], worker: usize| {
+            let sessions = Sessions::<Key4>::open(part).expect("formatted");
+            let mut local = WorkerLocal::new(worker, 2, 1);
+            sessions.insert(&mut local, &flow(1), 0)
+        };
+        let other = thread::spawn(move || insert(&theirs, 1));
+        let ours = insert(&part, 0);
+        let theirs = other.join().expect("worker 1");
+        let new = [ours, theirs]
+            .iter()
+            .filter(|answer| matches!(answer, Ok(Inserted::New(_))))
+            .count();
+        assert_eq!(new, 1, "{ours:?} {theirs:?}");
+        assert!(ours.is_ok() && theirs.is_ok(), "{ours:?} {theirs:?}");
+        let sessions = Sessions::<Key4>::open(&part).expect("formatted");
+        assert_eq!((live(&sessions), sessions.occupancy().0), (1, 2));
+    });
+}
+
+#[test]
+fn a_lookup_finds_a_whole_session_or_none() {
+    model(|| {
+        let part = table();
+        let theirs = part.clone();
+        let other = thread::spawn(move || {
+            let sessions = Sessions::<Key4>::open(&theirs).expect("formatted");
+            let mut local = WorkerLocal::new(1, 2, 1);
+            assert!(sessions.insert(&mut local, &flow(1), 0).is_ok());
+        });
+        let sessions = Sessions::<Key4>::open(&part).expect("formatted");
+        if let Some(hit) = sessions.lookup(&flow(1).reverse) {
+            assert_eq!((hit.rewrite_to, hit.next_hop), (flow(1).forward.swapped(), 1));
+        }
+        other.join().expect("worker 1");
+        assert!(sessions.lookup(&flow(1).reverse).is_some());
+    });
+}
+
+/// Even when nobody waits for the reader: the life word alone keeps it from taking another session for its own.
+#[test]
+fn a_reader_never_takes_a_recycled_entry() {
+    model(|| {
+        let part = table();
+        let sessions = Sessions::<Key4>::open(&part).expect("formatted");
+        let mut local = WorkerLocal::new(0, 2, 1);
+        let Ok(Inserted::New(first)) = sessions.insert(&mut local, &flow(1), 0) else {
+            panic!("empty table")
+        };
+        let theirs = part.clone();
+        let other = thread::spawn(move || {
+            let sessions = Sessions::<Key4>::open(&theirs).expect("formatted");
+            if let Some(hit) = sessions.lookup(&flow(1).forward) {
+                assert_eq!((hit.rewrite_to, hit.next_hop), (flow(1).reverse.swapped(), 1));
+            }
+        });
+        assert!(sessions.remove(&mut local, first.session, first.version).is_some());
+        for _ in 0..2 {
+            sessions.reclaim(&mut local, 8, &|_| None);
+        }
+        let again = sessions.insert(&mut local, &flow(2), 0);
+        assert!(
+            matches!(again, Ok(Inserted::New(hit)) if hit.session == first.session),
+            "{again:?}"
+        );
+        other.join().expect("worker 1");
+    });
+}
