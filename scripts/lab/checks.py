@@ -11,7 +11,7 @@ from .underlay import Capture
 DENIED_REASON = "policy-default-deny"
 # The smaller tunnel MTU of the lab is 1418 (ESP in UDP over IPv6): these datagrams fit with either IP version.
 UDP_PAYLOAD = 1300
-UDP_MEGABITS = 100
+UDP_MEGABITS = 50
 UDP_LOSS_MAX = 1.0
 TCP_GIGABITS_MIN = 0.05
 WORKERS = 2
