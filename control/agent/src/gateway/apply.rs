@@ -3,6 +3,7 @@
 
 use super::{Gateway, carried, learn, sequences};
 use crate::views;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 use tombolo_api::{Applied, Problem, Refusal};
@@ -13,6 +14,7 @@ use tombolo_tables::handoff::Reply;
 use tombolo_tables::sa_counters;
 use tombolo_tables::state::StatePart;
 use tombolo_tunnel::replay::Window;
+use zeroize::Zeroize;
 
 /// Longest wait for the workers and for the ports.
 const ANNOUNCED_TIME_MAX: Duration = Duration::from_secs(5);
@@ -87,11 +89,14 @@ impl Gateway {
                 "stop the dataplane and tombolod, then start with this configuration",
             ));
         }
-        let (keys, refused) = learn::keys(&desired, &self.paths);
+        let (keys, refused_keys) = learn::keys(&desired, &self.paths);
         let mut learned = self.learn(&desired).await?;
         learned.sa_keys = keys;
-        self.refused_keys = refused;
-        self.make(desired, learned).await?;
+        let changed = self.make(desired, learned, refused_keys).await?;
+        if !changed {
+            // Nothing new was published, yet the answer speaks for the ports as they are now.
+            self.announce_to_dataplane();
+        }
         let active = self.settle().await?;
         crate::files::replace(&self.paths.stored_config(), text.as_bytes(), 0o600)
             .map_err(|error| ApplyError::Incomplete(format!("in use, but not stored for the next boot: {error}")))?;
@@ -106,8 +111,9 @@ impl Gateway {
     /// Plans again after news from the kernel or a worker; publishes if that changes anything.
     pub(super) async fn replan(&mut self) -> Result<(), ApplyError> {
         let mut learned = self.learn(&self.desired.clone()).await?;
-        learned.sa_keys = std::mem::take(&mut self.learned.sa_keys);
-        self.make(self.desired.clone(), learned).await
+        learned.sa_keys.clone_from(&self.learned.sa_keys);
+        let refused_keys = self.refused_keys.clone();
+        self.make(self.desired.clone(), learned, refused_keys).await.map(|_| ())
     }
 
     /// What the outside looks like now, keys left out.
@@ -128,13 +134,17 @@ impl Gateway {
         })
     }
 
-    /// Plans, and if the plan can be published, sets the kernel and publishes. On an error nothing has changed.
-    async fn make(&mut self, desired: Desired, learned: Learned) -> Result<(), ApplyError> {
+    /// Plans, and if the plan can be published, publishes and sets the kernel; true if anything new was published. On an
+    /// error nothing has changed.
+    async fn make(
+        &mut self,
+        desired: Desired,
+        learned: Learned,
+        refused_keys: BTreeMap<String, String>,
+    ) -> Result<bool, ApplyError> {
         let plan = tombolo_planner::plan(&desired, &learned, &self.indices);
-        let sections = plan.world.build().map_err(|error| {
-            self.learned.sa_keys.clone_from(&learned.sa_keys);
-            ApplyError::Refused(error.to_string(), "nothing was changed")
-        })?;
+        let build = plan.world.build();
+        let sections = build.map_err(|error| ApplyError::Refused(error.to_string(), "nothing was changed"))?;
         let changed = self
             .sections
             .as_ref()
@@ -145,12 +155,17 @@ impl Gateway {
             let notes = sequences::supply(&plan.world, self.regions.state, &self.leases);
             self.publish(&sections, &plan.world.names)?;
             self.sections = Some(sections);
+            self.refused_keys = refused_keys;
             self.note(notes);
         }
         self.desired = desired;
         self.learned = learned;
         self.indices = plan.indices.clone();
-        self.plan = plan;
+        let mut replaced = std::mem::replace(&mut self.plan, plan);
+        for sa in &mut replaced.world.sas {
+            sa.key.zeroize();
+            sa.salt.zeroize();
+        }
         self.failures = self
             .kernel
             .apply(&self.plan.kernel, &self.devices, &self.learned.taps)
@@ -158,7 +173,7 @@ impl Gateway {
         for failure in &self.failures {
             tracing::warn!("kernel: {failure}");
         }
-        Ok(())
+        Ok(changed)
     }
 
     /// Brings rows of the state region into the state that new records expect. Rows of records in use are not touched.

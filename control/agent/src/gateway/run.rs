@@ -27,7 +27,7 @@ pub(super) struct Inputs {
 /// What woke the loop.
 enum Happened {
     Question(Question),
-    Kernel,
+    Kernel(KernelNews),
     Dataplane(News),
     Worker,
     Tick,
@@ -50,7 +50,7 @@ impl Gateway {
                 _ = interrupt.recv() => Happened::Stop,
                 Some(news) = inputs.dataplane_news.recv() => Happened::Dataplane(news),
                 () = woken(&mut wake) => Happened::Worker,
-                Some(_) = inputs.kernel_news.recv() => Happened::Kernel,
+                Some(news) = inputs.kernel_news.recv() => Happened::Kernel(news),
                 question = inputs.questions.recv() => question.map_or(Happened::Stop, Happened::Question),
                 _ = tick.tick() => Happened::Tick,
             };
@@ -66,7 +66,15 @@ impl Gateway {
                     false
                 }
                 Happened::Worker => self.take_events(),
-                Happened::Kernel => true,
+                Happened::Kernel(KernelNews::Neighbour) => true,
+                Happened::Kernel(KernelNews::Link) => {
+                    self.resync().await;
+                    true
+                }
+                Happened::Kernel(KernelNews::Address) => {
+                    self.kernel.distrust();
+                    true
+                }
                 Happened::Tick => self.tick(),
             };
             if resynced.elapsed() > RESYNC {
@@ -75,11 +83,20 @@ impl Gateway {
                 replan = true;
             }
             if replan {
-                while inputs.kernel_news.try_recv().is_ok() {}
+                self.drain(&mut inputs.kernel_news);
                 if let Err(error) = self.replan().await {
                     tracing::warn!("the news could not be followed: {error}");
                 }
                 tokio::time::sleep(REPLAN_PAUSE).await;
+            }
+        }
+    }
+
+    /// Takes the news that the coming plan will follow anyway.
+    fn drain(&mut self, news: &mut mpsc::Receiver<KernelNews>) {
+        while let Ok(more) = news.try_recv() {
+            if more != KernelNews::Neighbour {
+                self.kernel.distrust();
             }
         }
     }
