@@ -68,6 +68,11 @@ impl Problems {
         }
     }
 
+    /// Whether more problems would be left out: no need to look for advice then.
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.len() >= PROBLEMS_MAX
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -86,3 +86,31 @@ proptest! {
         fuzz_parse(spoilt.as_bytes());
     }
 }
+
+#[test]
+fn a_large_configuration_is_read_in_seconds() {
+    let mut text = include_str!("../examples/gw-a.yaml").to_owned();
+    let mut routes = String::from("routes:\n  internet:\n");
+    for number in 0..30_000u32 {
+        let (high, low) = (number >> 8, number & 255);
+        routes += &format!("    - {{ to: 100.{high}.{low}.0/24, via: 192.0.2.254 }}\n");
+    }
+    text = text.replace("routes:\n  internet:\n", &routes);
+    let start = std::time::Instant::now();
+    let gateway = tombolo_config::parse(&text, "large.yaml").unwrap();
+    assert!(gateway.routes.len() > 30_000);
+    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+    eprintln!("{} bytes in {:?}", text.len(), start.elapsed());
+}
+
+#[test]
+fn syntax_without_end_is_refused_in_seconds() {
+    for part in [
+        "- ", "? ", "[", "{a: ", "a: |\n", "'", "&a ", "!t ", "a: b: ", "\t", "# \n", "--- ", "a,", "[a]: ",
+        "\u{feff}", "*a ",
+    ] {
+        let start = std::time::Instant::now();
+        fuzz_parse(part.repeat((1 << 20) / part.len()).as_bytes());
+        assert!(start.elapsed().as_secs() < 10, "{part:?}: {:?}", start.elapsed());
+    }
+}

@@ -24,9 +24,10 @@ pub use kernel::KernelDesired;
 pub use learned::{Learned, Link, Neighbour, Tap};
 
 use indices::Wanted;
+use std::collections::BTreeMap;
 use tombolo_config::{Gateway, PortId, RouteIndex, SegmentId, TunnelId};
 use tombolo_tables::build::World;
-use tombolo_tables::layout::{PoolIndex, PortIndex, SaIndex, SegmentIndex, TunnelIndex};
+use tombolo_tables::layout::{NeighbourIndex, PoolIndex, PortIndex, SaIndex, SegmentIndex, TunnelIndex};
 use zerocopy::IntoBytes;
 use zeroize::Zeroize;
 
@@ -107,6 +108,7 @@ struct Draft<'a> {
     segments: Vec<SegmentIndex>,
     ports: Vec<PortIndex>,
     tunnels: Vec<TunnelIndex>,
+    neighbours: BTreeMap<routes::Host, NeighbourIndex>,
 }
 
 impl<'a> Draft<'a> {
@@ -134,6 +136,7 @@ impl<'a> Draft<'a> {
                 .map(|given| PortIndex(given.expect(law).index as u16))
                 .collect(),
             tunnels: Vec::new(),
+            neighbours: BTreeMap::new(),
             plan,
         }
     }

@@ -57,7 +57,7 @@ pub(crate) fn requested(desired: &Gateway, learned: &Learned) -> BTreeSet<Host> 
 }
 
 pub(crate) fn fill(draft: &mut Draft<'_>) {
-    let neighbours = neighbours(draft);
+    draft.neighbours = neighbours(draft);
     let mut routes = Vec::new();
     for id in draft.desired.port_ids() {
         connected(draft, id, &mut routes);
@@ -75,7 +75,8 @@ pub(crate) fn fill(draft: &mut Draft<'_>) {
     }
     for route in &draft.desired.routes {
         let next_hop = match route.target {
-            RouteTarget::Via { port, address } => neighbours
+            RouteTarget::Via { port, address } => draft
+                .neighbours
                 .get(&(port, address))
                 .map_or(NextHop::Unreachable, |index| NextHop::Neighbour(*index)),
             RouteTarget::Tunnel(tunnel) => NextHop::Tunnel(draft.tunnel(tunnel)),

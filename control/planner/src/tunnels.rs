@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use tombolo_config::sa_file::{Cipher, SaKey, SaPair};
 use tombolo_config::{DontFragment, Dscp, Encapsulation, Selector, Tunnel};
 use tombolo_tables::layout::{
-    NeighbourIndex, NextHop, SaIndex, SaRecord, SelectorRecord, TunnelIndex, TunnelRecord, cipher, encapsulation,
-    sa_flag, tunnel_flag, wildcard,
+    NextHop, SaIndex, SaRecord, SelectorRecord, TunnelIndex, TunnelRecord, cipher, encapsulation, sa_flag, tunnel_flag,
+    wildcard,
 };
 use tombolo_wire::mtu::{AEAD, Outer, esp_inner_mtu};
 use zerocopy::FromZeros;
@@ -185,14 +185,9 @@ fn sa_record(draft: &Draft<'_>, tunnel: &Tunnel, index: TunnelIndex, pair: &SaPa
 
 fn tunnel_record(draft: &Draft<'_>, tunnel: &Tunnel, outbound: u32) -> TunnelRecord {
     let hop = routes::tunnel_hop(draft.desired, &draft.reach, tunnel);
-    let neighbours = &draft.plan.world.neighbours;
-    let underlay_next_hop = hop.and_then(|(port, address)| {
-        let (port, address) = (draft.port(port).0, address.into());
-        let index = neighbours
-            .iter()
-            .position(|entry| entry.state != 0 && entry.port == port && entry.address == address)?;
-        Some(NextHop::Neighbour(NeighbourIndex(index as u32)))
-    });
+    let underlay_next_hop = hop
+        .and_then(|host| draft.neighbours.get(&host))
+        .map(|index| NextHop::Neighbour(*index));
     let egress = draft.desired.port(hop.map_or(tunnel.port, |(port, _)| port));
     let outer_mtu = links::mtu(egress, draft.learned.links.get(egress.device.as_str()));
     let (local_port, remote_port, kind) = match tunnel.encapsulation {

@@ -188,6 +188,9 @@ fn find(what: &str, known: &HashMap<&str, u32>, name: &At<Name>, problems: &mut 
     if let Some(index) = known.get(name.value.as_str()) {
         return *index;
     }
+    if problems.is_full() {
+        return NOWHERE;
+    }
     let mut names: Vec<&str> = known.keys().copied().collect();
     names.sort_unstable();
     problems.push(
