@@ -8,8 +8,9 @@ use tombolo_tables::counters::Counters;
 use tombolo_tables::fate::{Counter, DropReason};
 use tombolo_tables::layout::PortIndex;
 use tombolo_tables::region::{HugePages, Region};
-use tombolo_tables::state::{Limits, State};
+use tombolo_tables::state::{Limits, State, StatePart};
 use tombolo_tables::view::Tables;
+use tombolo_tunnel::sequence::Sequence;
 use tombolo_worker::gateway::Now;
 use tombolo_worker::ports::PortMap;
 use tombolo_worker::state::{SharedState, spec};
@@ -53,6 +54,7 @@ impl SimGateway {
         ));
         let shared = SharedState::new(state, workers, None).expect("a fresh region opens");
         let state: &'static SharedState<'static> = Box::leak(Box::new(shared));
+        lend_sequences(state.region(), world);
         let ports = world.ports.len();
         let worker = |index| Worker::new(Memory::new(ports, FRAMES), index, PortMap::in_order(ports), state);
         SimGateway {
@@ -180,6 +182,15 @@ impl SimGateway {
         for worker in &mut self.workers {
             let census = worker.io().census();
             assert!(census.balanced(), "frames are lost: {census:?}");
+        }
+    }
+}
+
+/// Control's part: every SA may seal from number 1 on.
+fn lend_sequences(state: &State, world: &World) {
+    for sa in 0..world.sas.len() {
+        if let Some(sequence) = Sequence::at(state.part(StatePart::Sequences), sa) {
+            sequence.start(1, 1 << 40);
         }
     }
 }
