@@ -9,6 +9,8 @@ from .shell import Failed, alive, ask, must, start, until
 
 HERE = pathlib.Path(__file__).resolve().parent
 READY_SECONDS = 20
+# That crate warns of every link attribute that is newer than itself.
+LOG_LEVELS = "info,netlink_packet_route=error"
 
 
 class Gateway:
@@ -50,6 +52,7 @@ class Gateway:
             *("--dataplane", self.programs / "tombolo-dataplane"),
             namespace=self.namespace,
             log=self.log,
+            environment={"NO_COLOR": "1", "RUST_LOG": os.environ.get("RUST_LOG", LOG_LEVELS)},
         )
 
     def wait_until_up(self, tunnels):

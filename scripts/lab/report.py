@@ -54,6 +54,8 @@ class Report:
         failed = [check["name"] for check in self.checks if not check["ok"]]
         if self.ok:
             return f"All {len(self.checks)} checks hold."
+        if not failed:
+            return f"Stopped after {len(self.checks)} checks, none of which failed."
         # All of them stand above; the first ones tell most.
         more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
         return f"{len(failed)} of {len(self.checks)} checks failed: {'; '.join(failed[:5])}{more}"
