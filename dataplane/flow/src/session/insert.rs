@@ -188,7 +188,7 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
                 }
                 match self.compare(offer, slot, key, replaced) {
                     Look::Clear => ControlFlow::Continue(()),
-                    lost => ControlFlow::Break(lost),
+                    lost @ (Look::Lost | Look::Taken) => ControlFlow::Break(lost),
                 }
             });
             if let Some(lost) = beaten {

@@ -10,9 +10,9 @@ mod end;
 mod entry;
 mod insert;
 mod lookup;
-mod scrub;
 #[cfg(all(test, loom))]
 mod models;
+mod scrub;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod touch;

@@ -345,12 +345,15 @@ fn crc32c(key: &Key4) -> u32 {
         })
 }
 
+/// Whether a key lands where the attacker wants it.
+type Aim = Box<dyn Fn(&Key4) -> bool>;
+
 #[test]
 fn keys_made_to_collide_elsewhere_do_not_collide_here() {
     let capacity = 4_096;
     let part = words(Sessions::<Key4>::words(capacity));
     let theirs = crate::hash::HashKey::new([42, 43]);
-    let aims: [(&str, Box<dyn Fn(&Key4) -> bool>); 3] = [
+    let aims: [(&str, Aim); 3] = [
         ("unkeyed CRC32C", Box::new(|key| crc32c(key) & 0x3ff == 0)),
         (
             "the same hash under another seed",
