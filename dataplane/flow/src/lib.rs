@@ -11,6 +11,7 @@
 
 pub mod decide;
 pub mod expiry;
+#[cfg(not(loom))]
 pub mod geometry;
 pub mod hash;
 mod index;
