@@ -49,7 +49,12 @@ pub fn write(state: &State, port: PortIndex, status: PortStatus) {
         Attached::Native => 1,
         Attached::Generic => 2,
     };
-    let words = [attached, u64::from(status.zero_copy), u64::from(status.huge_pages), u64::from(status.queues)];
+    let words = [
+        attached,
+        u64::from(status.zero_copy),
+        u64::from(status.huge_pages),
+        u64::from(status.queues),
+    ];
     for (word, value) in row.iter().zip(words) {
         word.store(value, Ordering::Relaxed);
     }
@@ -57,14 +62,21 @@ pub fn write(state: &State, port: PortIndex, status: PortStatus) {
 
 /// Reads it; a port that the region has no room for is not attached.
 pub fn read(state: &State, port: PortIndex) -> PortStatus {
-    let Some(row) = row(state, port) else { return PortStatus::default() };
+    let Some(row) = row(state, port) else {
+        return PortStatus::default();
+    };
     let word = |at: usize| row[at].load(Ordering::Relaxed);
     let attached = match word(0) {
         1 => Attached::Native,
         2 => Attached::Generic,
         _ => Attached::No,
     };
-    PortStatus { attached, zero_copy: word(1) != 0, huge_pages: word(2) != 0, queues: word(3) as u16 }
+    PortStatus {
+        attached,
+        zero_copy: word(1) != 0,
+        huge_pages: word(2) != 0,
+        queues: word(3) as u16,
+    }
 }
 
 /// Writes the verdict counters of the steering program, in the order of `Verdict`.

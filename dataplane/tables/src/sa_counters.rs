@@ -27,9 +27,14 @@ pub struct SaCounters {
 #[inline]
 pub fn count(part: &[AtomicU64], sas: usize, worker: usize, sa: SaIndex, bytes: usize, now_ms: u64) {
     let first = (worker * sas + sa.usize()) * SA_COUNTER_WORDS;
-    let Some([packets, total, last, _]) = part.get(first..first + SA_COUNTER_WORDS) else { return };
+    let Some([packets, total, last, _]) = part.get(first..first + SA_COUNTER_WORDS) else {
+        return;
+    };
     packets.store(packets.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-    total.store(total.load(Ordering::Relaxed).wrapping_add(bytes as u64), Ordering::Relaxed);
+    total.store(
+        total.load(Ordering::Relaxed).wrapping_add(bytes as u64),
+        Ordering::Relaxed,
+    );
     if last.load(Ordering::Relaxed) != now_ms {
         last.store(now_ms, Ordering::Relaxed);
     }
@@ -41,7 +46,9 @@ pub fn sum(state: &State, sa: SaIndex) -> SaCounters {
     let mut sum = SaCounters::default();
     for worker in 0..limits.workers as usize {
         let first = (worker * limits.sas as usize + sa.usize()) * SA_COUNTER_WORDS;
-        let Some([packets, bytes, last, _]) = part.get(first..first + SA_COUNTER_WORDS) else { continue };
+        let Some([packets, bytes, last, _]) = part.get(first..first + SA_COUNTER_WORDS) else {
+            continue;
+        };
         sum.packets = sum.packets.wrapping_add(packets.load(Ordering::Relaxed));
         sum.bytes = sum.bytes.wrapping_add(bytes.load(Ordering::Relaxed));
         sum.last_ms = sum.last_ms.max(last.load(Ordering::Relaxed));
