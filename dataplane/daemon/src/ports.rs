@@ -34,6 +34,9 @@ pub fn served(tables: Tables<'_>, workers: usize) -> (Served, Vec<PortError>) {
     let mut errors = Vec::new();
     for (index, record) in tables.ports().iter().enumerate() {
         let port = PortIndex(index as u16);
+        if record.device[0] == 0 {
+            continue; // a free slot
+        }
         if let Err(text) = servable(record, workers) {
             errors.push(PortError { port: port.0, text });
             continue;

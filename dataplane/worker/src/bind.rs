@@ -5,8 +5,8 @@ use crate::state::SharedState;
 use crate::tuple::Tuple;
 use tombolo_flow::mapping::Address as InsideAddress;
 use tombolo_flow::{
-    BindError, Ended, Hit, InsertError, Inserted, Inside, Key4, Key6, Mappings, NO_MAPPING, NewSession, PoolView,
-    Sessions, WorkerLocal,
+    BindError, Binding, Ended, Hit, InsertError, Inserted, Inside, Key4, Key6, Mappings, NO_MAPPING, NewSession,
+    PoolView, Sessions, WorkerLocal,
 };
 use tombolo_tables::fate::DropReason;
 use tombolo_tables::layout::{Address, PoolIndex, PoolRecord};
@@ -74,15 +74,25 @@ impl Family for Key6 {
     }
 }
 
-/// Takes a reference on the mapping of `first`'s source towards `pool`.
+/// Takes a reference on the mapping of `first`'s source towards `pool`. A flow that is decided again keeps the mapping it has:
+/// its host's quota is not asked a second time.
 pub fn outside<K: Family>(
     state: &SharedState<'_>,
     local: &mut WorkerLocal,
     tables: Tables<'_>,
     pool: PoolIndex,
     first: &K,
+    stale: Option<&Hit<K>>,
     now: Now,
 ) -> Result<Outside, DropReason> {
+    let kept = stale.and_then(|hit| keep(K::mappings(state), hit.mapping, pool, now));
+    if let Some(bound) = kept {
+        return Ok(Outside {
+            address: K::to_address(bound.address),
+            port: bound.port,
+            mapping: bound.mapping,
+        });
+    }
     let view = pool_view::<K>(tables, pool).ok_or(DropReason::NatUntranslatable)?;
     let (address, port) = first.source();
     let inside = Inside {
@@ -100,6 +110,15 @@ pub fn outside<K: Family>(
         port: bound.port,
         mapping: bound.mapping,
     })
+}
+
+fn keep<A: InsideAddress>(mappings: &Mappings<'_, A>, mapping: u32, pool: PoolIndex, now: Now) -> Option<Binding<A>> {
+    let known = (mapping != NO_MAPPING).then(|| mappings.view(mapping)).flatten()?;
+    if known.inside.pool == pool.0 {
+        mappings.rebind(mapping, now.seconds())
+    } else {
+        None
+    }
 }
 
 fn pool_view<K: Family>(tables: Tables<'_>, index: PoolIndex) -> Option<PoolView<K::Address>> {

@@ -9,7 +9,9 @@ mod route;
 pub use route::{Egress, egress_port, resolve};
 
 use tombolo_tables::fate::DropReason;
-use tombolo_tables::layout::{Address, NextHop, PoolIndex, PortIndex, SegmentIndex, TunnelIndex, nat_kind, wildcard};
+use tombolo_tables::layout::{
+    Address, NextHop, PoolIndex, PortIndex, SegmentIndex, TunnelIndex, nat_kind, port_flag, wildcard,
+};
 use tombolo_tables::view::{PolicyQuery, PolicyVerdict, Tables};
 use tombolo_wire::{Addresses, protocol};
 
@@ -218,17 +220,36 @@ fn refuse_clear_text(
     let Origin::Port(port) = question.origin else {
         return Ok(());
     };
-    let underlay = tables
-        .port(port)
-        .is_some_and(|record| record.flags & tombolo_tables::layout::port_flag::UNDERLAY != 0);
-    if !underlay {
+    if !is_underlay(tables, port) {
         return Ok(());
     }
-    let source = resolve(tables, egress, &question.addresses.reversed()).next_hop;
-    if matches!(next_hop, NextHop::Tunnel(_)) || matches!(source, NextHop::Tunnel(_)) {
+    let reversed = question.addresses.reversed();
+    let source = resolve(tables, egress, &reversed).next_hop;
+    // What would only bounce back into the underlay belongs to no segment of ours: it is compared with what every tunnel
+    // protects, whichever segment that is in.
+    let bounces = egress_port(tables, next_hop).is_some_and(|port| is_underlay(tables, port));
+    if matches!(next_hop, NextHop::Tunnel(_))
+        || matches!(source, NextHop::Tunnel(_))
+        || (bounces && (is_protected(tables, &question.addresses) || is_protected(tables, &reversed)))
+    {
         return Err(DropReason::ClearFromUnderlay);
     }
     Ok(())
+}
+
+fn is_underlay(tables: Tables<'_>, port: PortIndex) -> bool {
+    tables
+        .port(port)
+        .is_some_and(|record| record.flags & port_flag::UNDERLAY != 0)
+}
+
+/// Whether some segment routes the destination of `addresses` into a tunnel.
+fn is_protected(tables: Tables<'_>, addresses: &Addresses) -> bool {
+    let leads_into_tunnel = |segment| matches!(resolve(tables, segment, addresses).next_hop, NextHop::Tunnel(_));
+    tables
+        .tunnels()
+        .iter()
+        .any(|tunnel| leads_into_tunnel(SegmentIndex(tunnel.segment)))
 }
 
 fn admit(tables: Tables<'_>, query: &PolicyQuery) -> Result<u32, DropReason> {
@@ -266,9 +287,13 @@ fn source_nat(tables: Tables<'_>, query: &PolicyQuery, next_hop: NextHop) -> Res
 fn reverse_hop(tables: Tables<'_>, question: &Question) -> Result<NextHop, DropReason> {
     match question.origin {
         Origin::Tunnel(tunnel) => Ok(NextHop::Tunnel(tunnel)),
-        Origin::Port(_) => match resolve(tables, question.segment, &question.addresses.reversed()).next_hop {
-            NextHop::Local(_) => Err(DropReason::SourceSpoofed),
-            next_hop => Ok(next_hop),
-        },
+        Origin::Port(_) => {
+            let next_hop = resolve(tables, question.segment, &question.addresses.reversed()).next_hop;
+            if matches!(next_hop, NextHop::Local(_)) {
+                Err(DropReason::SourceSpoofed)
+            } else {
+                Ok(next_hop)
+            }
+        }
     }
 }

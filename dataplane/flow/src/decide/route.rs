@@ -16,18 +16,18 @@ pub struct Egress {
 /// Looks the destination of `addresses` up in `segment`; a route into another segment is followed once.
 #[inline]
 pub fn resolve(tables: Tables<'_>, segment: SegmentIndex, addresses: &Addresses) -> Egress {
-    match lookup(tables, segment, addresses) {
-        NextHop::Segment(other) => match lookup(tables, other, addresses) {
-            NextHop::Segment(_) => Egress {
-                segment: other,
-                next_hop: NextHop::Unreachable,
-            },
-            next_hop => Egress {
-                segment: other,
-                next_hop,
-            },
-        },
-        next_hop => Egress { segment, next_hop },
+    let first = lookup(tables, segment, addresses);
+    let NextHop::Segment(other) = first else {
+        return Egress {
+            segment,
+            next_hop: first,
+        };
+    };
+    let second = lookup(tables, other, addresses);
+    let leads_on = matches!(second, NextHop::Segment(_));
+    Egress {
+        segment: other,
+        next_hop: if leads_on { NextHop::Unreachable } else { second },
     }
 }
 

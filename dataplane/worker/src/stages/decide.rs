@@ -122,7 +122,7 @@ fn begin<I: PacketIo, K: Family>(
             forward.source_pool.is_some() || forward.destination_translated,
         )?;
     }
-    let session = new_session::<I, K>(gateway, packet, &question, &forward)?;
+    let session = new_session::<I, K>(gateway, packet, &question, &forward, stale.as_ref())?;
     let made = bind::session(gateway.state, gateway.flow, &session, stale.as_ref(), gateway.now)?;
     let hit = match &stale {
         Some(hit) if hit.direction == Direction::Reverse => {
@@ -155,6 +155,7 @@ fn new_session<I: PacketIo, K: Family>(
     packet: &Packet,
     question: &Question,
     forward: &Forward,
+    stale: Option<&Hit<K>>,
 ) -> Result<NewSession<K>, DropReason> {
     let key = |segment, addresses, source, destination| {
         K::new(segment, addresses, question.protocol, source, destination).ok_or(DropReason::NatUntranslatable)
@@ -169,7 +170,15 @@ fn new_session<I: PacketIo, K: Family>(
     let (mut sent, mut source_port, mut mapping) = (forward.addresses, question.source_port, NO_MAPPING);
     let mut destination_port = forward.destination_port;
     if let Some(pool) = forward.source_pool {
-        let bound = bind::outside(gateway.state, gateway.flow, gateway.tables, pool, &first, gateway.now)?;
+        let bound = bind::outside(
+            gateway.state,
+            gateway.flow,
+            gateway.tables,
+            pool,
+            &first,
+            stale,
+            gateway.now,
+        )?;
         sent = address::pair(bound.address, address::of(&sent).1);
         source_port = bound.port;
         mapping = bound.mapping;
