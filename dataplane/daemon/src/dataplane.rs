@@ -173,7 +173,8 @@ impl Running {
             );
         }
         let wakes = Wakes::create(workers)?;
-        let shared = SharedState::new(state, workers, Some(wakes.control.try_clone()?))?;
+        let worker_wakes = wakes.workers.iter().map(OwnedFd::try_clone).collect::<Result<_, _>>()?;
+        let shared = SharedState::new(state, workers, Some(wakes.control.try_clone()?))?.with_wakes(worker_wakes);
         let shared: &'static SharedState<'static> = Box::leak(Box::new(shared));
         shared.scrub(tombolo_worker::run::now());
         let reader = Reader::new(tables, state, workers)?;

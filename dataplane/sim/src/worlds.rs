@@ -248,7 +248,7 @@ fn route(segment: u16, address: IpAddr, length: u8, next_hop: NextHop) -> Route 
         IpAddr::V6(v6) if length < 128 => Address::from(Ipv6Addr::from(
             u128::from(v6) & !u128::MAX.checked_shr(length.into()).unwrap_or(0),
         )),
-        other => other.into(),
+        IpAddr::V4(_) | IpAddr::V6(_) => address.into(),
     };
     Route {
         segment: SegmentIndex(segment),

@@ -15,7 +15,10 @@ struct Lab {
 
 impl Lab {
     fn new(kind: TunnelKind) -> Self {
-        Lab { a: SimGateway::new(&demo(Side::A, kind), SMALL, 1), b: SimGateway::new(&demo(Side::B, kind), SMALL, 1) }
+        Lab {
+            a: SimGateway::new(&demo(Side::A, kind), SMALL, 1),
+            b: SimGateway::new(&demo(Side::B, kind), SMALL, 1),
+        }
     }
 
     fn gateway(&mut self, side: Side) -> &mut SimGateway {
@@ -46,20 +49,39 @@ impl Lab {
 
 fn host(side: Side, port: u16, v6: bool) -> Station {
     let ip = if v6 { side.host6(port, 10) } else { side.host4(port, 10) };
-    Station { mac: side.host_mac(port, 10), ip }
+    Station {
+        mac: side.host_mac(port, 10),
+        ip,
+    }
 }
 
 fn from_host(side: Side, port: u16, to: IpAddr) -> Trip {
-    Trip { from: host(side, port, to.is_ipv6()), via: side.mac(port), to, ttl: 64 }
+    Trip {
+        from: host(side, port, to.is_ipv6()),
+        via: side.mac(port),
+        to,
+        ttl: 64,
+    }
 }
 
 fn from_internet(side: Side, from: IpAddr, to: IpAddr) -> Trip {
-    Trip { from: Station { mac: side.router_mac(), ip: from }, via: side.mac(UPLINK), to, ttl: 60 }
+    Trip {
+        from: Station {
+            mac: side.router_mac(),
+            ip: from,
+        },
+        via: side.mac(UPLINK),
+        to,
+        ttl: 60,
+    }
 }
 
 fn parsed(frame: &[u8]) -> Headers {
     let (_, headers) = parse_frame(frame).expect("what a gateway sends parses");
-    assert!(checksum::transport_valid(frame, &headers), "a transport checksum that the gateway broke");
+    assert!(
+        checksum::transport_valid(frame, &headers),
+        "a transport checksum that the gateway broke"
+    );
     headers
 }
 
@@ -74,7 +96,12 @@ fn kinds() -> Vec<TunnelKind> {
     let mut kinds = Vec::new();
     for cipher in [cipher::AES_128_GCM, cipher::AES_256_GCM, cipher::CHACHA20_POLY1305] {
         for bits in 0..8 {
-            kinds.push(TunnelKind { cipher, esn: bits & 1 != 0, udp: bits & 2 != 0, v6: bits & 4 != 0 });
+            kinds.push(TunnelKind {
+                cipher,
+                esn: bits & 1 != 0,
+                udp: bits & 2 != 0,
+                v6: bits & 4 != 0,
+            });
         }
     }
     kinds
@@ -91,7 +118,10 @@ fn clouds_reach_each_other_through_every_kind_of_tunnel() {
             lab.a.run();
             let outer = lab.carry(Side::A);
             assert_eq!(outer.len(), 1, "{kind:?}: {:?}", lab.a.drops());
-            assert!(!outer[0].windows(17).any(|bytes| bytes == b"a canary in clear"), "plaintext on the underlay");
+            assert!(
+                !outer[0].windows(17).any(|bytes| bytes == b"a canary in clear"),
+                "plaintext on the underlay"
+            );
             let arrived = lab.b.sent(PROD as u8);
             assert_eq!(arrived.len(), 1, "{kind:?}: {:?}", lab.b.drops());
             let headers = parsed(&arrived[0]);
@@ -113,7 +143,12 @@ fn clouds_reach_each_other_through_every_kind_of_tunnel() {
 #[test]
 fn segments_are_kept_apart_in_a_cloud_and_across() {
     let mut lab = Lab::new(TunnelKind::PLAIN);
-    for to in [Side::A.host4(DEV, 10), Side::B.host4(DEV, 10), Side::A.host6(DEV, 10), Side::B.host6(DEV, 10)] {
+    for to in [
+        Side::A.host4(DEV, 10),
+        Side::B.host4(DEV, 10),
+        Side::A.host6(DEV, 10),
+        Side::B.host6(DEV, 10),
+    ] {
         let frame = from_host(Side::A, PROD, to).udp(1, 2, b"");
         assert!(lab.a.pass(PROD as u8, &frame, DEV as u8).is_empty());
     }
@@ -132,9 +167,18 @@ fn the_internet_sees_the_gateways_address_and_its_replies_come_home() {
         assert_eq!(sent.len(), 1, "{:?}", lab.a.drops());
         let out = parsed(&sent[0]);
         assert_eq!(ends(&out), (outside, web));
-        assert!((20_000..=29_999).contains(&out.source_port), "from the NAT range, not {}", out.source_port);
+        assert!(
+            (20_000..=29_999).contains(&out.source_port),
+            "from the NAT range, not {}",
+            out.source_port
+        );
         let mss = if web.is_ipv6() { 1440u16 } else { 1460 };
-        assert!(sent[0].windows(4).any(|option| option == [2, 4, (mss >> 8) as u8, mss as u8]), "the MSS is clamped");
+        assert!(
+            sent[0]
+                .windows(4)
+                .any(|option| option == [2, 4, (mss >> 8) as u8, mss as u8]),
+            "the MSS is clamped"
+        );
 
         let back = from_internet(Side::A, web, outside).tcp(80, out.source_port, TcpFlags::SYN_ACK, None, b"");
         let home = lab.a.pass(UPLINK as u8, &back, PROD as u8);
@@ -194,7 +238,11 @@ fn a_port_forward_reaches_its_host_and_the_reply_comes_from_the_gateways_address
     let mut world = demo(Side::A, TunnelKind::PLAIN);
     let server = Side::A.host4(PROD, 10);
     world.nat_rules.insert(0, port_forward(Side::A, 8080, server, 80));
-    world.policy_rules.push(tombolo_sim::worlds::rule(UPLINK, PROD, tombolo_tables::layout::rule_action::ALLOW));
+    world.policy_rules.push(tombolo_sim::worlds::rule(
+        UPLINK,
+        PROD,
+        tombolo_tables::layout::rule_action::ALLOW,
+    ));
     let mut a = SimGateway::new(&world, SMALL, 1);
     let syn = from_internet(Side::A, WEB4, Side::A.outside4()).tcp(999, 8080, TcpFlags::SYN, None, b"");
     let inside = a.pass(UPLINK as u8, &syn, PROD as u8);
@@ -204,7 +252,10 @@ fn a_port_forward_reaches_its_host_and_the_reply_comes_from_the_gateways_address
     let answer = from_host(Side::A, PROD, WEB4).tcp(80, 999, TcpFlags::SYN_ACK, None, b"");
     let outside = a.pass(PROD as u8, &answer, UPLINK as u8);
     let headers = parsed(&outside[0]);
-    assert_eq!((ends(&headers), headers.source_port), ((Side::A.outside4(), WEB4), 8080));
+    assert_eq!(
+        (ends(&headers), headers.source_port),
+        ((Side::A.outside4(), WEB4), 8080)
+    );
     a.assert_books();
 }
 
@@ -226,8 +277,17 @@ fn an_expired_packet_is_told_of_by_the_gateways_own_address() {
     lab.carry(Side::A);
     lab.carry(Side::B);
     let errors = lab.a.sent(PROD as u8);
-    assert_eq!(errors.len(), 1, "the far gateway's error comes back through the tunnel: {:?} {:?}", lab.a.drops(), lab.b.drops());
-    assert_eq!(ends(&parsed(&errors[0])), (Side::B.host4(PROD, 1), Side::A.host4(PROD, 10)));
+    assert_eq!(
+        errors.len(),
+        1,
+        "the far gateway's error comes back through the tunnel: {:?} {:?}",
+        lab.a.drops(),
+        lab.b.drops()
+    );
+    assert_eq!(
+        ends(&parsed(&errors[0])),
+        (Side::B.host4(PROD, 1), Side::A.host4(PROD, 10))
+    );
     lab.assert_books();
 }
 
@@ -253,7 +313,11 @@ fn what_does_not_fit_the_tunnel_is_told_of_or_cut() {
 
     let six = from_host(Side::A, PROD, Side::B.host6(PROD, 10)).udp(1, 2, &[7; 1450]);
     let errors = lab.a.pass(PROD as u8, &six, PROD as u8);
-    assert_eq!(tombolo_wire::icmp::quoted_mtu(&errors[0], &parsed(&errors[0])), Some(1446), "packet too big");
+    assert_eq!(
+        tombolo_wire::icmp::quoted_mtu(&errors[0], &parsed(&errors[0])),
+        Some(1446),
+        "packet too big"
+    );
     lab.assert_books();
 }
 
@@ -266,7 +330,11 @@ fn fix_header_checksum(frame: &mut [u8]) {
 #[test]
 fn a_replayed_a_forged_and_a_truncated_outer_packet_are_counted_drops() {
     let mut lab = Lab::new(TunnelKind::PLAIN);
-    lab.a.arrive(0, PROD as u8, &from_host(Side::A, PROD, Side::B.host4(PROD, 10)).udp(1, 2, b"once"));
+    lab.a.arrive(
+        0,
+        PROD as u8,
+        &from_host(Side::A, PROD, Side::B.host4(PROD, 10)).udp(1, 2, b"once"),
+    );
     lab.a.run();
     let outer = lab.carry(Side::A).remove(0);
     assert_eq!(lab.b.sent(PROD as u8).len(), 1);
@@ -333,7 +401,12 @@ fn a_revoked_permission_ends_old_flows_and_an_unchanged_one_keeps_its_binding() 
     }
     a.publish(&world);
     let reply = from_internet(Side::A, WEB4, Side::A.outside4()).udp(53, before, b"!");
-    assert_eq!(a.pass(UPLINK as u8, &reply, PROD as u8).len(), 1, "a reply decides again: {:?}", a.drops());
+    assert_eq!(
+        a.pass(UPLINK as u8, &reply, PROD as u8).len(),
+        1,
+        "a reply decides again: {:?}",
+        a.drops()
+    );
     let after = parsed(&a.pass(PROD as u8, &frame, UPLINK as u8)[0]).source_port;
     assert_eq!(before, after);
 
@@ -342,7 +415,10 @@ fn a_revoked_permission_ends_old_flows_and_an_unchanged_one_keeps_its_binding() 
         segment.epoch += 1;
     }
     a.publish(&world);
-    assert!(a.pass(UPLINK as u8, &reply, PROD as u8).is_empty(), "a reply may not keep a revoked flow alive");
+    assert!(
+        a.pass(UPLINK as u8, &reply, PROD as u8).is_empty(),
+        "a reply may not keep a revoked flow alive"
+    );
     assert!(a.pass(PROD as u8, &frame, UPLINK as u8).is_empty());
     assert_eq!(a.drops()[&DropReason::PolicyDefaultDeny], 2);
     a.assert_books();
@@ -371,7 +447,10 @@ fn an_icmp_error_about_a_translated_flow_finds_its_host() {
     let headers = parsed(&home[0]);
     assert_eq!(ends(&headers).1, Side::A.host4(PROD, 10));
     let quoted = tombolo_wire::icmp::quoted(&home[0], &headers).expect("a quote");
-    assert_eq!((ends(&quoted), quoted.source_port), ((Side::A.host4(PROD, 10), WEB4), 1000));
+    assert_eq!(
+        (ends(&quoted), quoted.source_port),
+        ((Side::A.host4(PROD, 10), WEB4), 1000)
+    );
     lab.assert_books();
 }
 
@@ -386,11 +465,55 @@ fn the_far_gateways_own_address_answers_through_its_kernel() {
     assert_eq!(punted.len(), 1, "{:?}", lab.b.drops());
     assert_eq!(punted[0][..6], Side::B.mac(PROD));
     // The kernel's reply enters through the TAP and goes home through the tunnel.
-    let kernel = Station { mac: [0; 6], ip: Side::B.host4(PROD, 1) };
-    let reply = Trip { from: kernel, via: [0; 6], to: Side::A.host4(PROD, 10), ttl: 64 }.echo(true, 5, b"ping");
+    let kernel = Station {
+        mac: [0; 6],
+        ip: Side::B.host4(PROD, 1),
+    };
+    let reply = Trip {
+        from: kernel,
+        via: [0; 6],
+        to: Side::A.host4(PROD, 10),
+        ttl: 64,
+    }
+    .echo(true, 5, b"ping");
     lab.b.from_kernel(PROD as u8, &reply);
     lab.b.run();
     lab.carry(Side::B);
-    assert_eq!(lab.a.sent(PROD as u8).len(), 1, "{:?} {:?}", lab.a.drops(), lab.b.drops());
+    assert_eq!(
+        lab.a.sent(PROD as u8).len(),
+        1,
+        "{:?} {:?}",
+        lab.a.drops(),
+        lab.b.drops()
+    );
     lab.assert_books();
+}
+
+#[test]
+fn for_a_peer_with_a_narrow_window_one_worker_seals_and_the_others_hand_over() {
+    let mut world = demo(Side::A, TunnelKind::PLAIN);
+    for sa in &mut world.sas {
+        sa.flags &= !tombolo_tables::layout::sa_flag::WIDE_PEER_WINDOW;
+        sa.sealing_worker = 1;
+    }
+    let mut a = SimGateway::new(&world, SMALL, 2);
+    for number in 0..40u16 {
+        let frame = from_host(Side::A, PROD, Side::B.host4(PROD, 10)).udp(number, 9, b"from both");
+        a.arrive(usize::from(number % 2), PROD as u8, &frame);
+    }
+    a.run();
+    a.run();
+    let sent = a.sent(UPLINK as u8);
+    let sequences: Vec<u32> = sent
+        .iter()
+        .map(|frame| u32::from_be_bytes([frame[38], frame[39], frame[40], frame[41]]))
+        .collect();
+    assert_eq!(
+        sequences,
+        (1..=40).collect::<Vec<_>>(),
+        "one sealer, numbers in order of departure"
+    );
+    assert_eq!(a.counter(PROD, Counter::HandedOver), 20);
+    assert_eq!(a.counter(PROD, Counter::TakenOver), 20);
+    a.assert_books();
 }

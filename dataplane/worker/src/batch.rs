@@ -1,5 +1,6 @@
 //! A batch: at most 64 packets on their journey, and what the gateway itself adds while they travel.
 
+use crate::handover::Note;
 use tombolo_packet_io::{BATCH, Frame, PortSlot};
 use tombolo_tables::fate::{DropReason, Fate, PuntReason};
 use tombolo_tables::layout::{Address, NextHop, PortIndex, SegmentIndex, TunnelIndex};
@@ -40,10 +41,9 @@ pub enum Translation {
     None,
     /// Addresses and ports of the packet.
     Packet(Rewrite),
-    /// An ICMP error: its own addresses, and the packet it quotes.
+    /// An ICMP error: its own addresses, and the packet it quotes (read again when it is edited: errors are rare).
     Error {
         outer: tombolo_wire::Addresses,
-        quoted: Headers,
         quoted_to: Rewrite,
     },
 }
@@ -77,6 +77,24 @@ pub struct Packet {
 }
 
 impl Packet {
+    /// A packet that another worker decided and rewrote, in a frame of this worker's.
+    pub fn taken_over(frame: Frame, note: &Note) -> Self {
+        Packet {
+            frame: Some(frame),
+            ingress: note.ingress,
+            slot: note.slot,
+            entry: Entry::TakenOver,
+            segment: note.segment,
+            tunnel: None,
+            station: [0; 6],
+            headers: note.headers,
+            exit: note.exit,
+            translation: Translation::None,
+            mss: 0,
+            fate: None,
+        }
+    }
+
     /// Ends the journey with a drop.
     #[inline]
     pub fn drop(&mut self, reason: DropReason) {
@@ -123,6 +141,10 @@ impl Batch {
 
     /// Adds a packet, or gives it back when there is no room.
     #[inline]
+    #[allow(
+        clippy::result_large_err,
+        reason = "a batch that is full is the rare case, and the caller settles the packet"
+    )]
     pub fn push(&mut self, packet: Packet) -> Result<(), Packet> {
         if self.packets.len() == PACKETS_MAX {
             return Err(packet);

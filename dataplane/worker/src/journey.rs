@@ -8,11 +8,12 @@
 //! Each stage walks the whole batch before the next begins, so that its code and tables stay warm. A stage ends a packet's
 //! journey by setting its fate; later stages pass over it, and `emit` settles every fate in the books.
 
-use crate::batch::{Batch, Entry};
+use crate::batch::{Batch, Entry, Packet};
 use crate::gateway::Gateway;
 use crate::keys::KeyCache;
 use crate::stages::{Decide, Emit, Errors, Open, Parse, PathMtu, Rewrite, Seal, Session};
-use tombolo_packet_io::{FrameBatch, PacketIo, PortSlot};
+use tombolo_packet_io::{BATCH, FrameBatch, PacketIo, PortSlot};
+use tombolo_tables::fate::{DropReason, Fate};
 
 /// The stages of one worker, each with its own scratch.
 pub struct Journey {
@@ -39,7 +40,7 @@ impl Journey {
             session: Session::new(),
             decide: Decide,
             rewrite: Rewrite::new(),
-            seal: Seal,
+            seal: Seal::default(),
             emit: Emit::default(),
             errors: Errors::new(),
             keys: KeyCache::new(sas),
@@ -67,6 +68,16 @@ impl Journey {
         self.emit.run(gateway, batch);
     }
 
+    /// Seals and sends what other workers handed over. Returns how many packets that were.
+    pub fn run_handed<I: PacketIo>(&mut self, gateway: &mut Gateway<'_, I>) -> usize {
+        let taken = take_over(gateway, &mut self.batch);
+        if taken > 0 {
+            self.seal.run(gateway, &mut self.keys, &mut self.batch);
+            self.emit.run(gateway, &mut self.batch);
+        }
+        taken
+    }
+
     /// Sends what waited for a next hop that is known now, and gives up what waited too long.
     pub fn release_held<I: PacketIo>(&mut self, gateway: &mut Gateway<'_, I>) {
         self.emit.release(gateway);
@@ -90,4 +101,33 @@ impl Journey {
                 .is_some_and(|sa| sa.spi != 0 && sa.key_version == key_version)
         });
     }
+}
+
+/// Moves at most a batch of packets from this worker's inbox into frames of its own.
+fn take_over<I: PacketIo>(gateway: &mut Gateway<'_, I>, batch: &mut Batch) -> usize {
+    let Some(inbox) = gateway.state.inbox(gateway.worker) else {
+        return 0;
+    };
+    let mut taken = 0;
+    while taken < BATCH {
+        let Some(parcel) = inbox.take() else { break };
+        taken += 1;
+        if let Some(note) = parcel.note() {
+            gateway
+                .books
+                .enter(note.ingress, Entry::TakenOver, parcel.bytes().len());
+            match gateway.io.allocate() {
+                Some(mut frame) => {
+                    frame.fill(parcel.bytes());
+                    // A batch has room for four times what is taken here.
+                    if let Err(packet) = batch.push(Packet::taken_over(frame, &note)) {
+                        gateway.settle(packet, Fate::Drop(DropReason::NoFrame));
+                    }
+                }
+                None => gateway.books.settle(note.ingress, Fate::Drop(DropReason::NoFrame)),
+            }
+        }
+        inbox.give_back(parcel);
+    }
+    taken
 }

@@ -12,6 +12,7 @@ pub mod bind;
 pub mod books;
 pub mod events;
 pub mod gateway;
+pub mod handover;
 pub mod hold;
 pub mod journey;
 pub mod keys;

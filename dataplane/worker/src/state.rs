@@ -4,6 +4,7 @@
 
 use crate::books::Books;
 use crate::gateway::Now;
+use crate::handover::Inbox;
 use core::sync::atomic::{AtomicU64, Ordering};
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::fmt;
@@ -52,6 +53,7 @@ pub struct SharedState<'s> {
     tunnel_mtu: &'s [AtomicU64],
     sa_counters: &'s [AtomicU64],
     control: Option<OwnedFd>,
+    inboxes: Vec<Inbox>,
 }
 
 impl<'s> SharedState<'s> {
@@ -70,7 +72,21 @@ impl<'s> SharedState<'s> {
             limits,
             workers,
             control,
+            inboxes: (0..workers).map(|_| Inbox::new(None)).collect(),
         })
+    }
+
+    /// Gives the inbox of each worker what wakes it.
+    #[must_use]
+    pub fn with_wakes(mut self, wakes: Vec<OwnedFd>) -> Self {
+        self.inboxes = wakes.into_iter().map(|wake| Inbox::new(Some(wake))).collect();
+        self
+    }
+
+    /// Where others put packets that only this worker may seal.
+    #[inline]
+    pub fn inbox(&self, worker: usize) -> Option<&Inbox> {
+        self.inboxes.get(worker)
     }
 
     /// How many security associations there is room for.

@@ -37,7 +37,7 @@ pub struct Worker<I: PacketIo> {
 /// What one round did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Turn {
-    /// Frames taken from ports and from the kernel.
+    /// Frames taken from ports, from the kernel and from other workers.
     pub frames: usize,
 }
 
@@ -82,6 +82,10 @@ impl<I: PacketIo> Worker<I> {
             self.run(tables, state, now, slot, Entry::Received);
             turn.frames += self.io.receive_from_kernel(slot, &mut self.frames);
             self.run(tables, state, now, slot, Entry::Kernel);
+        }
+        if state.inbox(self.index).is_some_and(|inbox| !inbox.is_empty()) {
+            let (journey, mut gateway) = self.parts(tables, state, now);
+            turn.frames += journey.run_handed(&mut gateway);
         }
         if (changed || housekeeping) && self.journey.holds() {
             let (journey, mut gateway) = self.parts(tables, state, now);

@@ -81,9 +81,11 @@ fn question_again<I: PacketIo, K: Tuple>(gateway: &Gateway<'_, I>, packet: &Pack
         Direction::Reverse => {
             let forward = stale.rewrite_to.swapped();
             let (source_port, destination_port) = forward.ports();
-            let origin = match NextHop::from_bits(stale.next_hop) {
-                NextHop::Tunnel(tunnel) => Origin::Tunnel(tunnel),
-                hop => Origin::Port(egress_port(gateway.tables, hop).unwrap_or(packet.ingress)),
+            let hop = NextHop::from_bits(stale.next_hop);
+            let origin = if let NextHop::Tunnel(tunnel) = hop {
+                Origin::Tunnel(tunnel)
+            } else {
+                Origin::Port(egress_port(gateway.tables, hop).unwrap_or(packet.ingress))
             };
             Question {
                 segment: SegmentIndex(forward.segment()),

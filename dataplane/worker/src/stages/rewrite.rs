@@ -7,7 +7,7 @@ use crate::stages::Errors;
 use tombolo_packet_io::{BATCH, Frame, PacketIo};
 use tombolo_tables::fate::{DropReason, Fate};
 use tombolo_wire::fragment::{self, FragmentError, Piece};
-use tombolo_wire::icmp::{IcmpErrorKind, translate_error};
+use tombolo_wire::icmp::{self, IcmpErrorKind};
 use tombolo_wire::{Headers, edit};
 
 const LINK_LENGTH: usize = 14;
@@ -87,11 +87,11 @@ fn edit_headers(packet: &mut Packet) {
     match translation {
         Translation::None => {}
         Translation::Packet(to) => edit::rewrite(bytes, &headers, &to),
-        Translation::Error {
-            outer,
-            quoted,
-            quoted_to,
-        } => translate_error(bytes, &headers, &quoted, &outer, &quoted_to),
+        Translation::Error { outer, quoted_to } => {
+            if let Some(quoted) = icmp::quoted(bytes, &headers) {
+                icmp::translate_error(bytes, &headers, &quoted, &outer, &quoted_to);
+            }
+        }
     }
     if mss != 0 {
         edit::clamp_mss(bytes, &headers, mss);

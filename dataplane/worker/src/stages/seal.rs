@@ -6,7 +6,7 @@ use crate::batch::{Batch, Exit, Packet};
 use crate::gateway::Gateway;
 use crate::keys::KeyCache;
 use tombolo_packet_io::{Frame, PacketIo};
-use tombolo_tables::fate::DropReason;
+use tombolo_tables::fate::{DropReason, Fate};
 use tombolo_tables::layout::{
     NextHop, SaIndex, SaRecord, TunnelIndex, TunnelRecord, encapsulation, sa_flag, tunnel_flag, wildcard,
 };
@@ -19,10 +19,13 @@ const OUTER_TTL: u8 = 64;
 
 /// Seals packets.
 #[derive(Default)]
-pub struct Seal;
+pub struct Seal {
+    /// Workers whose inboxes got packets of this batch, a bit each.
+    rung: u64,
+}
 
 impl Seal {
-    /// Seals every travelling packet whose next hop is a tunnel.
+    /// Seals every travelling packet whose next hop is a tunnel, or hands it to the worker that must.
     pub fn run<I: PacketIo>(&mut self, gateway: &mut Gateway<'_, I>, keys: &mut KeyCache, batch: &mut Batch) {
         for packet in batch.travelling() {
             let Exit::Hop {
@@ -32,11 +35,45 @@ impl Seal {
             else {
                 continue;
             };
-            if let Err(reason) = seal(gateway, keys, packet, tunnel) {
-                packet.drop(reason);
+            match sealer(gateway, tunnel) {
+                Some(worker) => self.hand_over(gateway, packet, worker),
+                None => {
+                    if let Err(reason) = seal(gateway, keys, packet, tunnel) {
+                        packet.drop(reason);
+                    }
+                }
+            }
+        }
+        while self.rung != 0 {
+            let worker = self.rung.trailing_zeros() as usize;
+            self.rung &= self.rung - 1;
+            if let Some(inbox) = gateway.state.inbox(worker) {
+                inbox.ring();
             }
         }
     }
+
+    fn hand_over<I: PacketIo>(&mut self, gateway: &Gateway<'_, I>, packet: &mut Packet, worker: usize) {
+        let taken = gateway.state.inbox(worker).is_some_and(|inbox| inbox.put(packet));
+        if taken {
+            self.rung |= 1 << worker;
+            packet.fate = Some(Fate::HandOver);
+        } else {
+            packet.drop(DropReason::HandOverFull);
+        }
+    }
+}
+
+/// The other worker that must seal for this tunnel, because its peer's replay window is narrow; none if this one may.
+#[inline]
+fn sealer<I: PacketIo>(gateway: &Gateway<'_, I>, tunnel: TunnelIndex) -> Option<usize> {
+    let outbound = gateway.tables.tunnel(tunnel)?.outbound;
+    let sa = gateway.tables.sa(SaIndex(outbound))?;
+    if sa.flags & sa_flag::WIDE_PEER_WINDOW != 0 {
+        return None;
+    }
+    let worker = usize::from(sa.sealing_worker) % gateway.state.workers().max(1);
+    (worker != gateway.worker).then_some(worker)
 }
 
 fn seal<I: PacketIo>(

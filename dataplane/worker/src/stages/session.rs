@@ -258,7 +258,6 @@ fn apply_error<K: Tuple>(packet: &mut Packet, hit: &Hit<K>, quoted: &Headers) {
     let source = if hide { address::of(&to).0 } else { sender };
     packet.translation = Translation::Error {
         outer: address::pair(source, target),
-        quoted: *quoted,
         quoted_to: hit.rewrite_to.swapped().rewrite(),
     };
 }
