@@ -25,6 +25,7 @@ pub mod publish_protocol;
 mod publish_root;
 pub mod reader;
 pub mod region;
+pub mod region_prefetch;
 pub mod ring;
 pub mod sa_counters;
 pub mod state;

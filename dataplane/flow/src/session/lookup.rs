@@ -137,8 +137,11 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
     }
 }
 
-/// Asks for a cache line and waits for nothing: the loaded value is not needed.
+/// Asks for a cache line and waits for nothing.
 #[inline(always)]
 fn touch(word: &AtomicU64) {
-    core::hint::black_box(word.load(Ordering::Relaxed));
+    #[cfg(not(loom))]
+    tombolo_tables::region_prefetch::prefetch(word);
+    #[cfg(loom)]
+    let _ = word;
 }
