@@ -238,6 +238,7 @@ impl Running {
         }
         self.served = Served::default();
         self.taps.keep(&wanted)?;
+        devices::prepare(&wanted);
         let mut seats = Vec::new();
         for worker in 0..self.workers {
             let io = devices::open(&wanted, &self.taps, worker)?;

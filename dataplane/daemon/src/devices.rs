@@ -5,7 +5,7 @@ use anyhow::Context;
 use std::os::fd::OwnedFd;
 use tombolo_bpf::{AttachMode, AttachRequest, Steering};
 use tombolo_packet_io::af_xdp::{AfXdp, AfXdpConfig, AfXdpPort};
-use tombolo_packet_io::tap;
+use tombolo_packet_io::{offload, tap};
 use tombolo_tables::handoff::PortError;
 use tombolo_tables::layout::{PortIndex, tap_name};
 use tombolo_tables::port_status::{Attached, PortStatus};
@@ -34,6 +34,15 @@ impl Taps {
     fn duplicate(&self, port: PortIndex) -> anyhow::Result<Option<OwnedFd>> {
         let found = self.open.iter().find(|(of, _)| *of == port);
         Ok(found.map(|(_, tap)| tap::duplicate(tap)).transpose()?)
+    }
+}
+
+/// Switches off what would hide VLAN tags; where a driver insists, tagged frames are not seen, untagged ones are.
+pub fn prepare(served: &Served) {
+    for device in &served.devices {
+        if let Err(error) = offload::vlan_off(&device.name) {
+            eprintln!("tombolo-dataplane: {}: VLAN offload stays on: {error}", device.name);
+        }
     }
 }
 

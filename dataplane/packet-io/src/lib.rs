@@ -3,7 +3,7 @@
 //! * [`Frame`] is a token for one frame of memory. It cannot be copied, so a frame is in one place at a time, and every
 //!   backend can count where its frames are ([`FrameCensus`]).
 //! * [`PacketIo`] is what a worker sees of the world: receive, transmit, flush, wait.
-//! * [`memory`] serves tests and benches, [`pcap`] replays a capture without root, [`af_xdp`] drives devices, [`tap`]
+//! * [`memory`] serves tests and benches, [`pcap`] replays a capture without root, [`af_xdp`] drives devices ([`offload`] prepares them), [`tap`]
 //!   opens the way into the kernel.
 //!
 //! Untrusted: the bytes of every packet, and capture files. This crate never looks into a packet.
@@ -13,6 +13,7 @@ mod arena;
 mod batch;
 mod frame;
 pub mod memory;
+pub mod offload;
 mod packet_io;
 pub mod pcap;
 pub mod tap;
