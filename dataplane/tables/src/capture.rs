@@ -42,7 +42,7 @@ pub enum CaptureStage {
 /// What is known about a captured packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CaptureHeader {
-    /// Wall-clock time in nanoseconds since 1970, taken once per batch.
+    /// Monotonic time of the batch in nanoseconds (the dataplane reads no other clock); who shows it adds what is missing.
     pub time_ns: u64,
     /// The port.
     pub port: PortIndex,

@@ -2,6 +2,7 @@
 
 use crate::batch::{Entry, Packet};
 use crate::books::Books;
+use crate::capture::Capture;
 use crate::events::Events;
 use crate::limits::Limiter;
 use crate::ports::PortMap;
@@ -44,6 +45,8 @@ pub struct Gateway<'a, I: PacketIo> {
     pub flow: &'a mut WorkerLocal,
     /// What control is told.
     pub events: &'a mut Events<'static>,
+    /// What is copied for people to see.
+    pub capture: &'a mut Capture,
     /// What slows down what strangers can make us send.
     pub limiter: &'a mut Limiter,
     /// When the batch was taken.
@@ -69,6 +72,9 @@ impl<I: PacketIo> Gateway<'_, I> {
             Fate::Send | Fate::Drop(_) | Fate::Punt(_) | Fate::HandOver | Fate::Hold => fate,
         };
         self.books.settle(port, fate);
+        if self.capture.is_on() {
+            self.capture.ended(&frame, fate);
+        }
         self.io.release(frame);
     }
 

@@ -7,8 +7,10 @@
 //!
 //! Each stage walks the whole batch before the next begins, so that its code and tables stay warm. A stage ends a packet's
 //! journey by setting its fate; later stages pass over it, and `emit` settles every fate in the books.
+//! `capture` copies packets of ports that somebody looks at; the last of its four places is inside `emit`.
 
 use crate::batch::{Batch, Entry, Packet};
+use crate::capture;
 use crate::gateway::Gateway;
 use crate::keys::KeyCache;
 use crate::stages::{Decide, Emit, Errors, Open, Parse, PathMtu, Rewrite, Seal, Session};
@@ -57,13 +59,16 @@ impl Journey {
         frames: &mut FrameBatch,
     ) {
         let batch = &mut self.batch;
+        capture::received(gateway, slot, entry, frames);
         self.parse.run(gateway, slot, entry, frames, batch);
         self.open.run(gateway, &mut self.keys, batch);
+        capture::opened(gateway, batch);
         self.path_mtu.run(gateway, batch);
         let misses = self.session.run(gateway, batch);
         self.decide.run(gateway, batch, misses, &mut self.errors);
         self.rewrite.run(gateway, batch, &mut self.errors);
         self.errors.run(gateway, batch);
+        capture::sealing(gateway, batch);
         self.seal.run(gateway, &mut self.keys, batch);
         self.emit.run(gateway, batch);
     }
@@ -72,6 +77,7 @@ impl Journey {
     pub fn run_handed<I: PacketIo>(&mut self, gateway: &mut Gateway<'_, I>) -> usize {
         let taken = take_over(gateway, &mut self.batch);
         if taken > 0 {
+            capture::sealing(gateway, &mut self.batch);
             self.seal.run(gateway, &mut self.keys, &mut self.batch);
             self.emit.run(gateway, &mut self.batch);
         }

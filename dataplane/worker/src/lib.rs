@@ -10,6 +10,7 @@ pub mod address;
 pub mod batch;
 pub mod bind;
 pub mod books;
+pub mod capture;
 pub mod events;
 pub mod gateway;
 pub mod handover;

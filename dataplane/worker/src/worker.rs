@@ -2,6 +2,7 @@
 
 use crate::batch::Entry;
 use crate::books::Books;
+use crate::capture::Capture;
 use crate::events::Events;
 use crate::gateway::{Gateway, Now};
 use crate::journey::Journey;
@@ -30,6 +31,7 @@ pub struct Worker<I: PacketIo> {
     limiter: Limiter,
     flow: WorkerLocal,
     events: Events<'static>,
+    capture: Capture,
     frames: FrameBatch,
     housekeeping_at_ms: u64,
 }
@@ -53,6 +55,7 @@ impl<I: PacketIo> Worker<I> {
             limiter: Limiter::new(),
             flow: state.local(index),
             events: Events::new(state.region(), index),
+            capture: Capture::new(state.region(), index),
             frames: FrameBatch::new(),
             housekeeping_at_ms: 0,
         }
@@ -136,6 +139,7 @@ impl<I: PacketIo> Worker<I> {
         state: &'a SharedState<'a>,
         now: Now,
     ) -> (&'a mut Journey, Gateway<'a, I>) {
+        self.capture.begin(tables, now);
         let gateway = Gateway {
             tables,
             state,
@@ -145,6 +149,7 @@ impl<I: PacketIo> Worker<I> {
             limiter: &mut self.limiter,
             flow: &mut self.flow,
             events: &mut self.events,
+            capture: &mut self.capture,
             now,
             worker: self.index,
         };

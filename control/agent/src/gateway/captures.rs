@@ -1,8 +1,10 @@
 //! Captures that clients asked for: which ports, who gets what, when to stop.
 
 use crate::views::port_name;
+use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use tombolo_api::CapturedPacket;
 use tombolo_tables::build::World;
@@ -52,6 +54,12 @@ impl Captures {
         if self.clients.len() >= CAPTURES_MAX {
             return None;
         }
+        if self.clients.is_empty() {
+            // What workers copied after the last client left is older than the question.
+            for reader in &mut self.readers {
+                std::iter::from_fn(|| reader.pop()).take(TURN).for_each(drop);
+            }
+        }
         let (sender, receiver) = mpsc::channel(BACKLOG);
         self.clients.push(Client {
             port,
@@ -64,9 +72,10 @@ impl Captures {
     /// Passes on what workers captured. True when the set of captured ports changed.
     pub(super) fn turn(&mut self, world: &World) -> bool {
         let before = self.ports();
+        let monotonic_zero = monotonic_zero();
         for (worker, reader) in (0..).zip(&mut self.readers) {
             for captured in std::iter::from_fn(|| reader.pop()).take(TURN) {
-                let packet = describe(world, worker, &captured);
+                let packet = describe(world, worker, &captured, monotonic_zero);
                 for client in self
                     .clients
                     .iter_mut()
@@ -94,14 +103,14 @@ impl Client {
     }
 }
 
-fn describe(world: &World, worker: u32, captured: &Captured) -> CapturedPacket {
+fn describe(world: &World, worker: u32, captured: &Captured, monotonic_zero: Duration) -> CapturedPacket {
     let header = &captured.header;
     let mut bytes = String::with_capacity(captured.bytes.len() * 2);
     for byte in &captured.bytes {
         let _ = write!(bytes, "{byte:02x}");
     }
     CapturedPacket {
-        time_ns: header.time_ns,
+        time_ns: (monotonic_zero.as_nanos() as u64).saturating_add(header.time_ns),
         worker,
         port: port_name(world, header.port.0),
         direction: match header.direction {
@@ -116,6 +125,18 @@ fn describe(world: &World, worker: u32, captured: &Captured) -> CapturedPacket {
         length: header.length,
         bytes,
     }
+}
+
+/// When the monotonic clock, by which workers tell the time, was zero: time since 1970.
+fn monotonic_zero() -> Duration {
+    let since_1970 = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let monotonic = clock_gettime(ClockId::Monotonic);
+    since_1970.saturating_sub(Duration::new(
+        monotonic.tv_sec.unsigned_abs(),
+        monotonic.tv_nsec.unsigned_abs() as u32,
+    ))
 }
 
 fn fate_text(fate: Fate) -> String {

@@ -14,6 +14,10 @@ use tombolo_wire::ethertype;
 const LINK_LENGTH: usize = 14;
 const TAG_LENGTH: usize = 4;
 
+/// Whether packets that leave are copied: two compiled forms, so that capturing costs nothing while nobody captures.
+const CAPTURED: bool = true;
+const UNSEEN: bool = false;
+
 /// Sends, and holds what cannot be sent yet.
 #[derive(Default)]
 pub struct Emit {
@@ -30,18 +34,28 @@ enum Station {
 impl Emit {
     /// Sends every packet that is still travelling, and settles all.
     pub fn run<I: PacketIo>(&mut self, gateway: &mut Gateway<'_, I>, batch: &mut Batch) {
+        if gateway.capture.is_on() {
+            gateway.capture.leaving(batch);
+            self.run_as::<I, CAPTURED>(gateway, batch);
+            gateway.capture.close();
+        } else {
+            self.run_as::<I, UNSEEN>(gateway, batch);
+        }
+    }
+
+    fn run_as<I: PacketIo, const SEEN: bool>(&mut self, gateway: &mut Gateway<'_, I>, batch: &mut Batch) {
         for mut packet in batch.drain() {
             match packet.fate {
                 Some(fate) => gateway.settle(packet, fate),
                 None => match packet.frame.take() {
-                    Some(frame) => self.send(gateway, &packet, frame),
+                    Some(frame) => self.send::<I, SEEN>(gateway, &packet, frame),
                     None => debug_assert!(false, "a travelling packet has its frame"),
                 },
             }
         }
     }
 
-    fn send<I: PacketIo>(&mut self, gateway: &mut Gateway<'_, I>, packet: &Packet, frame: Frame) {
+    fn send<I: PacketIo, const SEEN: bool>(&mut self, gateway: &mut Gateway<'_, I>, packet: &Packet, frame: Frame) {
         let (port, target, station) = match packet.exit {
             Exit::Station { port, mac } => (port, Address::default(), Station::Known(mac)),
             Exit::Hop { next_hop, target } => match find(gateway.tables, next_hop, target) {
@@ -64,8 +78,8 @@ impl Emit {
             deadline_ms: 0,
         };
         match station {
-            Station::Known(mac) => transmit(gateway, held, mac),
-            Station::Unresolved => self.hold(gateway, held),
+            Station::Known(mac) => transmit::<I, SEEN>(gateway, held, mac),
+            Station::Unresolved => self.hold::<I, SEEN>(gateway, held),
             Station::Failed => {
                 let fate = Fate::Drop(DropReason::NeighbourFailed);
                 gateway.settle_frame(held.frame, held.ingress, held.slot, fate);
@@ -74,7 +88,10 @@ impl Emit {
         }
     }
 
-    fn hold<I: PacketIo>(&mut self, gateway: &mut Gateway<'_, I>, held: Held) {
+    fn hold<I: PacketIo, const SEEN: bool>(&mut self, gateway: &mut Gateway<'_, I>, held: Held) {
+        if SEEN {
+            gateway.capture.ended(&held.frame, Fate::Hold);
+        }
         let (ingress, port, address) = (held.ingress, held.port, held.target);
         match self.waiting.hold(held, gateway.now.milliseconds) {
             Ok(first) => {
@@ -108,13 +125,14 @@ impl Emit {
             };
             gateway.books.unhold(held.ingress);
             match answer.flatten() {
-                Some(mac) => transmit(gateway, held, mac),
+                Some(mac) => transmit::<I, CAPTURED>(gateway, held, mac),
                 None => {
                     let fate = Fate::Drop(DropReason::NeighbourFailed);
                     gateway.settle_frame(held.frame, held.ingress, held.slot, fate);
                 }
             }
         }
+        gateway.capture.close();
     }
 
     /// Gives up everything that waits (the worker stops).
@@ -165,7 +183,7 @@ fn station(tables: Tables<'_>, index: NeighbourIndex) -> Station {
 }
 
 #[inline]
-fn transmit<I: PacketIo>(gateway: &mut Gateway<'_, I>, mut held: Held, destination: [u8; 6]) {
+fn transmit<I: PacketIo, const SEEN: bool>(gateway: &mut Gateway<'_, I>, mut held: Held, destination: [u8; 6]) {
     let place = gateway.ports.place(held.port);
     let (Some(place), Some(record)) = (place, gateway.tables.port(held.port)) else {
         return gateway.settle_frame(held.frame, held.ingress, held.slot, Fate::Drop(DropReason::PortDown));
@@ -183,6 +201,9 @@ fn transmit<I: PacketIo>(gateway: &mut Gateway<'_, I>, mut held: Held, destinati
     }
     write_link(held.frame.packet_mut(), destination, source, ethertype, vlan);
     let bytes = held.frame.len();
+    if SEEN {
+        gateway.capture.transmitted(held.port, &held.frame);
+    }
     match gateway.io.transmit(place.slot, held.frame) {
         Ok(()) => {
             gateway.books.settle(held.ingress, Fate::Send);
