@@ -52,6 +52,8 @@ async fn connection(stream: UnixStream, questions: Questions) {
         .timer(TokioTimer::new())
         .header_read_timeout(READ_TIME_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
+        // A client that closes its sending side after the request still waits for the answer.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = result {
