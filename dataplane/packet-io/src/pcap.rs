@@ -1,7 +1,7 @@
 //! Captures: packets of a file arrive on one port, what the worker sends goes into another file. Needs no root.
 //!
-//! One packet is received at a time, so that whatever is sent bears the time of the packet that caused it, and a replay
-//! can use [`Pcap::time`] as its clock.
+//! One packet is received at a time, so that whatever is sent bears the time of the packet that caused it. A replay takes
+//! its clock from the capture: [`Pcap::next_time`] looks ahead, [`Pcap::admit`] lets the packet arrive when the clock is set.
 
 mod capture;
 
@@ -74,6 +74,7 @@ pub struct PcapSummary {
     pub punted: Vec<u64>,
 }
 
+/// A packet at rest, about to arrive or about to be written.
 struct Queued {
     time: Duration,
     packet: Resting,
@@ -86,6 +87,8 @@ pub struct Pcap {
     output: PcapWriter<Box<dyn Write + Send>>,
     port: PortSlot,
     queued: Vec<Queued>,
+    ahead: Option<Queued>,
+    admitted: usize,
     time: Duration,
     ended: bool,
     failure: Option<PcapError>,
@@ -118,6 +121,8 @@ impl Pcap {
             output: PcapWriter::with_header(output, header)?,
             port,
             queued: Vec::with_capacity(FRAMES),
+            ahead: None,
+            admitted: usize::MAX,
             time: Duration::ZERO,
             ended: false,
             failure: None,
@@ -134,9 +139,20 @@ impl Pcap {
         self.time
     }
 
-    /// Whether the input is at its end (or its damage).
+    /// Time of the packet that arrives next, since 1970; none at the end of the input (or at its damage).
+    pub fn next_time(&mut self) -> Option<Duration> {
+        self.look_ahead();
+        self.ahead.as_ref().map(|packet| packet.time)
+    }
+
+    /// Lets so many packets arrive and no more until it is called again. Before the first call all may.
+    pub fn admit(&mut self, packets: usize) {
+        self.admitted = packets;
+    }
+
+    /// Whether everything up to the end of the input (or its damage) was received.
     pub fn ended(&self) -> bool {
-        self.ended
+        self.ended && self.ahead.is_none()
     }
 
     /// What happened so far.
@@ -159,17 +175,27 @@ impl Pcap {
         }
     }
 
+    fn look_ahead(&mut self) {
+        if self.ahead.is_some() || self.ended || self.arena.free() == 0 {
+            return;
+        }
+        match self.next() {
+            Ok(packet) => self.ahead = packet,
+            Err(failure) => self.fail(failure),
+        }
+    }
+
     /// The next packet that a frame can hold.
-    fn next(&mut self) -> Result<Option<Resting>, PcapError> {
+    fn next(&mut self) -> Result<Option<Queued>, PcapError> {
         while let Some(packet) = self.input.next()? {
-            self.time = packet.time;
             if packet.bytes.len() > FRAME_CAPACITY {
                 self.summary.too_long += 1;
                 continue;
             }
             self.summary.received += 1;
             self.summary.cut += u64::from(packet.wire_length > packet.bytes.len());
-            return Ok(self.arena.store(packet.bytes));
+            let time = packet.time;
+            return Ok(self.arena.store(packet.bytes).map(|packet| Queued { time, packet }));
         }
         self.ended = true;
         Ok(None)
@@ -196,20 +222,17 @@ impl PacketIo for Pcap {
 
     /// At most one packet at a time.
     fn receive(&mut self, port: PortSlot, into: &mut FrameBatch) -> usize {
-        if port != self.port || self.ended || into.room() == 0 || self.arena.free() == 0 {
+        if port != self.port || into.room() == 0 || self.admitted == 0 {
             return 0;
         }
-        match self.next() {
-            Ok(Some(packet)) => {
-                into.push(self.arena.hand_out(packet));
-                1
-            }
-            Ok(None) => 0,
-            Err(failure) => {
-                self.fail(failure);
-                0
-            }
-        }
+        self.look_ahead();
+        let Some(arrived) = self.ahead.take() else {
+            return 0;
+        };
+        self.admitted -= 1;
+        self.time = arrived.time;
+        into.push(self.arena.hand_out(arrived.packet));
+        1
     }
 
     fn transmit(&mut self, port: PortSlot, frame: Frame) -> Result<(), Frame> {
@@ -269,6 +292,7 @@ impl PacketIo for Pcap {
     fn census(&mut self) -> FrameCensus {
         FrameCensus {
             free: self.arena.free(),
+            received: usize::from(self.ahead.is_some()),
             transmit: self.queued.len(),
             outside: self.arena.outside(),
             total: self.arena.total(),

@@ -105,6 +105,27 @@ fn what_is_sent_bears_the_time_of_its_cause() {
 }
 
 #[test]
+fn a_packet_arrives_when_it_is_admitted() {
+    let file = pcap(1, &[(5, 0, &[1; 60]), (7, 0, &[2; 60])]);
+    let mut io = Pcap::open(&file[..], io::sink(), 1, PortSlot(0)).expect("a capture");
+    let mut batch = FrameBatch::new();
+    let mut times = Vec::new();
+    io.admit(0);
+    while let Some(time) = io.next_time() {
+        assert_eq!(io.receive(PortSlot(0), &mut batch), 0);
+        io.admit(1);
+        assert!(io.census().balanced() && !io.ended());
+        assert_eq!(io.receive(PortSlot(0), &mut batch), 1);
+        assert_eq!(io.receive(PortSlot(0), &mut batch), 0);
+        assert_eq!(io.time(), time);
+        times.push(time.as_secs());
+        io.release(batch.pop().expect("received"));
+    }
+    assert_eq!(times, [5, 7]);
+    assert!(io.ended());
+}
+
+#[test]
 fn pcapng_is_read_too() {
     let time = 1_700_000_000_123_456_789;
     let (summary, output) = replay(&pcapng(&[(time, &[1; 60]), (time + 1, &[2; 63])]));
