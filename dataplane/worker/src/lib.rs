@@ -20,6 +20,7 @@ pub mod keys;
 pub mod limits;
 pub mod path;
 pub mod ports;
+pub mod replay;
 pub mod run;
 pub mod stages;
 pub mod state;

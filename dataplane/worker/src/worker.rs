@@ -66,6 +66,11 @@ impl<I: PacketIo> Worker<I> {
         &mut self.io
     }
 
+    /// Ends the worker, after [`Worker::stop`]: what is left is the packet I/O.
+    pub fn into_io(self) -> I {
+        self.io
+    }
+
     /// Whether packets wait for a next hop.
     pub fn holds(&self) -> bool {
         self.journey.holds()
