@@ -6,6 +6,7 @@
 //! overflow buckets a lookup must visit (lower half), so a bucket that never overflowed costs one line. A slot never moves.
 
 use crate::sync::{AtomicU64, Ordering, step};
+use crate::tcp::Direction;
 use core::ops::ControlFlow;
 
 pub(crate) const BUCKET_WORDS: usize = 8;
@@ -64,6 +65,15 @@ impl Slot {
     #[inline(always)]
     pub(crate) fn is_reverse(self) -> bool {
         self.0 & (1 << 32) != 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn direction(self) -> Direction {
+        if self.is_reverse() {
+            Direction::Reverse
+        } else {
+            Direction::Forward
+        }
     }
 }
 

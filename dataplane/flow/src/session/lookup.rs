@@ -1,7 +1,7 @@
 //! Lookups: wait-free, one by one or a batch in passes.
 //!
 //! A batch goes in passes, so that the cache misses of its packets overlap: hash all keys and touch their buckets; compare tags
-//! and touch the entries; verify the keys.
+//! and touch the entries and their counters; verify the keys.
 
 use super::entry::Copied;
 use super::{Hit, SessionKey, SessionView, Sessions};
@@ -60,13 +60,14 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
         if found == 0 {
             return NO_CANDIDATE;
         }
-        let slot = bucket[found.trailing_zeros() as usize].load(Ordering::Acquire);
-        let entry = self.table.entry(Slot(slot).entry());
+        let slot = Slot(bucket[found.trailing_zeros() as usize].load(Ordering::Acquire));
+        let entry = self.table.entry(slot.entry());
         touch(&entry[0]);
         if K::ENTRY_WORDS > 8 {
             touch(&entry[K::ENTRY_WORDS - 1]);
         }
-        slot
+        touch(&self.counter(slot.direction(), slot.entry())[0]);
+        slot.0
     }
 
     #[inline(always)]

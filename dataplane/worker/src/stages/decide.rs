@@ -6,14 +6,14 @@ use crate::batch::{Batch, Entry, Exit, Packet};
 use crate::bind::{self, Family};
 use crate::gateway::Gateway;
 use crate::stages::Errors;
-use crate::stages::session::{Miss, Why, apply, flags};
-use crate::tuple::Tuple;
+use crate::stages::session::{Miss, TUNNELLED, Why, apply, apply_error, clamp, flags};
+use crate::tuple::{self, Tuple};
 use tombolo_flow::decide::{Decision, Forward, Origin, Question, decide, egress_port, resolve};
 use tombolo_flow::{Direction, Hit, Key4, Key6, NO_MAPPING, NewSession};
 use tombolo_packet_io::PacketIo;
 use tombolo_tables::fate::{DropReason, PuntReason};
 use tombolo_tables::layout::{NextHop, PortIndex, SegmentIndex, wildcard};
-use tombolo_wire::icmp::IcmpErrorKind;
+use tombolo_wire::icmp::{self, IcmpErrorKind};
 use tombolo_wire::{Headers, L4, ethertype, protocol, tcp_flag};
 
 /// Decides flows.
@@ -70,33 +70,56 @@ fn question(packet: &Packet) -> Question {
         protocol: headers.protocol,
         source_port: headers.source_port,
         destination_port: headers.destination_port,
-        echo: matches!(headers.l4_kind, L4::Echo { .. }),
+        // What is left of a fragmented ICMP message can only be an echo: no other is as long.
+        echo: matches!(headers.l4_kind, L4::Echo { .. } | L4::Unseen) && is_icmp(headers.protocol),
     }
 }
 
-/// The question of a known flow: always that of its initiator, even when a reply asks (a reply may not start a flow).
-fn question_again<I: PacketIo, K: Tuple>(gateway: &Gateway<'_, I>, packet: &Packet, stale: &Hit<K>) -> Question {
-    match stale.direction {
-        Direction::Forward => question(packet),
+fn is_icmp(number: u8) -> bool {
+    matches!(number, protocol::ICMP | protocol::ICMPV6)
+}
+
+/// The key that a packet was looked up by: its own, or that of a reply to the packet that an ICMP error quotes.
+fn looked_up<K: Tuple>(packet: &Packet) -> Option<K> {
+    let headers = &packet.headers;
+    if headers.l4_kind != L4::IcmpError {
+        return K::of(packet.segment, headers);
+    }
+    let quoted = icmp::quoted(packet.bytes(), headers)?;
+    K::of(packet.segment, &tuple::reversed(&quoted))
+}
+
+/// The question of a known flow: always that of its initiator, even when a reply asks (a reply may not start a flow), or an
+/// ICMP error about one of its packets.
+fn question_again<I: PacketIo, K: Tuple>(
+    gateway: &Gateway<'_, I>,
+    packet: &Packet,
+    stale: &Hit<K>,
+    arrived: &K,
+) -> Question {
+    let (forward, tunnel, port) = match stale.direction {
+        Direction::Forward => (*arrived, packet.tunnel, packet.ingress),
         Direction::Reverse => {
-            let forward = stale.rewrite_to.swapped();
-            let (source_port, destination_port) = forward.ports();
             let hop = NextHop::from_bits(stale.next_hop);
-            let origin = if let NextHop::Tunnel(tunnel) = hop {
-                Origin::Tunnel(tunnel)
+            let tunnel = if let NextHop::Tunnel(tunnel) = hop {
+                Some(tunnel)
             } else {
-                Origin::Port(egress_port(gateway.tables, hop).unwrap_or(packet.ingress))
+                None
             };
-            Question {
-                segment: SegmentIndex(forward.segment()),
-                origin,
-                addresses: forward.addresses(),
-                protocol: forward.protocol(),
-                source_port,
-                destination_port,
-                echo: matches!(packet.headers.l4_kind, L4::Echo { .. }),
-            }
+            let port = egress_port(gateway.tables, hop).unwrap_or(packet.ingress);
+            (stale.rewrite_to.swapped(), tunnel, port)
         }
+    };
+    let (source_port, destination_port) = forward.ports();
+    Question {
+        segment: SegmentIndex(forward.segment()),
+        origin: tunnel.map_or(Origin::Port(port), Origin::Tunnel),
+        addresses: forward.addresses(),
+        protocol: forward.protocol(),
+        source_port,
+        destination_port,
+        // The key of an echo has its identifier twice; that of another message has none and its type, which is not 0.
+        echo: is_icmp(forward.protocol()) && source_port == destination_port,
     }
 }
 
@@ -106,16 +129,18 @@ fn begin<I: PacketIo, K: Family>(
     packet: &mut Packet,
     stale: Option<Hit<K>>,
 ) -> Result<(), DropReason> {
+    let arrived = looked_up::<K>(packet).ok_or(DropReason::StateInvalid)?;
     let question = match &stale {
-        Some(hit) => question_again(gateway, packet, hit),
+        Some(hit) => question_again(gateway, packet, hit, &arrived),
         None => question(packet),
     };
     let decided = decide(gateway.tables, &question);
-    if let (Err(_), Some(hit)) = (&decided, &stale) {
+    if let (Err(_) | Ok(Decision::Local(_)), Some(hit)) = (&decided, &stale) {
         bind::forget(gateway.state, gateway.flow, hit, gateway.now);
     }
     let forward = match decided? {
-        Decision::Local(port) => return local(gateway, packet, port),
+        Decision::Local(port) if asks_itself(packet, stale.as_ref()) => return local(gateway, packet, port),
+        Decision::Local(_) => return Err(DropReason::StateInvalid),
         Decision::Forward(forward) => forward,
     };
     if stale.is_none() {
@@ -128,12 +153,30 @@ fn begin<I: PacketIo, K: Family>(
     let made = bind::session(gateway.state, gateway.flow, &session, stale.as_ref(), gateway.now)?;
     let hit = match &stale {
         Some(hit) if hit.direction == Direction::Reverse => {
-            K::sessions(gateway.state).lookup(&session.reverse).unwrap_or(made)
+            reply_hit(gateway, &session, &arrived).ok_or(DropReason::StateInvalid)?
         }
         Some(_) | None => made,
     };
-    apply(gateway, packet, &hit);
+    match icmp::quoted(packet.bytes(), &packet.headers) {
+        Some(quoted) => apply_error(packet, &hit, &quoted),
+        None => apply(gateway, packet, &hit),
+    }
     Ok(())
+}
+
+/// Whether the question that was asked is that of this very packet: not of the flow that it replies to or tells of.
+fn asks_itself<K>(packet: &Packet, stale: Option<&Hit<K>>) -> bool {
+    let forward = stale.is_none_or(|hit| hit.direction == Direction::Forward);
+    forward && packet.headers.l4_kind != L4::IcmpError
+}
+
+/// How a reply goes on after its flow was decided again. None when it answers what the flow no longer is: another port, or
+/// another host behind a port forward.
+fn reply_hit<I: PacketIo, K: Family>(gateway: &Gateway<'_, I>, session: &NewSession<K>, arrived: &K) -> Option<Hit<K>> {
+    let [initiator, responder] = session.epochs;
+    K::sessions(gateway.state)
+        .lookup(arrived)
+        .filter(|hit| hit.direction == Direction::Reverse && hit.epochs == [responder, initiator])
 }
 
 /// Which packets may start a flow: not a reply, not a reset, and where something is translated only a SYN; an untranslated
@@ -168,7 +211,7 @@ fn new_session<I: PacketIo, K: Family>(
         question.source_port,
         question.destination_port,
     )?;
-    let echo = matches!(question.protocol, protocol::ICMP | protocol::ICMPV6);
+    let echo = is_icmp(question.protocol);
     let (mut sent, mut source_port, mut mapping) = (forward.addresses, question.source_port, NO_MAPPING);
     let mut destination_port = forward.destination_port;
     if let Some(pool) = forward.source_pool {
@@ -197,10 +240,22 @@ fn new_session<I: PacketIo, K: Family>(
         epochs: [epoch(question.segment), epoch(forward.egress)],
         mapping,
         rule: forward.rule,
-        flags: 0,
+        flags: tunnelled(forward),
         tcp_flags: flags(&packet.headers),
         adopt: mapping == NO_MAPPING && !forward.destination_translated,
     })
+}
+
+/// Which of the session's directions come out of a tunnel.
+fn tunnelled(forward: &Forward) -> u8 {
+    let flag = |direction: Direction, next_hop| {
+        if matches!(next_hop, NextHop::Tunnel(_)) {
+            TUNNELLED[direction as usize]
+        } else {
+            0
+        }
+    };
+    flag(Direction::Forward, forward.reverse_next_hop) | flag(Direction::Reverse, forward.next_hop)
 }
 
 /// To the gateway itself: what claims to be part of a translated flow that is gone is nobody's.
@@ -252,7 +307,7 @@ fn stateless<I: PacketIo>(gateway: &Gateway<'_, I>, packet: &mut Packet) -> Resu
                 next_hop: forward.next_hop,
                 target,
             };
-            packet.mss = crate::stages::session::mss(gateway, packet);
+            clamp(gateway, packet);
             Ok(())
         }
     }
@@ -285,10 +340,13 @@ fn fragment<I: PacketIo>(gateway: &Gateway<'_, I>, packet: &mut Packet) -> Resul
     }
 }
 
-/// An error about a flow that no session knows: the kernel's if it is for the gateway, else nobody's.
+/// An error about a flow that no session knows: the kernel's if it is for the gateway and policy lets it, else nobody's.
 fn unknown_error<I: PacketIo>(gateway: &Gateway<'_, I>, packet: &mut Packet) -> Result<(), DropReason> {
     match resolve(gateway.tables, packet.segment, &packet.headers.addresses).next_hop {
-        NextHop::Local(port) => local(gateway, packet, port),
+        NextHop::Local(_) => match decide(gateway.tables, &question(packet))? {
+            Decision::Local(port) => local(gateway, packet, port),
+            Decision::Forward(_) => Err(DropReason::StateInvalid),
+        },
         NextHop::Unreachable
         | NextHop::Discard
         | NextHop::Neighbour(_)

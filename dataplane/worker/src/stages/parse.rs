@@ -5,6 +5,7 @@ use crate::gateway::Gateway;
 use tombolo_packet_io::{Frame, FrameBatch, PacketIo, PortSlot};
 use tombolo_tables::fate::{DropReason, Fate};
 use tombolo_tables::layout::{PortIndex, PortRecord, SegmentIndex};
+use tombolo_tables::region_prefetch::prefetch;
 use tombolo_wire::{Headers, ParseError, parse_ip, parse_link};
 
 /// Length of an untagged Ethernet header.
@@ -24,6 +25,12 @@ impl Parse {
         frames: &mut FrameBatch,
         batch: &mut Batch,
     ) {
+        // A frame comes cold: all of them on their way before the first is read.
+        for frame in frames.iter() {
+            if let Some(first) = frame.packet().first() {
+                prefetch(first);
+            }
+        }
         for mut frame in frames.drain() {
             let bytes = frame.len();
             match read(gateway, slot, entry, &mut frame) {

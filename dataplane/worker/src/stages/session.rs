@@ -6,11 +6,16 @@ use crate::batch::{Batch, Entry, Exit, Packet, Translation};
 use crate::gateway::Gateway;
 use crate::path;
 use crate::tuple::{self, Tuple};
-use tombolo_flow::{Direction, Hit, Key4, Key6, Sessions};
+use tombolo_flow::{Hit, Key4, Key6, Sessions};
 use tombolo_packet_io::{BATCH, PacketIo};
-use tombolo_tables::layout::{NextHop, SegmentIndex, segment_flag};
+use tombolo_tables::fate::DropReason;
+use tombolo_tables::layout::{NextHop, PortRecord, SegmentIndex, port_flag, segment_flag};
 use tombolo_tables::view::Tables;
 use tombolo_wire::{Fragment, Headers, L4, checksum, icmp, mtu, tcp_flag};
+
+/// In a session's flags, by direction: its packets come out of a tunnel, so that none is believed which comes in clear from
+/// the underlay (where the underlay and the tunnel share a segment, the key alone would not tell).
+pub(super) const TUNNELLED: [u8; 2] = [1, 2];
 
 /// A packet that `decide` has to look at.
 #[derive(Clone, Copy)]
@@ -201,8 +206,13 @@ fn serve<I: PacketIo, K: Tuple>(
             Why::Unknown
         });
     };
+    if hit.flags & TUNNELLED[hit.direction as usize] != 0 && is_clear_from_underlay(gateway.tables, packet) {
+        packet.drop(DropReason::ClearFromUnderlay);
+        return Ok(());
+    }
     if !is_current(gateway.tables, packet.segment, hit) {
-        return Err(stale(*hit));
+        // An error cannot decide for the flow that it is about; the flow's own next packet does.
+        return Err(if quoted.is_some() { Why::UnknownError } else { stale(*hit) });
     }
     if let Some(quoted) = quoted {
         apply_error(packet, hit, quoted);
@@ -216,6 +226,13 @@ fn serve<I: PacketIo, K: Tuple>(
         packet.ip_length() as u32,
     );
     Ok(())
+}
+
+/// Whether the packet came from the underlay, not out of a tunnel.
+#[inline]
+fn is_clear_from_underlay(tables: Tables<'_>, packet: &Packet) -> bool {
+    let underlay = |record: &PortRecord| record.flags & port_flag::UNDERLAY != 0;
+    packet.tunnel.is_none() && tables.port(packet.ingress).is_some_and(underlay)
 }
 
 /// Whether the decision was taken under the present epochs of both segments.
@@ -236,13 +253,19 @@ pub(super) fn apply<I: PacketIo, K: Tuple>(gateway: &Gateway<'_, I>, packet: &mu
     if hit.translated {
         packet.translation = Translation::Packet(hit.rewrite_to.rewrite());
     }
-    if matches!(packet.headers.l4_kind, L4::Tcp { flags } if flags & tcp_flag::SYN != 0) {
+    clamp(gateway, packet);
+}
+
+/// The first segments of a TCP connection carry the MSS; no other packet does.
+#[inline]
+pub(super) fn clamp<I: PacketIo>(gateway: &Gateway<'_, I>, packet: &mut Packet) {
+    if flags(&packet.headers) & tcp_flag::SYN != 0 {
         packet.mss = mss(gateway, packet);
     }
 }
 
 /// An ICMP error goes where the reply to the packet it quotes would go, with the quote translated back (RFC 5508 §4).
-fn apply_error<K: Tuple>(packet: &mut Packet, hit: &Hit<K>, quoted: &Headers) {
+pub(super) fn apply_error<K: Tuple>(packet: &mut Packet, hit: &Hit<K>, quoted: &Headers) {
     let to = hit.rewrite_to.addresses();
     let (_, target) = address::of(&to);
     packet.exit = Exit::Hop {
@@ -254,8 +277,9 @@ fn apply_error<K: Tuple>(packet: &mut Packet, hit: &Hit<K>, quoted: &Headers) {
     }
     let (sender, _) = address::of(&packet.headers.addresses);
     let (_, quoted_destination) = address::of(&quoted.addresses);
-    let hide = hit.direction == Direction::Forward || sender == quoted_destination;
-    let source = if hide { address::of(&to).0 } else { sender };
+    let shown = address::of(&to).0;
+    // Where the flow's source is translated on this way, nobody of that realm may show: not a router inside either.
+    let source = if shown == quoted_destination { sender } else { shown };
     packet.translation = Translation::Error {
         outer: address::pair(source, target),
         quoted_to: hit.rewrite_to.swapped().rewrite(),
@@ -279,7 +303,7 @@ fn is_stateless(tables: Tables<'_>, segment: SegmentIndex) -> bool {
 }
 
 /// The MSS both ends may use: what fits through the narrower of the path in and the path out, within the segment's ceiling.
-pub(super) fn mss<I: PacketIo>(gateway: &Gateway<'_, I>, packet: &Packet) -> u16 {
+fn mss<I: PacketIo>(gateway: &Gateway<'_, I>, packet: &Packet) -> u16 {
     let tables = gateway.tables;
     let way_in = match packet.tunnel {
         Some(tunnel) => path::tunnel_mtu(tables, gateway.state, tunnel),
