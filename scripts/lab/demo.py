@@ -115,7 +115,7 @@ The lab stays. As root, for example:
   {tombolo} show sessions
   {tombolo} capture uplink -c 20
 Gateway B: --runtime-dir {other}
-Both configurations: {gateway.config.parent}/gateway-*.yaml
+Both configurations: {gateway.config.parent}/gw-*.yaml
 Remove it: scripts/demo --down"""
 
 

@@ -7,7 +7,7 @@ import shutil
 
 from .shell import Failed, alive, ask, must, start, until
 
-HERE = pathlib.Path(__file__).resolve().parent
+EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "control" / "config" / "examples"
 READY_SECONDS = 20
 # That crate warns of every link attribute that is newer than itself.
 LOG_LEVELS = "info,netlink_packet_route=error"
@@ -23,7 +23,7 @@ class Gateway:
         self.state_dir = directory / name / "state"
         self.secrets_dir = directory / name / "secrets"
         self.log = directory / name / "tombolod.log"
-        self.config = HERE / f"gateway-{name[-1]}.yaml"
+        self.config = EXAMPLES / f"{name}.yaml"
         self.programs = programs
         self.process = None
 
@@ -44,12 +44,12 @@ class Gateway:
         except ValueError:
             return None
 
-    def start(self):
-        """Starts `tombolod`; `wait_until_up` says when packets may come."""
+    def start(self, *options):
+        """Starts `tombolod`, with further options of its own; `wait_until_up` says when packets may come."""
         self.process = start(
             *(self.programs / "tombolod", "--config", self.config),
             *("--runtime-dir", self.runtime_dir, "--state-dir", self.state_dir, "--secrets-dir", self.secrets_dir),
-            *("--dataplane", self.programs / "tombolo-dataplane"),
+            *("--dataplane", self.programs / "tombolo-dataplane", *options),
             namespace=self.namespace,
             log=self.log,
             environment={"NO_COLOR": "1", "RUST_LOG": os.environ.get("RUST_LOG", LOG_LEVELS)},
