@@ -3,5 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod gateway;
+pub mod lab;
 pub mod packets;
 pub mod worlds;

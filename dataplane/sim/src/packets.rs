@@ -70,6 +70,20 @@ impl Trip {
         frame
     }
 
+    /// An ICMP or ICMPv6 message of any type: the four bytes behind its checksum, and the rest.
+    pub fn icmp(&self, icmp_type: u8, code: u8, word: [u8; 4], rest: &[u8]) -> Vec<u8> {
+        let mut frame = Vec::new();
+        let written = if self.from.ip.is_ipv6() {
+            let message = self.ip().icmpv6_raw(icmp_type, code, word);
+            message.write(&mut frame, rest)
+        } else {
+            let message = self.ip().icmpv4_raw(icmp_type, code, word);
+            message.write(&mut frame, rest)
+        };
+        written.expect("a message of legal size");
+        frame
+    }
+
     /// An ICMP or ICMPv6 echo request or reply.
     pub fn echo(&self, reply: bool, id: u16, payload: &[u8]) -> Vec<u8> {
         let header = IcmpEchoHeader { id, seq: 1 };
@@ -124,6 +138,20 @@ impl TcpFlags {
         ack: true,
         fin: false,
         rst: false,
+    };
+    /// One side has no more to say.
+    pub const FIN: TcpFlags = TcpFlags {
+        syn: false,
+        ack: true,
+        fin: true,
+        rst: false,
+    };
+    /// Something went wrong.
+    pub const RST: TcpFlags = TcpFlags {
+        syn: false,
+        ack: false,
+        fin: false,
+        rst: true,
     };
     /// Everything after.
     pub const ACK: TcpFlags = TcpFlags {

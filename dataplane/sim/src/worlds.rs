@@ -35,7 +35,8 @@ impl Side {
         }
     }
 
-    fn other(self) -> Side {
+    /// The one at the other end of the tunnels.
+    pub fn other(self) -> Side {
         match self {
             Side::A => Side::B,
             Side::B => Side::A,
@@ -424,6 +425,26 @@ fn source_nat(from: u16, family: u8) -> NatRuleRecord {
         reserved: 0,
         pool: wildcard::NONE,
         reserved2: 0,
+    }
+}
+
+/// Makes host `host` of a cloud port known.
+pub fn add_host(world: &mut World, side: Side, port: u16, host: u8) {
+    for address in [side.host4(port, host), side.host6(port, host)] {
+        world.neighbours.push(NeighbourRecord {
+            address: address.into(),
+            mac: side.host_mac(port, host),
+            port,
+            state: neighbour_state::REACHABLE,
+            reserved: [0; 7],
+        });
+    }
+}
+
+/// A decision of every segment is out of date.
+pub fn move_epochs(world: &mut World) {
+    for segment in &mut world.segments {
+        segment.epoch += 1;
     }
 }
 

@@ -2,95 +2,12 @@
 
 use std::net::IpAddr;
 use tombolo_sim::gateway::{SMALL, SimGateway};
+use tombolo_sim::lab::{Lab, ends, fix_header_checksum, from_host, from_internet, host, parsed};
 use tombolo_sim::packets::{Station, TcpFlags, Trip};
 use tombolo_sim::worlds::{DEV, PROD, Side, TunnelKind, UPLINK, WEB4, WEB6, demo, port_forward};
 use tombolo_tables::fate::{Counter, DropReason};
 use tombolo_tables::layout::cipher;
-use tombolo_wire::{Addresses, Headers, L4, checksum, parse_frame};
-
-struct Lab {
-    a: SimGateway,
-    b: SimGateway,
-}
-
-impl Lab {
-    fn new(kind: TunnelKind) -> Self {
-        Lab {
-            a: SimGateway::new(&demo(Side::A, kind), SMALL, 1),
-            b: SimGateway::new(&demo(Side::B, kind), SMALL, 1),
-        }
-    }
-
-    fn gateway(&mut self, side: Side) -> &mut SimGateway {
-        match side {
-            Side::A => &mut self.a,
-            Side::B => &mut self.b,
-        }
-    }
-
-    /// The underlay carries what gateway `from` sent to the other one; returns those outer frames.
-    fn carry(&mut self, from: Side) -> Vec<Vec<u8>> {
-        let to = if from == Side::A { Side::B } else { Side::A };
-        let mut outer = self.gateway(from).sent(UPLINK as u8);
-        for frame in &mut outer {
-            frame[..6].copy_from_slice(&to.mac(UPLINK));
-            frame[6..12].copy_from_slice(&to.router_mac());
-            self.gateway(to).arrive(0, UPLINK as u8, frame);
-        }
-        self.gateway(to).run();
-        outer
-    }
-
-    fn assert_books(&mut self) {
-        self.a.assert_books();
-        self.b.assert_books();
-    }
-}
-
-fn host(side: Side, port: u16, v6: bool) -> Station {
-    let ip = if v6 { side.host6(port, 10) } else { side.host4(port, 10) };
-    Station {
-        mac: side.host_mac(port, 10),
-        ip,
-    }
-}
-
-fn from_host(side: Side, port: u16, to: IpAddr) -> Trip {
-    Trip {
-        from: host(side, port, to.is_ipv6()),
-        via: side.mac(port),
-        to,
-        ttl: 64,
-    }
-}
-
-fn from_internet(side: Side, from: IpAddr, to: IpAddr) -> Trip {
-    Trip {
-        from: Station {
-            mac: side.router_mac(),
-            ip: from,
-        },
-        via: side.mac(UPLINK),
-        to,
-        ttl: 60,
-    }
-}
-
-fn parsed(frame: &[u8]) -> Headers {
-    let (_, headers) = parse_frame(frame).expect("what a gateway sends parses");
-    assert!(
-        checksum::transport_valid(frame, &headers),
-        "a transport checksum that the gateway broke"
-    );
-    headers
-}
-
-fn ends(headers: &Headers) -> (IpAddr, IpAddr) {
-    match headers.addresses {
-        Addresses::V4 { source, destination } => (IpAddr::V4(source.into()), IpAddr::V4(destination.into())),
-        Addresses::V6 { source, destination } => (IpAddr::V6(source.into()), IpAddr::V6(destination.into())),
-    }
-}
+use tombolo_wire::L4;
 
 fn kinds() -> Vec<TunnelKind> {
     let mut kinds = Vec::new();
@@ -319,12 +236,6 @@ fn what_does_not_fit_the_tunnel_is_told_of_or_cut() {
         "packet too big"
     );
     lab.assert_books();
-}
-
-fn fix_header_checksum(frame: &mut [u8]) {
-    frame[24..26].fill(0);
-    let sum = checksum::internet(&frame[14..34]);
-    frame[24..26].copy_from_slice(&sum.to_be_bytes());
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! translated). Asked again with the same flow's key when an epoch moved, it may answer otherwise: that is how a revoked
 //! permission ends old flows.
 
+mod hairpin;
 mod route;
 
 pub use route::{Egress, egress_port, resolve};
@@ -98,8 +99,8 @@ pub struct Forward {
 
 /// Answers `question` from one generation.
 pub fn decide(tables: Tables<'_>, question: &Question) -> Result<Decision, DropReason> {
-    let translated = destination_nat(tables, question);
-    if translated.changed && !is_translatable(question.protocol) {
+    let translated = destination_nat(tables, question, question.segment);
+    if translated.changed && !is_translatable(question) {
         return Err(DropReason::NatUntranslatable);
     }
     let Egress {
@@ -107,7 +108,11 @@ pub fn decide(tables: Tables<'_>, question: &Question) -> Result<Decision, DropR
         next_hop,
     } = resolve(tables, translated.segment, &translated.addresses);
     match next_hop {
-        NextHop::Local(port) => return local(tables, question, egress, port),
+        NextHop::Local(_) if translated.changed => return Err(DropReason::NatUntranslatable),
+        NextHop::Local(port) => match hairpin::decide(tables, question, egress, port)? {
+            Some(forward) => return Ok(Decision::Forward(forward)),
+            None => return local(tables, question, egress, port),
+        },
         NextHop::Unreachable | NextHop::Segment(_) => return Err(DropReason::NoRoute),
         NextHop::Discard => return Err(DropReason::RouteDiscard),
         NextHop::Neighbour(_) | NextHop::OnLink(_) | NextHop::Tunnel(_) => {}
@@ -117,6 +122,9 @@ pub fn decide(tables: Tables<'_>, question: &Question) -> Result<Decision, DropR
     let query = question.query(egress, translated.addresses, translated.destination_port);
     let rule = admit(tables, &query)?;
     let source_pool = source_nat(tables, &query, next_hop)?;
+    if source_pool.is_some() && !is_translatable(question) {
+        return Err(DropReason::NatUntranslatable);
+    }
     Ok(Decision::Forward(Forward {
         egress,
         next_hop,
@@ -129,12 +137,10 @@ pub fn decide(tables: Tables<'_>, question: &Question) -> Result<Decision, DropR
     }))
 }
 
-/// Protocols whose checksums the gateway can correct; any other would leave with a wrong one.
-fn is_translatable(number: u8) -> bool {
-    matches!(
-        number,
-        protocol::TCP | protocol::UDP | protocol::ICMP | protocol::ICMPV6
-    )
+/// What has a port or an identifier that tells flows apart, and a checksum that the gateway can correct; any other would leave
+/// with a wrong one, or its reply would find nobody.
+fn is_translatable(question: &Question) -> bool {
+    matches!(question.protocol, protocol::TCP | protocol::UDP) || question.echo
 }
 
 struct Translated {
@@ -144,14 +150,18 @@ struct Translated {
     changed: bool,
 }
 
-fn destination_nat(tables: Tables<'_>, question: &Question) -> Translated {
+/// Destination NAT as for a packet that came in `from`.
+fn destination_nat(tables: Tables<'_>, question: &Question, from: SegmentIndex) -> Translated {
     let unchanged = Translated {
-        segment: question.segment,
+        segment: from,
         addresses: question.addresses,
         destination_port: question.destination_port,
         changed: false,
     };
-    let query = question.query(question.segment, question.addresses, question.destination_port);
+    let query = PolicyQuery {
+        from,
+        ..question.query(from, question.addresses, question.destination_port)
+    };
     let Some((_, rule)) = tables.destination_nat(&query) else {
         return unchanged;
     };
@@ -168,7 +178,7 @@ fn destination_nat(tables: Tables<'_>, question: &Question) -> Translated {
         first => first.wrapping_add(question.destination_port.wrapping_sub(rule.match_port_first)),
     };
     let segment = if rule.to == wildcard::SEGMENT {
-        question.segment
+        from
     } else {
         SegmentIndex(rule.to)
     };

@@ -6,14 +6,14 @@ use crate::batch::{Batch, Entry, Exit, Packet};
 use crate::bind::{self, Family};
 use crate::gateway::Gateway;
 use crate::stages::Errors;
-use crate::stages::session::{Miss, TUNNELLED, Why, apply, apply_error, clamp, flags};
-use crate::tuple::{self, Tuple};
+use crate::stages::session::{Miss, TUNNELLED, Why, apply, clamp, count, flags};
+use crate::tuple::Tuple;
 use tombolo_flow::decide::{Decision, Forward, Origin, Question, decide, egress_port, resolve};
 use tombolo_flow::{Direction, Hit, Key4, Key6, NO_MAPPING, NewSession};
 use tombolo_packet_io::PacketIo;
 use tombolo_tables::fate::{DropReason, PuntReason};
 use tombolo_tables::layout::{NextHop, PortIndex, SegmentIndex, wildcard};
-use tombolo_wire::icmp::{self, IcmpErrorKind};
+use tombolo_wire::icmp::IcmpErrorKind;
 use tombolo_wire::{Headers, L4, ethertype, protocol, tcp_flag};
 
 /// Decides flows.
@@ -79,47 +79,29 @@ fn is_icmp(number: u8) -> bool {
     matches!(number, protocol::ICMP | protocol::ICMPV6)
 }
 
-/// The key that a packet was looked up by: its own, or that of a reply to the packet that an ICMP error quotes.
-fn looked_up<K: Tuple>(packet: &Packet) -> Option<K> {
-    let headers = &packet.headers;
-    if headers.l4_kind != L4::IcmpError {
-        return K::of(packet.segment, headers);
-    }
-    let quoted = icmp::quoted(packet.bytes(), headers)?;
-    K::of(packet.segment, &tuple::reversed(&quoted))
-}
-
-/// The question of a known flow: always that of its initiator, even when a reply asks (a reply may not start a flow), or an
-/// ICMP error about one of its packets.
-fn question_again<I: PacketIo, K: Tuple>(
-    gateway: &Gateway<'_, I>,
-    packet: &Packet,
-    stale: &Hit<K>,
-    arrived: &K,
-) -> Question {
-    let (forward, tunnel, port) = match stale.direction {
-        Direction::Forward => (*arrived, packet.tunnel, packet.ingress),
+/// The question of a known flow: always that of its initiator, even when a reply asks (a reply may not start a flow).
+fn question_again<I: PacketIo, K: Tuple>(gateway: &Gateway<'_, I>, packet: &Packet, stale: &Hit<K>) -> Question {
+    match stale.direction {
+        Direction::Forward => question(packet),
         Direction::Reverse => {
+            let forward = stale.rewrite_to.swapped();
+            let (source_port, destination_port) = forward.ports();
             let hop = NextHop::from_bits(stale.next_hop);
-            let tunnel = if let NextHop::Tunnel(tunnel) = hop {
-                Some(tunnel)
+            let origin = if let NextHop::Tunnel(tunnel) = hop {
+                Origin::Tunnel(tunnel)
             } else {
-                None
+                Origin::Port(egress_port(gateway.tables, hop).unwrap_or(packet.ingress))
             };
-            let port = egress_port(gateway.tables, hop).unwrap_or(packet.ingress);
-            (stale.rewrite_to.swapped(), tunnel, port)
+            Question {
+                segment: SegmentIndex(forward.segment()),
+                origin,
+                addresses: forward.addresses(),
+                protocol: forward.protocol(),
+                source_port,
+                destination_port,
+                echo: matches!(packet.headers.l4_kind, L4::Echo { .. }),
+            }
         }
-    };
-    let (source_port, destination_port) = forward.ports();
-    Question {
-        segment: SegmentIndex(forward.segment()),
-        origin: tunnel.map_or(Origin::Port(port), Origin::Tunnel),
-        addresses: forward.addresses(),
-        protocol: forward.protocol(),
-        source_port,
-        destination_port,
-        // The key of an echo has its identifier twice; that of another message has none and its type, which is not 0.
-        echo: is_icmp(forward.protocol()) && source_port == destination_port,
     }
 }
 
@@ -129,9 +111,8 @@ fn begin<I: PacketIo, K: Family>(
     packet: &mut Packet,
     stale: Option<Hit<K>>,
 ) -> Result<(), DropReason> {
-    let arrived = looked_up::<K>(packet).ok_or(DropReason::StateInvalid)?;
     let question = match &stale {
-        Some(hit) => question_again(gateway, packet, hit, &arrived),
+        Some(hit) => question_again(gateway, packet, hit),
         None => question(packet),
     };
     let decided = decide(gateway.tables, &question);
@@ -139,8 +120,10 @@ fn begin<I: PacketIo, K: Family>(
         bind::forget(gateway.state, gateway.flow, hit, gateway.now);
     }
     let forward = match decided? {
-        Decision::Local(port) if asks_itself(packet, stale.as_ref()) => return local(gateway, packet, port),
-        Decision::Local(_) => return Err(DropReason::StateInvalid),
+        Decision::Local(_) if stale.is_some_and(|hit| hit.direction == Direction::Reverse) => {
+            return Err(DropReason::StateInvalid);
+        }
+        Decision::Local(port) => return local(gateway, packet, port),
         Decision::Forward(forward) => forward,
     };
     if stale.is_none() {
@@ -153,29 +136,25 @@ fn begin<I: PacketIo, K: Family>(
     let made = bind::session(gateway.state, gateway.flow, &session, stale.as_ref(), gateway.now)?;
     let hit = match &stale {
         Some(hit) if hit.direction == Direction::Reverse => {
-            reply_hit(gateway, &session, &arrived).ok_or(DropReason::StateInvalid)?
+            reply_hit(gateway, packet, &session).ok_or(DropReason::StateInvalid)?
         }
         Some(_) | None => made,
     };
-    match icmp::quoted(packet.bytes(), &packet.headers) {
-        Some(quoted) => apply_error(packet, &hit, &quoted),
-        None => apply(gateway, packet, &hit),
-    }
+    apply(gateway, packet, &hit);
+    count(gateway, packet, &hit);
     Ok(())
-}
-
-/// Whether the question that was asked is that of this very packet: not of the flow that it replies to or tells of.
-fn asks_itself<K>(packet: &Packet, stale: Option<&Hit<K>>) -> bool {
-    let forward = stale.is_none_or(|hit| hit.direction == Direction::Forward);
-    forward && packet.headers.l4_kind != L4::IcmpError
 }
 
 /// How a reply goes on after its flow was decided again. None when it answers what the flow no longer is: another port, or
 /// another host behind a port forward.
-fn reply_hit<I: PacketIo, K: Family>(gateway: &Gateway<'_, I>, session: &NewSession<K>, arrived: &K) -> Option<Hit<K>> {
+fn reply_hit<I: PacketIo, K: Family>(
+    gateway: &Gateway<'_, I>,
+    packet: &Packet,
+    session: &NewSession<K>,
+) -> Option<Hit<K>> {
     let [initiator, responder] = session.epochs;
     K::sessions(gateway.state)
-        .lookup(arrived)
+        .lookup(&K::of(packet.segment, &packet.headers)?)
         .filter(|hit| hit.direction == Direction::Reverse && hit.epochs == [responder, initiator])
 }
 

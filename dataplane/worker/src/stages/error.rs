@@ -1,14 +1,16 @@
 //! ICMP errors that the gateway sends: written from the offending packet, sent back the way it came.
 
+use crate::address;
 use crate::batch::{Batch, Entry, Exit, Packet, Translation};
 use crate::gateway::Gateway;
 use std::net::IpAddr;
 use tombolo_packet_io::{Frame, PacketIo};
-use tombolo_tables::fate::{DropReason, Fate};
+use tombolo_tables::fate::{DropReason, Fate, PuntReason};
 use tombolo_tables::layout::{Address, NextHop, PortIndex, SegmentIndex};
 use tombolo_tables::view::Tables;
+use tombolo_wire::edit::write_link;
 use tombolo_wire::icmp::{IcmpErrorKind, build_error};
-use tombolo_wire::{Addresses, parse_ip};
+use tombolo_wire::{Addresses, ethertype, parse_ip};
 
 /// Length of an untagged Ethernet header, behind which an error's IP packet begins.
 const LINK_LENGTH: usize = 14;
@@ -71,7 +73,7 @@ impl Default for Errors {
 }
 
 fn write(tables: Tables<'_>, offender: &Packet, kind: IcmpErrorKind, mut frame: Frame) -> Result<Packet, Frame> {
-    let Some(from) = own_address(tables, offender) else {
+    let Some(from) = sender(tables, offender) else {
         return Err(frame);
     };
     let end = match build_error(
@@ -89,6 +91,10 @@ fn write(tables: Tables<'_>, offender: &Packet, kind: IcmpErrorKind, mut frame: 
     let Ok(headers) = parse_ip(frame.packet(), LINK_LENGTH) else {
         return Err(frame);
     };
+    let to_kernel = offender.entry == Entry::Kernel;
+    if to_kernel {
+        write_tap_link(tables, offender, &mut frame);
+    }
     let exit = match offender.tunnel {
         Some(tunnel) => Exit::Hop {
             next_hop: NextHop::Tunnel(tunnel),
@@ -111,8 +117,29 @@ fn write(tables: Tables<'_>, offender: &Packet, kind: IcmpErrorKind, mut frame: 
         exit,
         translation: Translation::None,
         mss: 0,
-        fate: None,
+        fate: to_kernel.then_some(Fate::Punt(PuntReason::Local)),
     })
+}
+
+/// An error for the gateway's own kernel goes back through the TAP that the packet came by.
+fn write_tap_link(tables: Tables<'_>, offender: &Packet, frame: &mut Frame) {
+    let ethertype = if offender.headers.addresses.is_v6() {
+        ethertype::IPV6
+    } else {
+        ethertype::IPV4
+    };
+    let mac = tables.port(offender.ingress).map_or([0; 8], |record| record.mac);
+    let own = [mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]];
+    write_link(frame.packet_mut(), own, offender.station, ethertype, None);
+}
+
+/// The address an error comes from. For the kernel it is that of the packet's destination: what comes by a TAP from one of
+/// the kernel's own addresses is a martian to it.
+fn sender(tables: Tables<'_>, offender: &Packet) -> Option<IpAddr> {
+    if offender.entry == Entry::Kernel {
+        return Some(address::of(&offender.headers.addresses).1.into());
+    }
+    own_address(tables, offender)
 }
 
 /// The address an error comes from: the gateway's own in the packet's segment and family, that of its port if it has one.

@@ -142,6 +142,9 @@ fn open<I: PacketIo>(
     let opened = opened.map_err(reason)?;
     frame.set_len(opened.inner.end);
     let mut inner = parse_ip(frame.packet(), LINK_LENGTH).map_err(parse::reason)?;
+    if inner.addresses.destination_is_multicast() || inner.addresses.is_link_local_v6() {
+        return Err(DropReason::AddressInvalid);
+    }
     let tos = ecn::decapsulate(inner.tos, outer.tos).ok_or(DropReason::EcnNotCapable)?;
     if tos != inner.tos {
         edit::write_tos(frame.packet_mut(), &inner, tos);

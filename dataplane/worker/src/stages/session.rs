@@ -3,10 +3,11 @@
 
 use crate::address;
 use crate::batch::{Batch, Entry, Exit, Packet, Translation};
+use crate::bind::Family;
 use crate::gateway::Gateway;
 use crate::path;
 use crate::tuple::{self, Tuple};
-use tombolo_flow::{Hit, Key4, Key6, Sessions};
+use tombolo_flow::{Hit, Key4, Key6};
 use tombolo_packet_io::{BATCH, PacketIo};
 use tombolo_tables::fate::DropReason;
 use tombolo_tables::layout::{NextHop, PortRecord, SegmentIndex, port_flag, segment_flag};
@@ -105,23 +106,9 @@ impl Session {
         for (place, packet) in packets[..count].iter_mut().enumerate() {
             let quoted = self.quoted[place].as_ref();
             let served = if self.v4.keys[place].is_some() {
-                serve(
-                    gateway,
-                    gateway.state.sessions4(),
-                    packet,
-                    self.v4.hits[place].as_ref(),
-                    quoted,
-                    Why::Stale4,
-                )
+                serve(gateway, packet, self.v4.hits[place].as_ref(), quoted, Why::Stale4)
             } else if self.v6.keys[place].is_some() {
-                serve(
-                    gateway,
-                    gateway.state.sessions6(),
-                    packet,
-                    self.v6.hits[place].as_ref(),
-                    quoted,
-                    Why::Stale6,
-                )
+                serve(gateway, packet, self.v6.hits[place].as_ref(), quoted, Why::Stale6)
             } else {
                 Ok(())
             };
@@ -191,9 +178,8 @@ impl Default for Session {
 
 /// Applies a hit, or says why it cannot serve.
 #[inline]
-fn serve<I: PacketIo, K: Tuple>(
+fn serve<I: PacketIo, K: Family>(
     gateway: &Gateway<'_, I>,
-    sessions: &Sessions<'_, K>,
     packet: &mut Packet,
     hit: Option<&Hit<K>>,
     quoted: Option<&Headers>,
@@ -212,20 +198,30 @@ fn serve<I: PacketIo, K: Tuple>(
     }
     if !is_current(gateway.tables, packet.segment, hit) {
         // An error cannot decide for the flow that it is about; the flow's own next packet does.
-        return Err(if quoted.is_some() { Why::UnknownError } else { stale(*hit) });
+        return Err(if quoted.is_some() {
+            Why::UnknownError
+        } else {
+            stale(*hit)
+        });
     }
     if let Some(quoted) = quoted {
         apply_error(packet, hit, quoted);
         return Ok(());
     }
     apply(gateway, packet, hit);
-    sessions.touch(
+    count(gateway, packet, hit);
+    Ok(())
+}
+
+/// Books a packet on its session, and keeps the session alive.
+#[inline]
+pub(super) fn count<I: PacketIo, K: Family>(gateway: &Gateway<'_, I>, packet: &Packet, hit: &Hit<K>) {
+    K::sessions(gateway.state).touch(
         hit,
         gateway.now.seconds(),
         flags(&packet.headers),
         packet.ip_length() as u32,
     );
-    Ok(())
 }
 
 /// Whether the packet came from the underlay, not out of a tunnel.
@@ -265,7 +261,7 @@ pub(super) fn clamp<I: PacketIo>(gateway: &Gateway<'_, I>, packet: &mut Packet) 
 }
 
 /// An ICMP error goes where the reply to the packet it quotes would go, with the quote translated back (RFC 5508 §4).
-pub(super) fn apply_error<K: Tuple>(packet: &mut Packet, hit: &Hit<K>, quoted: &Headers) {
+fn apply_error<K: Tuple>(packet: &mut Packet, hit: &Hit<K>, quoted: &Headers) {
     let to = hit.rewrite_to.addresses();
     let (_, target) = address::of(&to);
     packet.exit = Exit::Hop {

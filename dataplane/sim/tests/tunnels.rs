@@ -1,0 +1,205 @@
+//! What a tunnel does to the edges of a packet: congestion marks, the path's MTU, and who is believed about it.
+
+use tombolo_sim::gateway::{SMALL, SimGateway};
+use tombolo_sim::lab::{Lab, ends, fix_header_checksum, from_host, from_internet, host, parsed};
+use tombolo_sim::packets::Trip;
+use tombolo_sim::worlds::{DEV, PROD, Side, TunnelKind, UPLINK, demo};
+use tombolo_tables::fate::DropReason;
+use tombolo_tables::layout::port_flag;
+use tombolo_wire::icmp;
+use tombolo_wire::mtu::{AEAD, Outer, esp_inner_mtu};
+
+const UDP: TunnelKind = TunnelKind {
+    udp: true,
+    ..TunnelKind::PLAIN
+};
+
+fn with_tos(mut frame: Vec<u8>, tos: u8) -> Vec<u8> {
+    if frame[14] >> 4 == 6 {
+        frame[14] = 0x60 | tos >> 4;
+        frame[15] = frame[15] & 0x0f | tos << 4;
+    } else {
+        frame[15] = tos;
+        fix_header_checksum(&mut frame);
+    }
+    frame
+}
+
+#[test]
+fn congestion_marks_travel_as_rfc_6040_says_and_the_class_of_service_is_the_senders() {
+    const NOT: u8 = 0;
+    const ECT1: u8 = 1;
+    const ECT0: u8 = 2;
+    const CE: u8 = 3;
+    // RFC 6040 figure 4: by inner and outer mark as they arrive; none = drop.
+    let table: [(u8, [Option<u8>; 4]); 4] = [
+        (NOT, [Some(NOT), Some(NOT), Some(NOT), None]),
+        (ECT1, [Some(ECT1), Some(ECT1), Some(ECT1), Some(CE)]),
+        (ECT0, [Some(ECT0), Some(ECT1), Some(ECT0), Some(CE)]),
+        (CE, [Some(CE), Some(CE), Some(CE), Some(CE)]),
+    ];
+    for v6 in [false, true] {
+        let mut lab = Lab::new(TunnelKind::PLAIN);
+        for (inner, marks) in table {
+            for (outer, expected) in marks.into_iter().enumerate() {
+                let to = host(Side::B, PROD, v6).ip;
+                let frame = with_tos(from_host(Side::A, PROD, to).udp(1, 2, b"marked"), 0xb8 | inner);
+                let mut sealed = lab.a.pass(PROD as u8, &frame, UPLINK as u8).remove(0);
+                assert_eq!(parsed(&sealed).tos, 0xb8 | inner, "normal mode copies the mark out");
+                sealed[..6].copy_from_slice(&Side::B.mac(UPLINK));
+                let sealed = with_tos(sealed, 0x28 | outer as u8);
+                let arrived = lab.b.pass(UPLINK as u8, &sealed, PROD as u8);
+                let seen = arrived.first().map(|frame| parsed(frame).tos);
+                assert_eq!(
+                    seen,
+                    expected.map(|mark| 0xb8 | mark),
+                    "inner {inner:02b} outer {outer:02b}"
+                );
+            }
+        }
+        assert_eq!(lab.b.drops()[&DropReason::EcnNotCapable], 1);
+        lab.assert_books();
+    }
+}
+
+fn internet_to_us() -> Trip {
+    from_internet(Side::A, [203, 0, 113, 1].into(), Side::A.outside4())
+}
+
+/// A router says that `sealed` needs `mtu`; it quotes `length` bytes of the packet.
+fn needs(trip: Trip, sealed: &[u8], mtu: u16, length: usize) -> Vec<u8> {
+    let quote = &sealed[14..sealed.len().min(14 + length)];
+    trip.icmp(3, 4, [0, 0, (mtu >> 8) as u8, mtu as u8], quote)
+}
+
+fn sealed(a: &mut SimGateway) -> Vec<u8> {
+    let frame = from_host(Side::A, PROD, Side::B.host4(PROD, 10)).udp(1, 2, b"probe");
+    a.pass(PROD as u8, &frame, UPLINK as u8).remove(0)
+}
+
+/// The MTU that a host in prod is told for the other cloud.
+fn told_mtu(a: &mut SimGateway) -> Option<u32> {
+    let mut large = from_host(Side::A, PROD, Side::B.host4(PROD, 10)).udp(1, 2, &[0; 1460]);
+    large[20] = 0x40;
+    fix_header_checksum(&mut large);
+    let errors = a.pass(PROD as u8, &large, PROD as u8);
+    icmp::quoted_mtu(&errors[0], &parsed(&errors[0]))
+}
+
+fn inner(mtu: u16, udp: bool) -> Option<u32> {
+    Some(esp_inner_mtu(Outer { mtu, v6: false, udp }, AEAD).into())
+}
+
+#[test]
+fn a_narrow_path_lowers_the_tunnels_mtu_if_the_message_quotes_a_live_sa() {
+    for (kind, quoted) in [(TunnelKind::PLAIN, 28), (UDP, 28), (UDP, 200)] {
+        let mut a = SimGateway::new(&demo(Side::A, kind), SMALL, 1);
+        let outer = sealed(&mut a);
+        let configured = told_mtu(&mut a);
+        assert_eq!(
+            a.pass(
+                UPLINK as u8,
+                &needs(internet_to_us(), &outer, 1400, quoted),
+                UPLINK as u8
+            ),
+            Vec::<Vec<u8>>::new()
+        );
+        assert_eq!(
+            told_mtu(&mut a),
+            inner(1400, kind.udp),
+            "{kind:?} by {quoted} quoted bytes; before it was {configured:?}"
+        );
+        assert_eq!(
+            a.punted(UPLINK as u8).len(),
+            1,
+            "the kernel learns for its own sockets too"
+        );
+        a.arrive(0, UPLINK as u8, &needs(internet_to_us(), &outer, 1450, quoted));
+        a.run();
+        assert_eq!(told_mtu(&mut a), inner(1400, kind.udp), "never raised by a message");
+        a.arrive(0, UPLINK as u8, &needs(internet_to_us(), &outer, 1, quoted));
+        a.run();
+        assert_eq!(told_mtu(&mut a), inner(576, kind.udp), "down to a floor");
+        a.assert_books();
+    }
+}
+
+#[test]
+fn nobody_else_lowers_a_tunnels_mtu() {
+    for kind in [TunnelKind::PLAIN, UDP] {
+        let mut a = SimGateway::new(&demo(Side::A, kind), SMALL, 1);
+        let outer = sealed(&mut a);
+        let configured = told_mtu(&mut a);
+        let good = needs(internet_to_us(), &outer, 1400, 200);
+        let mut forged = Vec::new();
+        // Another SPI, another peer, other ports, a wrong checksum.
+        let spi = if kind.udp { 14 + 28 } else { 14 + 20 };
+        for place in [spi, 14 + 19, 14 + 15] {
+            let mut about = outer.clone();
+            about[place] ^= 1;
+            forged.push(needs(internet_to_us(), &about, 1400, 200));
+        }
+        if kind.udp {
+            let mut about = outer.clone();
+            about[14 + 23] ^= 1;
+            forged.push(needs(internet_to_us(), &about, 1400, 28));
+        }
+        let mut corrupt = good.clone();
+        corrupt[36] ^= 1;
+        forged.push(corrupt);
+        for frame in &forged {
+            a.arrive(0, UPLINK as u8, frame);
+        }
+        // From a host inside, who may know the SPI but is no router of the underlay.
+        for port in [PROD, DEV] {
+            let trip = from_host(Side::A, port, Side::A.outside4());
+            a.arrive(0, port as u8, &needs(trip, &outer, 1400, 200));
+        }
+        a.run();
+        assert_eq!(told_mtu(&mut a), configured, "{kind:?}");
+        a.arrive(0, UPLINK as u8, &good);
+        a.run();
+        assert_ne!(told_mtu(&mut a), configured, "the control: the true one is believed");
+        a.assert_books();
+    }
+}
+
+#[test]
+fn in_clear_from_an_underlay_of_the_same_segment_nobody_joins_a_tunnels_flow() {
+    let mut world = demo(Side::A, TunnelKind::PLAIN);
+    world.ports[usize::from(PROD)].flags |= port_flag::UNDERLAY;
+    let mut lab = Lab::new(TunnelKind::PLAIN);
+    lab.a = SimGateway::new(&world, SMALL, 1);
+    let question = from_host(Side::B, PROD, Side::A.host4(PROD, 10)).udp(7, 8, b"through the tunnel");
+    lab.b.arrive(0, PROD as u8, &question);
+    lab.b.run();
+    lab.carry(Side::B);
+    assert_eq!(lab.a.sent(PROD as u8).len(), 1, "{:?}", lab.a.drops());
+    let mut forged = question.clone();
+    forged[..6].copy_from_slice(&Side::A.mac(PROD));
+    forged[6..12].copy_from_slice(&Side::A.host_mac(PROD, 66));
+    assert!(lab.a.pass(PROD as u8, &forged, PROD as u8).is_empty());
+    assert_eq!(lab.a.drops()[&DropReason::ClearFromUnderlay], 1);
+    lab.assert_books();
+}
+
+#[test]
+fn what_may_not_be_forwarded_may_not_come_out_of_a_tunnel_either() {
+    let mut lab = Lab::new(TunnelKind::PLAIN);
+    // The sender seals what its own parse would not let in: written into the sealed packet by a second gateway whose route
+    // for multicast leads into the tunnel is not possible, so its kernel sends it.
+    let mut frame = from_host(Side::A, PROD, Side::B.host4(PROD, 10)).udp(1, 2, b"x");
+    frame[30..34].copy_from_slice(&[224, 0, 0, 9]);
+    fix_header_checksum(&mut frame);
+    assert!(lab.a.pass(PROD as u8, &frame, UPLINK as u8).is_empty());
+    assert_eq!(lab.a.drops()[&DropReason::AddressInvalid], 1);
+    let sealed = tombolo_sim::lab::sealed_by(Side::A, PROD, 9, &frame[14..]);
+    assert!(lab.b.pass(UPLINK as u8, &sealed, PROD as u8).is_empty());
+    assert_eq!(lab.b.drops()[&DropReason::AddressInvalid], 1, "{:?}", lab.b.drops());
+    let good = from_host(Side::A, PROD, Side::B.host4(PROD, 10)).udp(1, 2, b"x");
+    let sealed = tombolo_sim::lab::sealed_by(Side::A, PROD, 10, &good[14..]);
+    let arrived = lab.b.pass(UPLINK as u8, &sealed, PROD as u8);
+    assert_eq!(arrived.len(), 1, "the control: {:?}", lab.b.drops());
+    assert_eq!(ends(&parsed(&arrived[0])).1, Side::B.host4(PROD, 10));
+    lab.assert_books();
+}
