@@ -48,28 +48,37 @@ impl Client {
         String::from_utf8(bytes).map_err(|error| Failure::local(format!("answer to {path}"), error))
     }
 
-    /// Calls `line` for every line of a stream until it says false or the gateway ends.
+    /// Calls `begin` once the gateway agreed, then `line` for every line of a stream that is not empty, until the gateway ends
+    /// or Ctrl-C.
     pub(crate) fn lines(
         &self,
         path: &str,
-        mut line: impl FnMut(&[u8]) -> Result<bool, Failure>,
+        begin: impl FnOnce() -> Result<(), Failure>,
+        mut line: impl FnMut(&[u8]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         self.runtime.block_on(async {
             let mut body = accepted(self.send(Method::GET, path, Vec::new()).await?)
                 .await?
                 .into_body();
+            begin()?;
             let mut waiting = Vec::new();
-            while let Some(frame) = body.frame().await {
+            let enough = tokio::signal::ctrl_c();
+            tokio::pin!(enough);
+            loop {
+                let frame = tokio::select! {
+                    frame = body.frame() => frame,
+                    _ = &mut enough => return Ok(()),
+                };
+                let Some(frame) = frame else { return Ok(()) };
                 let frame = frame.map_err(|error| Failure::local("the stream broke off", error))?;
                 waiting.extend_from_slice(&frame.into_data().unwrap_or_default());
                 while let Some(end) = waiting.iter().position(|&byte| byte == b'\n') {
                     let whole: Vec<u8> = waiting.drain(..=end).collect();
-                    if !line(&whole)? {
-                        return Ok(());
+                    if whole != b"\n" {
+                        line(&whole)?;
                     }
                 }
             }
-            Ok(())
         })
     }
 

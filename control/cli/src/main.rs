@@ -1,11 +1,12 @@
-//! `tombolo`: the operator's command. It asks `tombolod` over its control socket and shows the answers; `check`, `schema`,
-//! `sa generate`, `completions` and `man` need no gateway.
+//! `tombolo`: the operator's command. It asks `tombolod` over its control socket and shows the answers; `check`, `replay`,
+//! `schema`, `sa generate`, `completions` and `man` need no gateway.
 #![forbid(unsafe_code)]
 
 mod arguments;
 mod client;
 mod commands;
 mod failure;
+mod packet;
 mod pcapng;
 mod table;
 

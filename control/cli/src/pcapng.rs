@@ -8,12 +8,18 @@ const INTERFACE: u32 = 1;
 const ENHANCED_PACKET: u32 = 6;
 const OPTION_END: u16 = 0;
 const OPTION_COMMENT: u16 = 1;
+const OPTION_APPLICATION: u16 = 4;
 const OPTION_INTERFACE_NAME: u16 = 2;
+const OPTION_INTERFACE_DESCRIPTION: u16 = 3;
 const OPTION_FLAGS: u16 = 2;
 const OPTION_RESOLUTION: u16 = 9;
 const LINK_TYPE_ETHERNET: u16 = 1;
+/// Numbers of the interfaces, in the order of their blocks.
+const WIRE: u32 = 0;
+const INNER: u32 = 1;
 
-/// A capture file of one port.
+/// A capture file of one port. It has two interfaces, so that a filter on their names tells the stages apart: the port
+/// itself, and what its tunnels carry, before encryption and after decryption.
 pub(crate) struct Writer<W: Write> {
     output: W,
 }
@@ -26,15 +32,17 @@ impl<W: Write> Writer<W> {
         section.extend(1_u16.to_le_bytes());
         section.extend(0_u16.to_le_bytes());
         section.extend(u64::MAX.to_le_bytes());
+        let application = concat!("tombolo ", env!("CARGO_PKG_VERSION"));
+        option(&mut section, OPTION_APPLICATION, application.as_bytes());
+        option(&mut section, OPTION_END, &[]);
         block(&mut output, SECTION_HEADER, &section)?;
-        let mut interface = Vec::new();
-        interface.extend(LINK_TYPE_ETHERNET.to_le_bytes());
-        interface.extend(0_u16.to_le_bytes());
-        interface.extend(0_u32.to_le_bytes());
-        option(&mut interface, OPTION_INTERFACE_NAME, port.as_bytes());
-        option(&mut interface, OPTION_RESOLUTION, &[9]);
-        option(&mut interface, OPTION_END, &[]);
-        block(&mut output, INTERFACE, &interface)?;
+        interface(&mut output, port, "as on the wire")?;
+        interface(
+            &mut output,
+            &format!("{port} inner"),
+            "inside the port's tunnels: not encrypted",
+        )?;
+        output.flush()?;
         Ok(Writer { output })
     }
 
@@ -42,7 +50,8 @@ impl<W: Write> Writer<W> {
     pub(crate) fn packet(&mut self, packet: &CapturedPacket, bytes: &[u8]) -> io::Result<()> {
         let mut body = Vec::new();
         let captured = u32::try_from(bytes.len()).map_err(io::Error::other)?;
-        body.extend(0_u32.to_le_bytes());
+        let interface = if packet.stage == "inner" { INNER } else { WIRE };
+        body.extend(interface.to_le_bytes());
         body.extend(((packet.time_ns >> 32) as u32).to_le_bytes());
         body.extend((packet.time_ns as u32).to_le_bytes());
         body.extend(captured.to_le_bytes());
@@ -57,6 +66,18 @@ impl<W: Write> Writer<W> {
         block(&mut self.output, ENHANCED_PACKET, &body)?;
         self.output.flush()
     }
+}
+
+fn interface(output: &mut impl Write, name: &str, description: &str) -> io::Result<()> {
+    let mut body = Vec::new();
+    body.extend(LINK_TYPE_ETHERNET.to_le_bytes());
+    body.extend(0_u16.to_le_bytes());
+    body.extend(0_u32.to_le_bytes());
+    option(&mut body, OPTION_INTERFACE_NAME, name.as_bytes());
+    option(&mut body, OPTION_INTERFACE_DESCRIPTION, description.as_bytes());
+    option(&mut body, OPTION_RESOLUTION, &[9]);
+    option(&mut body, OPTION_END, &[]);
+    block(output, INTERFACE, &body)
 }
 
 fn block(output: &mut impl Write, kind: u32, body: &[u8]) -> io::Result<()> {
@@ -84,6 +105,7 @@ fn pad(body: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketOption;
+    use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionOption;
     use pcap_file::pcapng::{Block, PcapNgReader};
 
     #[test]
@@ -99,20 +121,35 @@ mod tests {
             bytes: String::new(),
         };
         let mut file = Vec::new();
+        let inner = CapturedPacket {
+            stage: "inner".into(),
+            ..packet.clone()
+        };
         let mut writer = Writer::new(&mut file, "uplink").unwrap();
         writer.packet(&packet, &[1, 2, 3, 4, 5]).unwrap();
+        writer.packet(&inner, &[6]).unwrap();
         let mut reader = PcapNgReader::new(file.as_slice()).unwrap();
-        let mut found = 0;
+        let mut found = Vec::new();
         while let Some(block) = reader.next_block() {
             if let Block::EnhancedPacket(read) = block.unwrap() {
-                found += 1;
-                assert_eq!(read.data.as_ref(), [1, 2, 3, 4, 5]);
                 assert_eq!(read.original_len, 1500);
-                let comment = EnhancedPacketOption::Comment("drop ttl-expired; wire worker 1".into());
-                assert!(read.options.contains(&comment), "{:?}", read.options);
+                let [EnhancedPacketOption::Flags(1), EnhancedPacketOption::Comment(comment)] = &read.options[..] else {
+                    panic!("{:?}", read.options)
+                };
+                found.push((read.interface_id, read.data.to_vec(), comment.to_string()));
             }
         }
-        assert_eq!(found, 1);
-        assert_eq!(reader.interfaces().len(), 1);
+        let expected = [
+            (0, vec![1, 2, 3, 4, 5], "drop ttl-expired; wire worker 1".to_owned()),
+            (1, vec![6], "drop ttl-expired; inner worker 1".to_owned()),
+        ];
+        assert_eq!(found, expected);
+        let names: Vec<&InterfaceDescriptionOption<'_>> = reader
+            .interfaces()
+            .iter()
+            .filter_map(|interface| interface.options.first())
+            .collect();
+        let name = |text: &'static str| InterfaceDescriptionOption::IfName(text.into());
+        assert_eq!(names, [&name("uplink"), &name("uplink inner")]);
     }
 }

@@ -3,7 +3,9 @@
 use super::print;
 use crate::client::Client;
 use crate::failure::Failure;
+use crate::packet::summary;
 use crate::pcapng::Writer;
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -24,26 +26,35 @@ pub(super) fn run(
     }
     let count = count.map(|count| format!("&count={count}")).unwrap_or_default();
     let path = format!("{}?port={port}{count}", path::CAPTURE);
-    let Some(file) = write else {
-        return client.lines(&path, |line| show(line, json).map(|()| true));
+    let begin = || {
+        eprintln!("capturing at port {port}; Ctrl-C ends it");
+        Ok(())
     };
-    let mut writer: Option<Writer<Box<dyn Write>>> = None;
-    client.lines(&path, |line| {
-        let (packet, bytes) = parse(line)?;
-        let writer = match &mut writer {
-            Some(writer) => writer,
-            None => writer.insert(create(file, port)?),
-        };
-        writer
-            .packet(&packet, &bytes)
-            .map_err(|error| Failure::local(file.display(), error))?;
-        Ok(true)
-    })?;
-    match writer {
-        Some(_) => Ok(()),
-        // A capture of nothing is still a readable file.
-        None => create(file, port).map(drop),
-    }
+    let Some(file) = write else {
+        return client.lines(&path, begin, |line| show(line, json));
+    };
+    // Made once the gateway agreed: a refused capture leaves an older file alone.
+    let writer: RefCell<Option<Writer<Box<dyn Write>>>> = RefCell::new(None);
+    let mut packets = 0_u64;
+    client.lines(
+        &path,
+        || {
+            *writer.borrow_mut() = Some(create(file, port)?);
+            begin()
+        },
+        |line| {
+            let (packet, bytes) = parse(line)?;
+            packets += 1;
+            match &mut *writer.borrow_mut() {
+                Some(writer) => writer
+                    .packet(&packet, &bytes)
+                    .map_err(|error| Failure::local(file.display(), error)),
+                None => Ok(()),
+            }
+        },
+    )?;
+    eprintln!("{packets} packets written to {}", file.display());
+    Ok(())
 }
 
 fn create(file: &Path, port: &str) -> Result<Writer<Box<dyn Write>>, Failure> {
@@ -78,14 +89,9 @@ fn show(line: &[u8], json: bool) -> Result<(), Failure> {
         ..
     } = &packet;
     let (seconds, fraction) = (time_ns / 1_000_000_000, time_ns % 1_000_000_000 / 1000);
-    let head: String = bytes
-        .iter()
-        .skip(12)
-        .take(32)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
     print(&format!(
-        "{seconds}.{fraction:06}  {direction:<3}  {stage:<5}  worker {worker}  {length:>5} B  {fate:<28}  {head}\n"
+        "{seconds}.{fraction:06}  {direction:<3}  {stage:<5}  worker {worker}  {length:>5} B  {fate:<24}  {}\n",
+        summary(&bytes)
     ))
 }
 
