@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// The control process of a Tombolo gateway.
 #[derive(Clone, Debug, clap::Parser)]
-#[command(name = "tombolod", version, about)]
+#[command(name = "tombolod", version)]
 pub struct Arguments {
     /// Configuration for the first start; afterwards the one that was last applied is used (`<state-dir>/config.yaml`).
     #[arg(long, value_name = "FILE")]

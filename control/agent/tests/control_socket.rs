@@ -6,6 +6,8 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tombolo_agent::http::{self, Admission, Answer, Request};
 
@@ -76,10 +78,29 @@ impl Drop for Server {
     }
 }
 
+/// Streams that somebody reads.
+static CAPTURES: AtomicUsize = AtomicUsize::new(0);
+
+/// One of them.
+struct Running;
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        CAPTURES.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 fn canned(request: Request) -> Answer {
     match request {
         Request::PutConfig(text) => Answer::json(&text.len()),
         Request::Metrics => Answer::Text("text/plain; version=0.0.4", "tombolo_up 1\n".into()),
+        Request::Capture { port, .. } if port == "idle" => {
+            CAPTURES.fetch_add(1, Ordering::SeqCst);
+            Answer::Lines(Box::pin(futures::stream::unfold(Running, |running| async {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                Some((b"\n".to_vec(), running))
+            })))
+        }
         Request::Capture { count, .. } => {
             let lines = (0..count).map(|n| format!("{{\"n\":{n}}}\n").into_bytes());
             Answer::Lines(Box::pin(futures::stream::iter(lines)))
@@ -128,11 +149,33 @@ fn requests_are_answered() {
 }
 
 #[test]
+fn a_stream_ends_when_its_client_goes() {
+    let server = Server::start("stream");
+    let mut stream = UnixStream::connect(server.directory.join("control.sock")).unwrap();
+    stream
+        .write_all(b"GET /v1/capture?port=idle HTTP/1.1\r\nhost: x\r\n\r\n")
+        .unwrap();
+    let mut head = [0; 15];
+    stream.read_exact(&mut head).unwrap();
+    assert_eq!(CAPTURES.load(Ordering::SeqCst), 1);
+    drop(stream);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while CAPTURES.load(Ordering::SeqCst) > 0 {
+        assert!(Instant::now() < deadline, "the stream goes on for nobody");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
 fn what_no_endpoint_takes_is_refused() {
     let server = Server::start("refusals");
     assert_eq!(server.status("GET /v1/nothing HTTP/1.1\r\nhost: x\r\n\r\n"), "404");
     assert_eq!(server.status("GET / HTTP/1.1\r\nhost: x\r\n\r\n"), "404");
-    assert_eq!(server.status("DELETE /v1/config HTTP/1.1\r\nhost: x\r\n\r\n"), "405");
+    let reply = server.exchange(b"DELETE /v1/config HTTP/1.1\r\nhost: x\r\n\r\n");
+    assert!(
+        reply.starts_with("HTTP/1.1 405 ") && reply.contains("\r\nallow: GET, PUT\r\n"),
+        "{reply}"
+    );
     assert_eq!(
         server.status("GET /v1/sessions?limit=many HTTP/1.1\r\nhost: x\r\n\r\n"),
         "400"

@@ -50,9 +50,9 @@ pub struct NatRule {
     pub from: String,
     /// Egress segment or `any`.
     pub to: String,
-    /// Source prefix or `any`.
+    /// Source prefix; `0.0.0.0/0` or `::/0` when any.
     pub source: String,
-    /// Destination prefix or `any`.
+    /// Destination prefix; `0.0.0.0/0` or `::/0` when any.
     pub destination: String,
     /// Protocol or `any`.
     pub protocol: String,

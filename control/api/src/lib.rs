@@ -51,12 +51,33 @@ pub mod path {
     pub const DROPS: &str = "/v1/drops";
     /// GET: [`super::Generation`].
     pub const GENERATION: &str = "/v1/generation";
-    /// GET, `?port=NAME&count=N`: a stream of [`super::CapturedPacket`], one JSON object a line.
+    /// GET, `?port=NAME&count=N`: a stream of [`super::CapturedPacket`], one JSON object a line; empty lines mean nothing.
     pub const CAPTURE: &str = "/v1/capture";
     /// POST [`super::SaInit`]: [`super::SaInitDone`].
     pub const SA_INIT: &str = "/v1/sa/init";
     /// GET: Prometheus text.
     pub const METRICS: &str = "/metrics";
+
+    /// Every path there is.
+    pub const ALL: [&str; 17] = [
+        STATUS,
+        CONFIG,
+        CONFIG_CHECK,
+        PORTS,
+        SEGMENTS,
+        ROUTES,
+        POLICY,
+        NAT,
+        SESSIONS,
+        TUNNELS,
+        NEIGHBOURS,
+        COUNTERS,
+        DROPS,
+        GENERATION,
+        CAPTURE,
+        SA_INIT,
+        METRICS,
+    ];
 }
 
 /// Largest request body in bytes.

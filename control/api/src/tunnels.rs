@@ -19,7 +19,7 @@ pub struct Tunnel {
     pub local: String,
     /// Outer destination.
     pub remote: String,
-    /// `esp` or `esp-udp`.
+    /// How ESP travels, in the configuration's words: `none` (straight in IP) or `udp`.
     pub encapsulation: String,
     /// Largest inner packet in bytes.
     pub mtu: u32,
@@ -45,6 +45,12 @@ pub struct Sa {
     pub leased: Option<u64>,
     /// Inbound: replay window in packets.
     pub replay_window: Option<u16>,
+    /// Inner packets sealed or opened since the SA is in use.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Seconds since the last one, none before the first.
+    pub idle_seconds: Option<u64>,
 }
 
 /// Asks to accept a key that was never used before.

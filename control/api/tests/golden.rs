@@ -143,6 +143,9 @@ fn tunnels_have_no_key() {
         sequence: 9,
         leased: Some(16),
         replay_window: None,
+        packets: 8,
+        bytes: 800,
+        idle_seconds: Some(2),
     };
     let tunnel = Tunnel {
         name: "a".into(),
@@ -151,7 +154,7 @@ fn tunnels_have_no_key() {
         segment: "prod".into(),
         local: "192.0.2.1".into(),
         remote: "198.51.100.1".into(),
-        encapsulation: "esp".into(),
+        encapsulation: "none".into(),
         mtu: 1446,
         sas: vec![sa],
     };
@@ -159,8 +162,9 @@ fn tunnels_have_no_key() {
         tunnel,
         concat!(
             r#"{"name":"a","up":false,"reason":"run `tombolo sa init`","segment":"prod","local":"192.0.2.1","#,
-            r#""remote":"198.51.100.1","encapsulation":"esp","mtu":1446,"sas":[{"direction":"outbound","spi":300,"#,
-            r#""cipher":"aes-256-gcm","esn":true,"sequence":9,"leased":16,"replay-window":null}]}"#
+            r#""remote":"198.51.100.1","encapsulation":"none","mtu":1446,"sas":[{"direction":"outbound","spi":300,"#,
+            r#""cipher":"aes-256-gcm","esn":true,"sequence":9,"leased":16,"replay-window":null,"packets":8,"#,
+            r#""bytes":800,"idle-seconds":2}]}"#
         ),
     );
     golden(SaInit { tunnel: "a".into() }, r#"{"tunnel":"a"}"#);

@@ -62,10 +62,14 @@ impl Failure {
             Failure::Refused(refusal) => refusal.clone(),
             Failure::Local(error) => plain(error.clone(), None),
             Failure::Unreachable(path, error) => {
-                let hint = "is tombolod running? --runtime-dir, --socket or TOMBOLO_SOCKET name its socket".into();
+                let hint = if error.kind() == std::io::ErrorKind::PermissionDenied {
+                    "the control socket is for root and for the group that tombolod names with --control-group"
+                } else {
+                    "is tombolod running? --runtime-dir, --socket or TOMBOLO_SOCKET name its socket"
+                };
                 plain(
                     format!("cannot reach tombolod at {}: {error}", path.display()),
-                    Some(hint),
+                    Some(hint.into()),
                 )
             }
         }

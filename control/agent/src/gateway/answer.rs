@@ -143,7 +143,7 @@ impl Gateway {
             return Answer::refused(
                 StatusCode::NOT_FOUND,
                 format!("there is no port {port}"),
-                Some("see show ports"),
+                Some("`tombolo show ports` names them"),
             );
         }
         if count == 0 {
@@ -168,7 +168,7 @@ impl Gateway {
                 Some(why) => why.clone(),
                 None => format!("there is no tunnel {tunnel}"),
             };
-            return Answer::refused(StatusCode::NOT_FOUND, why, Some("see show tunnels"));
+            return Answer::refused(StatusCode::NOT_FOUND, why, Some("`tombolo show tunnels` names them"));
         };
         let fingerprint = crate::leases::Fingerprint::from(keys);
         match self.leases.init(tunnel, &fingerprint) {

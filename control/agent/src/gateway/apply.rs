@@ -35,7 +35,8 @@ pub(super) enum ApplyError {
 impl fmt::Display for ApplyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ApplyError::Problems(problems) => write!(f, "the configuration has {} problems", problems.len()),
+            ApplyError::Problems(problems) if problems.len() == 1 => f.write_str("1 problem in the configuration"),
+            ApplyError::Problems(problems) => write!(f, "{} problems in the configuration", problems.len()),
             ApplyError::Refused(why, hint) => write!(f, "{why}; {hint}"),
             ApplyError::Incomplete(why) => f.write_str(why),
         }

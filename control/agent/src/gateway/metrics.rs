@@ -3,7 +3,7 @@
 use super::Gateway;
 use crate::views;
 use std::fmt::Write;
-use tombolo_api::DataplaneState;
+use tombolo_api::{DataplaneState, Sa, Tunnel};
 
 /// A text in the making.
 #[derive(Default)]
@@ -109,11 +109,7 @@ impl Gateway {
             let gauge = name == "held";
             let suffix = if gauge { "" } else { "_total" };
             let metric = format!("tombolo_port_{}{suffix}", name.replace('-', "_"));
-            out.metric(
-                &metric,
-                if gauge { "gauge" } else { "counter" },
-                "See dataplane/tables/src/fate.rs.",
-            );
+            out.metric(&metric, if gauge { "gauge" } else { "counter" }, meaning(&name));
             for port in &counters {
                 out.sample(
                     &metric,
@@ -147,18 +143,56 @@ impl Gateway {
             "gauge",
             "Next outbound or highest inbound sequence number.",
         );
-        for tunnel in &tunnels {
-            for sa in &tunnel.sas {
-                let labels = [("tunnel", tunnel.name.as_str()), ("direction", sa.direction.as_str())];
-                out.sample("tombolo_sa_sequence", &labels, sa.sequence);
-            }
+        sa_samples(out, &tunnels, "tombolo_sa_sequence", |sa| sa.sequence);
+        out.metric("tombolo_sa_packets_total", "counter", "Inner packets sealed or opened.");
+        sa_samples(out, &tunnels, "tombolo_sa_packets_total", |sa| sa.packets);
+        out.metric(
+            "tombolo_sa_bytes_total",
+            "counter",
+            "Bytes of the inner packets sealed or opened.",
+        );
+        sa_samples(out, &tunnels, "tombolo_sa_bytes_total", |sa| sa.bytes);
+    }
+}
+
+fn sa_samples(out: &mut Exposition, tunnels: &[Tunnel], metric: &str, value: fn(&Sa) -> u64) {
+    for tunnel in tunnels {
+        for sa in &tunnel.sas {
+            let labels = [("tunnel", tunnel.name.as_str()), ("direction", sa.direction.as_str())];
+            out.sample(metric, &labels, value(sa));
         }
+    }
+}
+
+/// What a counter of a port counts. Sums over ports: received + originated + taken over = sent + dropped + punted + handed
+/// over + held.
+fn meaning(counter: &str) -> &'static str {
+    match counter {
+        "received" => "Frames taken from the port.",
+        "received-bytes" => "Bytes of the frames taken from the port.",
+        "originated" => "Frames made here: ICMP errors, fragments beyond the first, packets of the kernel.",
+        "taken-over" => "Frames that another worker handed over.",
+        "sent" => "Frames sent, booked on the port where the packet came in.",
+        "punted" => "Frames given to the kernel.",
+        "handed-over" => "Frames handed to another worker.",
+        "held" => "Frames that wait for a next hop now.",
+        "transmitted" => "Frames that left through the port, whoever received them.",
+        "transmitted-bytes" => "Bytes of the frames that left through the port.",
+        _ => "A counter of the port.",
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Exposition;
+    use super::{Exposition, meaning};
+    use tombolo_tables::fate::Counter;
+
+    #[test]
+    fn every_counter_is_explained() {
+        for (_, name) in Counter::NAMED {
+            assert_ne!(meaning(name), meaning(""), "{name}");
+        }
+    }
 
     #[test]
     fn samples_are_escaped() {

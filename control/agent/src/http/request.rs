@@ -73,13 +73,19 @@ fn methods(path: &str) -> Option<&'static [Method]> {
     }
 }
 
+/// The path's methods as an `Allow` header names them (RFC 9110 §15.5.6); none when the path is unknown.
+pub(super) fn allowed(path: &str) -> Option<String> {
+    let names = methods(path)?.iter().map(Method::as_str);
+    Some(names.collect::<Vec<_>>().join(", "))
+}
+
 /// Refuses what no endpoint takes, before a body is read.
 pub(super) fn admit(method: &Method, path: &str) -> Result<(), Answer> {
     let Some(methods) = methods(path) else {
         return Err(Answer::refused(
             StatusCode::NOT_FOUND,
             format!("no such path: {path}"),
-            Some("GET /v1/status"),
+            Some(&format!("there are {}", path::ALL.join(" "))),
         ));
     };
     if methods.contains(method) {
@@ -223,6 +229,15 @@ mod tests {
             get(path, "").unwrap();
         }
         assert_eq!(get(path::METRICS, ""), Ok(Request::Metrics));
+    }
+
+    #[test]
+    fn the_list_of_paths_is_whole() {
+        for path in path::ALL {
+            assert!(allowed(path).is_some(), "{path}");
+        }
+        assert_eq!(allowed(path::CONFIG).as_deref(), Some("GET, PUT"));
+        assert_eq!(allowed("/v1/nothing"), None);
     }
 
     #[test]

@@ -62,6 +62,7 @@ async fn connection(stream: UnixStream, questions: Questions) {
 }
 
 async fn respond(incoming: hyper::Request<Incoming>, questions: Questions) -> Result<Response<Body>, Infallible> {
+    let path = incoming.uri().path().to_owned();
     let answer = match read(incoming).await {
         Ok(request) => ask(request, &questions).await,
         Err(answer) => answer,
@@ -70,7 +71,11 @@ async fn respond(incoming: hyper::Request<Incoming>, questions: Questions) -> Re
         &answer,
         Answer::Refused(StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT, _)
     );
+    let wrong_method = matches!(&answer, Answer::Refused(StatusCode::METHOD_NOT_ALLOWED, _));
     let mut response = answer.into_response();
+    if wrong_method && let Some(value) = request::allowed(&path).and_then(|allowed| allowed.parse().ok()) {
+        response.headers_mut().insert(header::ALLOW, value);
+    }
     if unread {
         response
             .headers_mut()

@@ -42,8 +42,11 @@ pub fn nat(world: &World) -> Nat {
         },
         from: segment_name(world, record.from),
         to: segment_name(world, record.to),
-        source: prefix(record.match_source, record.match_source_length),
-        destination: prefix(record.match_destination, record.match_destination_length),
+        source: of_family(record.family, prefix(record.match_source, record.match_source_length)),
+        destination: of_family(
+            record.family,
+            prefix(record.match_destination, record.match_destination_length),
+        ),
         protocol: protocol_name(record.protocol),
         ports: range(record.match_port_first, record.match_port_last),
         translation: translation(world, record),
@@ -51,6 +54,15 @@ pub fn nat(world: &World) -> Nat {
     Nat {
         rules: (0..).zip(&world.nat_rules).map(rule).collect(),
         pools: (0..).zip(&world.pools).map(pool).collect(),
+    }
+}
+
+/// A rule without prefixes is two, one per family: says which one this is.
+fn of_family(family: u8, prefix: String) -> String {
+    match (family, prefix.as_str()) {
+        (4, "any") => "0.0.0.0/0".into(),
+        (6, "any") => "::/0".into(),
+        _ => prefix,
     }
 }
 

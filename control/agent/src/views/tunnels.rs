@@ -1,10 +1,12 @@
 //! Tunnels and SAs; keys are left out here, and `tombolo-api` could not hold them.
 
 use super::{segment_name, text};
+use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use tombolo_api::{Sa, Tunnel};
 use tombolo_tables::build::World;
-use tombolo_tables::layout::{SaRecord, TunnelRecord, cipher, encapsulation, sa_flag, tunnel_flag, wildcard};
+use tombolo_tables::layout::{SaIndex, SaRecord, TunnelRecord, cipher, encapsulation, sa_flag, tunnel_flag, wildcard};
+use tombolo_tables::sa_counters;
 use tombolo_tables::state::{State, StatePart};
 use tombolo_tunnel::replay::Window;
 use tombolo_tunnel::sequence::Sequence;
@@ -38,8 +40,8 @@ fn tunnel(world: &World, state: &State, notes: &TunnelNotes, index: u32, record:
         local: record.local.to_string(),
         remote: record.remote.to_string(),
         encapsulation: match record.encapsulation {
-            encapsulation::ESP => "esp".into(),
-            encapsulation::ESP_UDP => "esp-udp".into(),
+            encapsulation::ESP => "none".into(),
+            encapsulation::ESP_UDP => "udp".into(),
             other => format!("#{other}"),
         },
         mtu: u32::from(record.mtu),
@@ -61,6 +63,7 @@ fn sa(state: &State, index: usize, record: &SaRecord) -> Sa {
     let esn = record.flags & sa_flag::ESN != 0;
     let sequence = Sequence::at(state.part(StatePart::Sequences), index);
     let window = Window::at(state.part(StatePart::Replay), index, u64::from(record.replay_window));
+    let counters = sa_counters::sum(state, SaIndex(index as u32));
     Sa {
         direction: if inbound { "inbound".into() } else { "outbound".into() },
         spi: record.spi,
@@ -78,5 +81,14 @@ fn sa(state: &State, index: usize, record: &SaRecord) -> Sa {
         },
         leased: (!inbound).then(|| sequence.map_or(0, |sequence| sequence.next() + sequence.remaining(esn))),
         replay_window: inbound.then_some(record.replay_window),
+        packets: counters.packets,
+        bytes: counters.bytes,
+        idle_seconds: (counters.last_ms != 0).then(|| now_ms().saturating_sub(counters.last_ms) / 1000),
     }
+}
+
+/// The clock of `last_ms`: the same in every process of the machine.
+fn now_ms() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    u64::try_from(now.tv_sec * 1000 + now.tv_nsec / 1_000_000).unwrap_or(0)
 }

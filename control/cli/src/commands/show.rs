@@ -23,6 +23,7 @@ pub(super) fn run(client: &Client, what: Show, limit: u32, json: bool) -> Result
         Show::Neighbours => ask.show(path::NEIGHBOURS, neighbours),
         Show::Drops => ask.show(path::DROPS, drops),
         Show::Counters => ask.show(path::COUNTERS, counters),
+        Show::Config if json => print_json(&client.text(path::CONFIG)?),
         Show::Config => print(&client.text(path::CONFIG)?),
         Show::Generation => ask.show(path::GENERATION, generation),
     }
@@ -228,12 +229,13 @@ fn sessions(answer: &api::Sessions) -> String {
             &session.idle_seconds,
         ]);
     }
-    format!(
-        "{}{} of {} sessions\n",
-        or_none(table),
-        answer.sessions.len(),
-        answer.total
-    )
+    let shown = answer.sessions.len();
+    let more = if (shown as u64) < answer.total {
+        "; --limit shows more"
+    } else {
+        ""
+    };
+    format!("{}{shown} of {} sessions{more}\n", or_none(table), answer.total)
 }
 
 fn end(address: &str, port: u16) -> String {
@@ -246,7 +248,18 @@ fn end(address: &str, port: u16) -> String {
 
 fn tunnels(tunnels: &Vec<api::Tunnel>) -> String {
     let mut table = Table::new(&["TUNNEL", "STATE", "SEGMENT", "LOCAL", "REMOTE", "ENCAPSULATION", "MTU"]);
-    let mut sas = Table::new(&["TUNNEL", "DIRECTION", "SPI", "CIPHER", "ESN", "SEQUENCE", "LEASED"]);
+    let mut sas = Table::new(&[
+        "TUNNEL",
+        "DIRECTION",
+        "SPI",
+        "CIPHER",
+        "ESN",
+        "SEQUENCE",
+        "LEASED",
+        "PACKETS",
+        "BYTES",
+        "IDLE s",
+    ]);
     let mut reasons = String::new();
     for t in tunnels {
         let state = if t.up { "up" } else { "down" };
@@ -265,7 +278,19 @@ fn tunnels(tunnels: &Vec<api::Tunnel>) -> String {
         for sa in &t.sas {
             let leased = sa.leased.map_or("-".into(), |leased| leased.to_string());
             let (spi, esn) = (format!("{:#010x}", sa.spi), if sa.esn { "yes" } else { "no" });
-            sas.row([&t.name, &sa.direction, &spi, &sa.cipher, &esn, &sa.sequence, &leased]);
+            let idle = sa.idle_seconds.map_or("-".into(), |seconds| seconds.to_string());
+            sas.row([
+                &t.name,
+                &sa.direction,
+                &spi,
+                &sa.cipher,
+                &esn,
+                &sa.sequence,
+                &leased,
+                &sa.packets,
+                &sa.bytes,
+                &idle,
+            ]);
         }
     }
     format!("{}{reasons}\n{}", or_none(table), or_none(sas))
@@ -292,16 +317,35 @@ fn drops(drops: &Vec<api::Drop>) -> String {
     or_none(table)
 }
 
+/// The books as the equation that they are, then what passed on the wire.
 fn counters(ports: &Vec<api::PortCounters>) -> String {
-    let mut table = Table::new(&["PORT", "COUNTER", "VALUE"]);
+    let came = ["received", "originated", "taken-over"];
+    let went = ["sent", "dropped", "punted", "handed-over", "held"];
+    let wire = ["received", "received-bytes", "transmitted", "transmitted-bytes"];
+    let titles = |names: &[&str]| {
+        names
+            .iter()
+            .map(|name| name.replace('-', " ").to_uppercase())
+            .collect::<Vec<_>>()
+    };
+    let of = |port: &api::PortCounters, name: &str| match name {
+        "dropped" => port.dropped,
+        name => port.counters.get(name).copied().unwrap_or(0),
+    };
+    let [c, w] = [titles(&came), titles(&went)];
+    let mut books = Table::new(&[
+        "PORT", &c[0], &c[1], &c[2], "=", &w[0], &w[1], &w[2], &w[3], &w[4], "MISSING",
+    ]);
+    let x = titles(&wire);
+    let mut passed = Table::new(&["PORT", &x[0], &x[1], &x[2], &x[3]]);
     for port in ports {
-        for (name, value) in &port.counters {
-            table.row([&port.port, name, value]);
-        }
-        table.row([&port.port, &"dropped", &port.dropped]);
-        table.row([&port.port, &"balance", &port.balance]);
+        let [c0, c1, c2] = came.map(|name| of(port, name));
+        let [w0, w1, w2, w3, w4] = went.map(|name| of(port, name));
+        books.row([&port.port, &c0, &c1, &c2, &"=", &w0, &w1, &w2, &w3, &w4, &port.balance]);
+        let [x0, x1, x2, x3] = wire.map(|name| of(port, name));
+        passed.row([&port.port, &x0, &x1, &x2, &x3]);
     }
-    or_none(table)
+    format!("{}\n{}", or_none(books), or_none(passed))
 }
 
 fn generation(generation: &api::Generation) -> String {

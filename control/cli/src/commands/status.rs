@@ -78,10 +78,10 @@ fn text(status: &Status) -> String {
         line(
             "memory",
             format!(
-                "{} {} MiB on {} KiB pages",
+                "{} {} on {} pages",
                 region.name,
-                region.bytes >> 20,
-                region.page_bytes >> 10
+                size(region.bytes),
+                size(region.page_bytes)
             ),
         );
     }
@@ -89,6 +89,15 @@ fn text(status: &Status) -> String {
         line("alarm", alarm.clone());
     }
     text
+}
+
+/// In the largest unit that leaves no fraction away unseen.
+fn size(bytes: u64) -> String {
+    if bytes >= 1 << 20 {
+        format!("{} MiB", bytes >> 20)
+    } else {
+        format!("{} KiB", bytes >> 10)
+    }
 }
 
 fn duration(seconds: u64) -> String {
