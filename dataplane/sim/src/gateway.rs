@@ -186,6 +186,18 @@ impl SimGateway {
     }
 }
 
+impl Drop for SimGateway {
+    fn drop(&mut self) {
+        // Frames that wait for a next hop belong to somebody even now.
+        let Ok(tables) = Tables::from_sections(self.sections.all()) else {
+            return;
+        };
+        for worker in &mut self.workers {
+            worker.stop(tables, self.state, self.now);
+        }
+    }
+}
+
 /// Control's part: every SA may seal from number 1 on.
 fn lend_sequences(state: &State, world: &World) {
     for sa in 0..world.sas.len() {

@@ -2,7 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod frames;
+pub mod fuzz;
 pub mod gateway;
 pub mod lab;
 pub mod packets;
+pub mod prey;
+pub mod random;
 pub mod worlds;

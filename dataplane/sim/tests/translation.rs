@@ -159,6 +159,19 @@ fn an_error_with_a_wrong_checksum_or_about_nobodys_flow_goes_nowhere() {
 }
 
 #[test]
+fn an_error_from_the_underlay_may_not_claim_to_come_from_behind_a_tunnel() {
+    let mut a = SimGateway::new(&demo(Side::A, TunnelKind::PLAIN), SMALL, 1);
+    let asked = from_host(Side::A, PROD, WEB4).udp(1000, 53, b"?");
+    let sent = a.pass(PROD as u8, &asked, UPLINK as u8);
+    let sent = only(sent, &a);
+    let link = (Side::A.mac(UPLINK), Side::A.router_mac());
+    let error = error_about(&sent, IcmpErrorKind::HostUnreachable, Side::B.host4(PROD, 10), link);
+    assert!(a.pass(UPLINK as u8, &error, PROD as u8).is_empty());
+    assert_eq!(a.drops()[&DropReason::ClearFromUnderlay], 1);
+    a.assert_books();
+}
+
+#[test]
 fn a_host_inside_reaches_a_forwarded_port_by_its_outside_address() {
     let mut a = SimGateway::new(&forwarding(11), SMALL, 1);
     let (server, outside) = (Side::A.host4(PROD, 11), Side::A.outside4());

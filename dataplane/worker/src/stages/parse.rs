@@ -6,7 +6,7 @@ use tombolo_packet_io::{Frame, FrameBatch, PacketIo, PortSlot};
 use tombolo_tables::fate::{DropReason, Fate};
 use tombolo_tables::layout::{PortIndex, PortRecord, SegmentIndex};
 use tombolo_tables::region_prefetch::prefetch;
-use tombolo_wire::{Headers, ParseError, parse_ip, parse_link};
+use tombolo_wire::{Headers, ParseError, ethertype, parse_ip, parse_link};
 
 /// Length of an untagged Ethernet header.
 const LINK_LENGTH: usize = 14;
@@ -96,8 +96,16 @@ fn read<I: PacketIo>(
     if entry == Entry::Received && !for_us(record, &link.destination_mac) {
         return Err((port, Fate::Drop(DropReason::WrongMac)));
     }
+    let v6 = match link.ethertype {
+        ethertype::IPV4 => false,
+        ethertype::IPV6 => true,
+        _ => return Err((port, Fate::Drop(DropReason::NotIp))),
+    };
     untag(frame, usize::from(link.l3));
     let headers = parse_ip(frame.packet(), LINK_LENGTH).map_err(|error| (port, Fate::Drop(reason(error))))?;
+    if headers.addresses.is_v6() != v6 {
+        return Err((port, Fate::Drop(DropReason::IpMalformed)));
+    }
     if headers.addresses.destination_is_multicast() || headers.addresses.is_link_local_v6() {
         return Err((port, Fate::Drop(DropReason::AddressInvalid)));
     }

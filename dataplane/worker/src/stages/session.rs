@@ -7,6 +7,7 @@ use crate::bind::Family;
 use crate::gateway::Gateway;
 use crate::path;
 use crate::tuple::{self, Tuple};
+use tombolo_flow::decide::resolve;
 use tombolo_flow::{Hit, Key4, Key6};
 use tombolo_packet_io::{BATCH, PacketIo};
 use tombolo_tables::fate::DropReason;
@@ -205,7 +206,11 @@ fn serve<I: PacketIo, K: Family>(
         });
     }
     if let Some(quoted) = quoted {
-        apply_error(packet, hit, quoted);
+        if claims_protected(gateway.tables, packet, hit) {
+            packet.drop(DropReason::ClearFromUnderlay);
+        } else {
+            apply_error(packet, hit, quoted);
+        }
         return Ok(());
     }
     apply(gateway, packet, hit);
@@ -229,6 +234,13 @@ pub(super) fn count<I: PacketIo, K: Family>(gateway: &Gateway<'_, I>, packet: &P
 fn is_clear_from_underlay(tables: Tables<'_>, packet: &Packet) -> bool {
     let underlay = |record: &PortRecord| record.flags & port_flag::UNDERLAY != 0;
     packet.tunnel.is_none() && tables.port(packet.ingress).is_some_and(underlay)
+}
+
+/// Whether an ICMP error came in clear from the underlay and claims a sender from behind a tunnel.
+fn claims_protected<K: Tuple>(tables: Tables<'_>, packet: &Packet, hit: &Hit<K>) -> bool {
+    let egress = SegmentIndex(hit.rewrite_to.segment());
+    let sender = || resolve(tables, egress, &packet.headers.addresses.reversed());
+    is_clear_from_underlay(tables, packet) && matches!(sender().next_hop, NextHop::Tunnel(_))
 }
 
 /// Whether the decision was taken under the present epochs of both segments.
