@@ -5,16 +5,28 @@ use std::path::PathBuf;
 
 /// Ask and steer a Tombolo gateway.
 #[derive(Debug, Parser)]
-#[command(name = "tombolo", version, about, after_help = EXIT_CODES)]
+#[command(name = "tombolo", version, after_help = EXIT_CODES)]
 pub(crate) struct Arguments {
     /// Control socket of the gateway; default: `control.sock` in the runtime directory.
-    #[arg(long, global = true, env = "TOMBOLO_SOCKET", value_name = "SOCKET")]
+    #[arg(
+        long,
+        global = true,
+        display_order = 100,
+        env = "TOMBOLO_SOCKET",
+        value_name = "SOCKET"
+    )]
     pub(crate) socket: Option<PathBuf>,
     /// Runtime directory of the gateway.
-    #[arg(long, global = true, default_value = "/run/tombolo", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        display_order = 101,
+        default_value = "/run/tombolo",
+        value_name = "DIR"
+    )]
     pub(crate) runtime_dir: PathBuf,
     /// Print JSON for machines instead of tables for people.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 102)]
     pub(crate) json: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -53,7 +65,7 @@ pub(crate) enum Command {
     Show {
         what: Show,
         /// Most sessions to show.
-        #[arg(long, default_value_t = 100)]
+        #[arg(long, default_value_t = 100, value_name = "N")]
         limit: u32,
     },
     /// Show packets of a port as they pass, before and after encryption, each with its fate.
@@ -66,6 +78,26 @@ pub(crate) enum Command {
         /// Stop after so many packets.
         #[arg(long, short = 'c', value_name = "N")]
         count: Option<u64>,
+    },
+    /// Say what a gateway with this configuration would do with a capture; no gateway and no root needed.
+    Replay {
+        /// The configuration.
+        config: PathBuf,
+        /// Port on which the packets come in; one with a VLAN takes frames with its tag.
+        #[arg(long, value_name = "NAME")]
+        port: String,
+        /// The capture, pcap or pcapng of Ethernet frames.
+        #[arg(value_name = "IN.PCAP")]
+        input: PathBuf,
+        /// Takes everything that the gateway would send, on whichever port.
+        #[arg(value_name = "OUT.PCAP")]
+        output: PathBuf,
+        /// Keys of tunnels, to open what comes in; without them tunnels are down. What leaves is sealed with random keys.
+        #[arg(long, value_name = "DIR")]
+        secrets_dir: Option<PathBuf>,
+        /// A line per packet, too.
+        #[arg(long, short)]
+        verbose: bool,
     },
     /// Print the JSON Schema of the configuration.
     Schema,

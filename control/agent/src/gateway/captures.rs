@@ -1,15 +1,14 @@
 //! Captures that clients asked for: which ports, who gets what, when to stop.
 
-use crate::views::port_name;
+use crate::views::{self, port_name};
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 use tombolo_api::CapturedPacket;
 use tombolo_tables::build::World;
 use tombolo_tables::capture::{CaptureReader, CaptureStage, Captured, Direction};
-use tombolo_tables::fate::{Fate, PuntReason};
 use tombolo_tables::state::State;
 
 /// Packets that wait for a slow client; more are left out.
@@ -18,11 +17,14 @@ const BACKLOG: usize = 1024;
 const CAPTURES_MAX: usize = 8;
 /// Packets taken from a ring in one turn.
 const TURN: usize = 512;
+/// How often each client gets an empty line: only a failed write tells that one has gone while no packets come.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
 /// All captures.
 pub(super) struct Captures {
     readers: Vec<CaptureReader<'static>>,
     clients: Vec<Client>,
+    sign_of_life: Instant,
 }
 
 struct Client {
@@ -37,6 +39,7 @@ impl Captures {
         Captures {
             readers: workers.filter_map(|worker| CaptureReader::new(state, worker)).collect(),
             clients: Vec::new(),
+            sign_of_life: Instant::now(),
         }
     }
 
@@ -85,6 +88,13 @@ impl Captures {
                 }
             }
         }
+        if self.sign_of_life.elapsed() > SIGN_OF_LIFE {
+            self.sign_of_life = Instant::now();
+            for client in &self.clients {
+                // A backlog is a sign of life, too.
+                let _ = client.sender.try_send(b"\n".to_vec());
+            }
+        }
         self.clients
             .retain(|client| client.left > 0 && !client.sender.is_closed());
         self.ports() != before
@@ -121,7 +131,7 @@ fn describe(world: &World, worker: u32, captured: &Captured, monotonic_zero: Dur
             CaptureStage::Wire => "wire".into(),
             CaptureStage::Inner => "inner".into(),
         },
-        fate: header.fate.map_or_else(|| "open".into(), fate_text),
+        fate: header.fate.map_or_else(|| "open".into(), views::fate),
         length: header.length,
         bytes,
     }
@@ -139,13 +149,120 @@ fn monotonic_zero() -> Duration {
     ))
 }
 
-fn fate_text(fate: Fate) -> String {
-    match fate {
-        Fate::Send => "send".into(),
-        Fate::Drop(reason) => format!("drop {}", reason.name()),
-        Fate::Punt(PuntReason::Local) => "punt local".into(),
-        Fate::Punt(PuntReason::Protocol) => "punt protocol".into(),
-        Fate::HandOver => "hand-over".into(),
-        Fate::Hold => "hold".into(),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tombolo_tables::capture::{CaptureHeader, CaptureWriter};
+    use tombolo_tables::fate::{DropReason, Fate};
+    use tombolo_tables::layout::{PortIndex, PortRecord};
+    use tombolo_tables::region::{HugePages, Region};
+    use tombolo_tables::state::{Limits, StateSpec};
+    use zerocopy::FromZeros;
+
+    struct Bench {
+        captures: Captures,
+        writer: CaptureWriter<'static>,
+        world: World,
+    }
+
+    fn bench() -> Bench {
+        let spec = StateSpec::new(Limits {
+            workers: 1,
+            ports: 2,
+            ..Limits::default()
+        });
+        let region = Region::create("captures", spec.bytes(), HugePages::Never).unwrap();
+        let state: &'static State = Box::leak(Box::new(State::create(region, &spec).unwrap()));
+        let port = |letter| {
+            let mut record = PortRecord::new_zeroed();
+            record.name[0] = letter;
+            record
+        };
+        Bench {
+            captures: Captures::new(state),
+            writer: CaptureWriter::new(state, 0).unwrap(),
+            world: World {
+                ports: vec![port(b'a'), port(b'b')],
+                ..World::default()
+            },
+        }
+    }
+
+    impl Bench {
+        fn see(&mut self, port: u16) {
+            let header = CaptureHeader {
+                time_ns: clock_gettime(ClockId::Monotonic).tv_sec as u64 * 1_000_000_000,
+                port: PortIndex(port),
+                direction: Direction::In,
+                stage: CaptureStage::Wire,
+                fate: Some(Fate::Drop(DropReason::NotIp)),
+                length: 60,
+            };
+            assert!(self.writer.push(&header, &[0xab; 60]));
+        }
+
+        fn turn(&mut self) -> bool {
+            self.captures.turn(&self.world)
+        }
+    }
+
+    fn packets(receiver: &mut mpsc::Receiver<Vec<u8>>) -> Vec<CapturedPacket> {
+        std::iter::from_fn(|| receiver.try_recv().ok())
+            .filter(|line| line != b"\n")
+            .map(|line| serde_json::from_slice(&line).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn each_client_gets_its_port_and_its_count() {
+        let mut bench = bench();
+        bench.see(0);
+        let mut first = bench.captures.add("a".into(), 2).unwrap();
+        let mut second = bench.captures.add("b".into(), 10).unwrap();
+        assert_eq!(bench.captures.ports().len(), 2);
+        for _ in 0..3 {
+            bench.see(0);
+        }
+        bench.see(1);
+        assert!(bench.turn(), "the first client has enough");
+        assert_eq!(bench.captures.ports(), BTreeSet::from(["b".to_owned()]));
+        assert_eq!(packets(&mut first).len(), 2, "and nothing older than the question");
+        let seen = packets(&mut second);
+        assert_eq!(
+            (seen.len(), seen[0].fate.as_str(), seen[0].port.as_str()),
+            (1, "drop not-ip", "b")
+        );
+        assert_eq!(seen[0].bytes, "ab".repeat(60));
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let age = now.as_nanos() as u64 - seen[0].time_ns;
+        assert!(age < 60_000_000_000, "the wall clock's time, {age} ns ago");
+    }
+
+    #[test]
+    fn who_left_is_captured_for_no_longer() {
+        let mut bench = bench();
+        let mut stays = bench.captures.add("a".into(), u64::MAX).unwrap();
+        let leaves = bench.captures.add("b".into(), u64::MAX).unwrap();
+        assert!(!bench.turn());
+        drop(leaves);
+        assert!(bench.turn(), "fewer ports are captured");
+        assert!(!bench.turn());
+        bench.captures.sign_of_life -= SIGN_OF_LIFE * 2;
+        bench.turn();
+        assert_eq!(
+            stays.try_recv().unwrap(),
+            b"\n",
+            "a write that would fail if nobody read"
+        );
+        drop(stays);
+        assert!(bench.turn() && bench.captures.is_empty());
+    }
+
+    #[test]
+    fn captures_at_once_are_bounded() {
+        let mut bench = bench();
+        let receivers: Vec<_> = (0..CAPTURES_MAX).map(|_| bench.captures.add("a".into(), 1)).collect();
+        assert!(receivers.iter().all(Option::is_some));
+        assert!(bench.captures.add("a".into(), 1).is_none());
     }
 }

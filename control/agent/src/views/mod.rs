@@ -15,10 +15,23 @@ pub use sessions::{session_count, sessions};
 pub use tunnels::{TunnelNotes, tunnels};
 
 use tombolo_tables::build::World;
+use tombolo_tables::fate::{Fate, PuntReason};
 use tombolo_tables::layout::{Address, wildcard};
 
+/// What became of a packet, in the words of counters and captures.
+pub fn fate(fate: Fate) -> String {
+    match fate {
+        Fate::Send => "send".into(),
+        Fate::Drop(reason) => format!("drop {}", reason.name()),
+        Fate::Punt(PuntReason::Local) => "punt local".into(),
+        Fate::Punt(PuntReason::Protocol) => "punt protocol".into(),
+        Fate::HandOver => "hand-over".into(),
+        Fate::Hold => "hold".into(),
+    }
+}
+
 /// A name out of a zero-padded field.
-pub(crate) fn text(field: &[u8]) -> String {
+pub fn text(field: &[u8]) -> String {
     let end = field.iter().position(|&byte| byte == 0).unwrap_or(field.len());
     String::from_utf8_lossy(&field[..end]).into_owned()
 }

@@ -4,6 +4,7 @@ mod apply;
 mod capture;
 mod check;
 mod generate;
+mod replay;
 mod sa;
 mod show;
 mod status;
@@ -26,6 +27,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Capture { port, write, count } => {
             capture::run(&client()?, port, write.as_deref(), *count, arguments.json)
         }
+        Command::Replay {
+            config,
+            port,
+            input,
+            output,
+            secrets_dir,
+            verbose,
+        } => replay::run(&replay::Wanted {
+            config,
+            port,
+            input,
+            output,
+            secrets: secrets_dir.as_deref(),
+            verbose: *verbose,
+            json: arguments.json,
+        }),
         Command::Schema => generate::schema(),
         Command::Sa(command) => sa::run(arguments, command),
         Command::Completions { shell } => generate::completions(*shell),
