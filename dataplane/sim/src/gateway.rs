@@ -102,15 +102,25 @@ impl SimGateway {
 
     /// Every worker takes rounds until nothing comes any more.
     pub fn run(&mut self) {
+        self.run_watched(&mut |turn| turn());
+    }
+
+    /// The same with every round of a worker inside a call of `watch`.
+    pub fn run_watched(&mut self, watch: &mut dyn FnMut(&mut dyn FnMut() -> usize) -> usize) {
         let tables = Tables::from_sections(self.sections.all()).expect("built sections are valid");
         let changed = core::mem::take(&mut self.changed);
+        let (state, now) = (self.state, self.now);
         for worker in &mut self.workers {
             let mut news = changed;
-            while worker
-                .turn(tables, core::mem::take(&mut news), self.state, self.now)
-                .frames
-                > 0
-            {}
+            let mut turn = || worker.turn(tables, core::mem::take(&mut news), state, now).frames;
+            while watch(&mut turn) > 0 {}
+        }
+    }
+
+    /// Every transmit ring takes no more than `frames` between two flushes.
+    pub fn narrow_transmit_rings(&mut self, frames: usize) {
+        for worker in &mut self.workers {
+            worker.io().set_transmit_ring(frames);
         }
     }
 
