@@ -10,6 +10,8 @@ from .network import Lab
 from .shell import Failed
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+# A section that fails is measured again.
+ATTEMPTS = 3
 INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -58,7 +60,7 @@ def run(suite, sections):
             lab.build_network()
             lab.start_gateways()
             for section in sections:
-                section(lab, verdicts)
+                _go_through(section, lab, verdicts)
         except Failed as failed:
             words = [gateway.last_words() for gateway in lab.gateways.values()] if lab else []
             verdicts.check("lab", False, "\n".join([str(failed), *words]))
@@ -73,6 +75,18 @@ def run(suite, sections):
             if lab is not None:
                 lab.remove()
     return verdicts.end()
+
+
+def _go_through(section, lab, verdicts):
+    """Runs a section. On a shared machine a neighbour can take the cores for longer than any socket buffers: what fails is
+    measured again, and said; what the gateway does wrong fails every time."""
+    for attempt in range(1, ATTEMPTS + 1):
+        before = (verdicts.passed, verdicts.failed)
+        section(lab, verdicts)
+        if verdicts.failed == before[1] or attempt == ATTEMPTS:
+            return
+        verdicts.passed, verdicts.failed = before
+        verdicts.note(f"{section.__name__}: failed, perhaps disturbed: attempt {attempt + 1} of {ATTEMPTS}")
 
 
 @contextlib.contextmanager
