@@ -310,6 +310,14 @@ impl Gateway {
         {
             tracing::warn!("tunnel {tunnel} is down: {why}");
         }
+        let known = |name: &str| self.desired.tunnels.iter().any(|tunnel| tunnel.name.as_str() == name);
+        for tunnel in self
+            .notes
+            .keys()
+            .filter(|tunnel| !notes.contains_key(*tunnel) && known(tunnel))
+        {
+            tracing::info!("tunnel {tunnel} is up");
+        }
         self.notes = notes;
     }
 
