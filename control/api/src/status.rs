@@ -88,6 +88,10 @@ pub struct Summary {
     pub ports_up: u32,
     /// Ports.
     pub ports: u32,
+    /// Ports whose driver has no native XDP: slower.
+    pub ports_generic: u32,
+    /// Ports whose frames are not copied by the kernel.
+    pub ports_zero_copy: u32,
     /// Tunnels that are up.
     pub tunnels_up: u32,
     /// Tunnels.

@@ -80,10 +80,15 @@ impl Gateway {
         let limits = state.limits();
         let (sessions4, sessions6) = views::session_count(state);
         let tunnels = views::tunnels(world, state, &self.notes);
-        let ports = views::ports(world);
+        let ports = self.ports();
         let mut summary = Summary {
             ports_up: ports.iter().filter(|port| port.up).count() as u32,
             ports: ports.len() as u32,
+            ports_generic: ports.iter().filter(|port| port.xdp == "generic").count() as u32,
+            ports_zero_copy: ports
+                .iter()
+                .filter(|port| port.copy.as_deref() == Some("zero-copy"))
+                .count() as u32,
             tunnels_up: tunnels.iter().filter(|tunnel| tunnel.up).count() as u32,
             tunnels: self.desired.tunnels.len() as u32,
             sessions4,

@@ -57,7 +57,14 @@ fn text(status: &Status) -> String {
         "generation",
         format!("{published} published, {announced} in use, {used} of {total} KiB"),
     );
-    line("ports", format!("{} of {} up", summary.ports_up, summary.ports));
+    let modes = format!(
+        "{} zero-copy, {} generic XDP",
+        summary.ports_zero_copy, summary.ports_generic
+    );
+    line(
+        "ports",
+        format!("{} of {} up, {modes}", summary.ports_up, summary.ports),
+    );
     line("tunnels", format!("{} of {} up", summary.tunnels_up, summary.tunnels));
     line(
         "sessions4",
