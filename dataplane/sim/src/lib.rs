@@ -6,6 +6,7 @@ pub mod frames;
 pub mod fuzz;
 pub mod gateway;
 pub mod lab;
+pub mod model;
 pub mod packets;
 pub mod prey;
 pub mod random;
