@@ -183,10 +183,10 @@ impl Batch {
         &mut self.packets
     }
 
-    /// Empties the batch; the caller settles each packet.
+    /// Empties the batch, whose packets are all settled.
     #[inline]
-    pub fn drain(&mut self) -> impl Iterator<Item = Packet> + '_ {
-        self.packets.drain(..)
+    pub fn clear(&mut self) {
+        self.packets.clear();
     }
 }
 

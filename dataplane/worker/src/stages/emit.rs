@@ -44,15 +44,15 @@ impl Emit {
     }
 
     fn run_as<I: PacketIo, const SEEN: bool>(&mut self, gateway: &mut Gateway<'_, I>, batch: &mut Batch) {
-        for mut packet in batch.drain() {
-            match packet.fate {
-                Some(fate) => gateway.settle(packet, fate),
-                None => match packet.frame.take() {
-                    Some(frame) => self.send::<I, SEEN>(gateway, &packet, frame),
-                    None => debug_assert!(false, "a travelling packet has its frame"),
-                },
+        for packet in batch.all() {
+            match (packet.fate, packet.frame.take()) {
+                (Some(fate), Some(frame)) => gateway.settle_frame(frame, packet.ingress, packet.slot, fate),
+                (Some(_), None) => {}
+                (None, Some(frame)) => self.send::<I, SEEN>(gateway, packet, frame),
+                (None, None) => debug_assert!(false, "a travelling packet has its frame"),
             }
         }
+        batch.clear();
     }
 
     fn send<I: PacketIo, const SEEN: bool>(&mut self, gateway: &mut Gateway<'_, I>, packet: &Packet, frame: Frame) {
