@@ -76,16 +76,21 @@ impl Captures {
     pub(super) fn turn(&mut self, world: &World) -> bool {
         let before = self.ports();
         let monotonic_zero = monotonic_zero();
+        let mut seen: Vec<(u32, Captured)> = Vec::new();
         for (worker, reader) in (0..).zip(&mut self.readers) {
-            for captured in std::iter::from_fn(|| reader.pop()).take(TURN) {
-                let packet = describe(world, worker, &captured, monotonic_zero);
-                for client in self
-                    .clients
-                    .iter_mut()
-                    .filter(|client| client.port == packet.port && client.left > 0)
-                {
-                    client.pass(&packet);
-                }
+            seen.extend(
+                std::iter::from_fn(|| reader.pop())
+                    .take(TURN)
+                    .map(|captured| (worker, captured)),
+            );
+        }
+        // Each worker has a ring of its own; the sort is stable, so that one worker's packets stay as it saw them.
+        seen.sort_by_key(|(_, captured)| captured.header.time_ns);
+        for (worker, captured) in &seen {
+            let packet = describe(world, *worker, captured, monotonic_zero);
+            let wanted = |client: &&mut Client| client.port == packet.port && client.left > 0;
+            for client in self.clients.iter_mut().filter(wanted) {
+                client.pass(&packet);
             }
         }
         if self.sign_of_life.elapsed() > SIGN_OF_LIFE {
@@ -162,12 +167,13 @@ mod tests {
     struct Bench {
         captures: Captures,
         writer: CaptureWriter<'static>,
+        second_writer: CaptureWriter<'static>,
         world: World,
     }
 
     fn bench() -> Bench {
         let spec = StateSpec::new(Limits {
-            workers: 1,
+            workers: 2,
             ports: 2,
             ..Limits::default()
         });
@@ -181,6 +187,7 @@ mod tests {
         Bench {
             captures: Captures::new(state),
             writer: CaptureWriter::new(state, 0).unwrap(),
+            second_writer: CaptureWriter::new(state, 1).unwrap(),
             world: World {
                 ports: vec![port(b'a'), port(b'b')],
                 ..World::default()
@@ -211,6 +218,31 @@ mod tests {
             .filter(|line| line != b"\n")
             .map(|line| serde_json::from_slice(&line).unwrap())
             .collect()
+    }
+
+    #[test]
+    fn packets_of_two_workers_come_in_the_order_of_time() {
+        let mut bench = bench();
+        let mut receiver = bench.captures.add("a".into(), 10).unwrap();
+        let header = |seconds: u64| CaptureHeader {
+            time_ns: seconds * 1_000_000_000,
+            port: PortIndex(0),
+            direction: Direction::In,
+            stage: CaptureStage::Wire,
+            fate: Some(Fate::Send),
+            length: 60,
+        };
+        for (seconds, late) in [(1, 2), (3, 4)] {
+            assert!(bench.writer.push(&header(late), &[0; 60]));
+            assert!(bench.second_writer.push(&header(seconds), &[0; 60]));
+        }
+        bench.turn();
+        let seen = packets(&mut receiver);
+        assert_eq!(
+            seen.iter().map(|packet| packet.worker).collect::<Vec<_>>(),
+            [1, 0, 1, 0]
+        );
+        assert!(seen.is_sorted_by_key(|packet| packet.time_ns));
     }
 
     #[test]
