@@ -1,7 +1,7 @@
 //! What a tunnel does to the edges of a packet: congestion marks, the path's MTU, and who is believed about it.
 
 use tombolo_sim::gateway::{SMALL, SimGateway};
-use tombolo_sim::lab::{Lab, ends, fix_header_checksum, from_host, from_internet, host, parsed};
+use tombolo_sim::lab::{Lab, ends, fix_header_checksum, from_host, from_internet, host, parsed, sealed_by};
 use tombolo_sim::packets::Trip;
 use tombolo_sim::worlds::{DEV, PROD, Side, TunnelKind, UPLINK, demo};
 use tombolo_tables::fate::DropReason;
@@ -186,20 +186,49 @@ fn in_clear_from_an_underlay_of_the_same_segment_nobody_joins_a_tunnels_flow() {
 #[test]
 fn what_may_not_be_forwarded_may_not_come_out_of_a_tunnel_either() {
     let mut lab = Lab::new(TunnelKind::PLAIN);
-    // The sender seals what its own parse would not let in: written into the sealed packet by a second gateway whose route
-    // for multicast leads into the tunnel is not possible, so its kernel sends it.
+    // An honest gateway does not let it in; a peer that keeps no rules seals it.
     let mut frame = from_host(Side::A, PROD, Side::B.host4(PROD, 10)).udp(1, 2, b"x");
     frame[30..34].copy_from_slice(&[224, 0, 0, 9]);
     fix_header_checksum(&mut frame);
     assert!(lab.a.pass(PROD as u8, &frame, UPLINK as u8).is_empty());
     assert_eq!(lab.a.drops()[&DropReason::AddressInvalid], 1);
-    let sealed = tombolo_sim::lab::sealed_by(Side::A, PROD, 9, &frame[14..]);
+    let sealed = sealed_by(Side::A, PROD, 9, &frame[14..]);
     assert!(lab.b.pass(UPLINK as u8, &sealed, PROD as u8).is_empty());
     assert_eq!(lab.b.drops()[&DropReason::AddressInvalid], 1, "{:?}", lab.b.drops());
     let good = from_host(Side::A, PROD, Side::B.host4(PROD, 10)).udp(1, 2, b"x");
-    let sealed = tombolo_sim::lab::sealed_by(Side::A, PROD, 10, &good[14..]);
+    let sealed = sealed_by(Side::A, PROD, 10, &good[14..]);
     let arrived = lab.b.pass(UPLINK as u8, &sealed, PROD as u8);
     assert_eq!(arrived.len(), 1, "the control: {:?}", lab.b.drops());
     assert_eq!(ends(&parsed(&arrived[0])).1, Side::B.host4(PROD, 10));
     lab.assert_books();
+}
+
+#[test]
+fn a_narrow_path_under_an_outer_ipv6_lowers_the_mtu_down_to_its_floor() {
+    for udp in [false, true] {
+        let kind = TunnelKind {
+            v6: true,
+            udp,
+            ..TunnelKind::PLAIN
+        };
+        let mut a = SimGateway::new(&demo(Side::A, kind), SMALL, 1);
+        let outer = sealed(&mut a);
+        let router = "2001:db8:f::1".parse().expect("an address");
+        let trip = from_internet(Side::A, router, Side::A.outside6());
+        for (mtu, believed) in [(1400u16, 1400), (600, 1280)] {
+            let told = trip.icmp(2, 0, [0, 0, (mtu >> 8) as u8, mtu as u8], &outer[14..]);
+            a.arrive(0, UPLINK as u8, &told);
+            a.run();
+            let expected = esp_inner_mtu(
+                Outer {
+                    mtu: believed,
+                    v6: true,
+                    udp,
+                },
+                AEAD,
+            );
+            assert_eq!(told_mtu(&mut a), Some(expected.into()), "UDP {udp}");
+        }
+        a.assert_books();
+    }
 }
