@@ -13,9 +13,10 @@ use crate::paths::Paths;
 use crate::regions::Regions;
 use anyhow::Context;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tombolo_config::Gateway as Desired;
 use tombolo_planner::{Indices, Learned};
@@ -24,11 +25,18 @@ use tombolo_tables::events::EventReader;
 use tombolo_tables::handoff::Adopted;
 use tombolo_tables::publish::Publisher;
 
+/// Longest wait for the end of a tombolod that was killed.
+const PREDECESSOR_TIME_MAX: Duration = Duration::from_secs(1);
+/// How often the lock is tried meanwhile.
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
+
 /// Brings the gateway up and runs it until a signal ends it.
 pub async fn start(arguments: Arguments) -> anyhow::Result<()> {
     let paths = Paths::new(&arguments);
     paths.create().context("cannot make the gateway's directories")?;
-    let _lock = Lock::take(&paths.lock()).context("another tombolod serves this runtime directory")?;
+    let _lock = lock(&paths)
+        .await
+        .context("another tombolod serves this runtime directory")?;
     let (text, desired) = configuration(&arguments, &paths)?;
     let (regions, connection) = regions(&paths, &desired).await?;
     let listener = http::bind(&paths.control_socket(), &paths.private(), arguments.control_group)
@@ -58,6 +66,20 @@ pub async fn start(arguments: Arguments) -> anyhow::Result<()> {
             dataplane_news,
         })
         .await
+}
+
+/// The lock of the runtime directory. A killed predecessor holds it until the last of its threads has ended, which may be a
+/// little after it looks dead to whoever starts the next.
+async fn lock(paths: &Paths) -> std::io::Result<Lock> {
+    let deadline = Instant::now() + PREDECESSOR_TIME_MAX;
+    loop {
+        match Lock::take(&paths.lock()) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < deadline => {
+                tokio::time::sleep(LOCK_PAUSE).await;
+            }
+            taken => return taken,
+        }
+    }
 }
 
 /// The configuration applied last, else the file of the command line.
