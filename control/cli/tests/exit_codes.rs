@@ -115,6 +115,9 @@ fn canned(request: Request) -> Answer {
             };
             Answer::Refused(hyper::StatusCode::UNPROCESSABLE_ENTITY, refusal)
         }
+        Request::Capture { port, .. } if port == "refused" => {
+            Answer::refused(hyper::StatusCode::NOT_FOUND, "there is no port refused", None)
+        }
         Request::Capture { count, port } => {
             let packet = CapturedPacket {
                 time_ns: 1_700_000_000_000_000_000,
@@ -195,6 +198,29 @@ fn wrong_usage_is_2_and_no_tombolod_is_3() {
     assert_eq!(code(&output), 3);
     assert!(text(&output.stderr).contains("elsewhere.sock"), "{output:?}");
     std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn a_refused_or_unwritable_capture_says_so_and_leaves_files_alone() {
+    let server = Server::start("unwritable");
+    let output = server.run(&["capture", "uplink", "-c", "1", "-w", "/nonexistent/out.pcapng"]);
+    assert_eq!(code(&output), 1);
+    assert!(text(&output.stderr).contains("/nonexistent/out.pcapng"), "{output:?}");
+    let file = server.directory.join("older.pcapng");
+    std::fs::write(&file, "older").unwrap();
+    let refused = server.run(&["capture", "refused", "-w", file.to_str().unwrap()]);
+    assert_eq!(code(&refused), 1);
+    assert_eq!(std::fs::read(&file).unwrap(), b"older");
+}
+
+#[test]
+fn help_says_what_the_program_is_for() {
+    let help = text(&tombolo(&["--help"]).stdout);
+    assert!(help.starts_with("Ask and steer a Tombolo gateway\n"), "{help}");
+    assert!(
+        help.contains("Exit codes:") && help.contains("TOMBOLO_SOCKET"),
+        "{help}"
+    );
 }
 
 #[test]
