@@ -94,3 +94,15 @@ fn pool((index, record): (u32, &PoolRecord)) -> NatPool {
         sessions_per_host_max: record.sessions_per_host_max,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::of_family;
+
+    #[test]
+    fn a_rule_for_any_address_says_of_which_family() {
+        assert_eq!(of_family(4, "any".into()), "0.0.0.0/0");
+        assert_eq!(of_family(6, "any".into()), "::/0");
+        assert_eq!(of_family(4, "10.0.0.0/8".into()), "10.0.0.0/8");
+    }
+}

@@ -359,3 +359,45 @@ fn generation(generation: &api::Generation) -> String {
     ]);
     table.to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn books_read_as_an_equation() {
+        let named = [
+            ("received", 7),
+            ("originated", 1),
+            ("sent", 5),
+            ("held", 1),
+            ("transmitted", 9),
+        ];
+        let port = api::PortCounters {
+            port: "uplink".into(),
+            counters: BTreeMap::from(named.map(|(name, value)| (name.to_owned(), value))),
+            dropped: 2,
+            balance: 0,
+        };
+        let expected = "\
+PORT    RECEIVED  ORIGINATED  TAKEN OVER  =  SENT  DROPPED  PUNTED  HANDED OVER  HELD  MISSING
+uplink         7           1           0  =     5        2       0            0     1        0
+
+PORT    RECEIVED  RECEIVED BYTES  TRANSMITTED  TRANSMITTED BYTES
+uplink         7               0            9                  0
+";
+        assert_eq!(counters(&vec![port]), expected);
+        assert_eq!(counters(&vec![]), "none\n\nnone\n");
+    }
+
+    #[test]
+    fn a_cut_list_of_sessions_says_how_to_see_more() {
+        let answer = |total| api::Sessions {
+            total,
+            sessions: Vec::new(),
+        };
+        assert_eq!(sessions(&answer(0)), "none\n0 of 0 sessions\n");
+        assert_eq!(sessions(&answer(3)), "none\n0 of 3 sessions; --limit shows more\n");
+    }
+}
