@@ -12,9 +12,9 @@ use tombolo_tables::region::{HugePages, Region};
 use tombolo_tables::state::{Limits, State, StatePart};
 use tombolo_tables::view::Tables;
 use tombolo_tunnel::sequence::Sequence;
-use tombolo_worker::gateway::Now;
 use tombolo_worker::ports::PortMap;
 use tombolo_worker::state::{SharedState, spec};
+use tombolo_worker::time::Now;
 use tombolo_worker::worker::Worker;
 
 /// Frames that may wait in a port at a time; each is offered in memory of its own, so that none is warm when its turn comes.

@@ -1,6 +1,5 @@
 //! A batch: at most 64 packets on their journey, and what the gateway itself adds while they travel.
 
-use crate::handover::Note;
 use tombolo_packet_io::{BATCH, Frame, PortSlot};
 use tombolo_tables::fate::{DropReason, Fate, PuntReason};
 use tombolo_tables::layout::{Address, NextHop, PortIndex, SegmentIndex, TunnelIndex};
@@ -77,24 +76,6 @@ pub struct Packet {
 }
 
 impl Packet {
-    /// A packet that another worker decided and rewrote, in a frame of this worker's.
-    pub fn taken_over(frame: Frame, note: &Note) -> Self {
-        Packet {
-            frame: Some(frame),
-            ingress: note.ingress,
-            slot: note.slot,
-            entry: Entry::TakenOver,
-            segment: note.segment,
-            tunnel: None,
-            station: [0; 6],
-            headers: note.headers,
-            exit: note.exit,
-            translation: Translation::None,
-            mss: 0,
-            fate: None,
-        }
-    }
-
     /// Ends the journey with a drop.
     #[inline]
     pub fn drop(&mut self, reason: DropReason) {

@@ -1,7 +1,7 @@
 //! From a decision to a session: the mapping of a translated source is taken first, then the session that holds it.
 
-use crate::gateway::Now;
 use crate::state::SharedState;
+use crate::time::Now;
 use crate::tuple::Tuple;
 use tombolo_flow::mapping::Address as InsideAddress;
 use tombolo_flow::{

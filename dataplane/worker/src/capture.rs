@@ -5,8 +5,9 @@
 //! start until its batch is over, since only then its fate is known; more than [`COPIES_MAX`] per batch are left out.
 
 use crate::batch::{Batch, Entry, Exit, Packet};
-use crate::gateway::{Gateway, Now};
+use crate::gateway::Gateway;
 use crate::ports::PortMap;
+use crate::time::Now;
 use tombolo_flow::decide::egress_port;
 use tombolo_packet_io::{Frame, FrameBatch, PacketIo, PortSlot};
 use tombolo_tables::capture::{CAPTURE_BYTES, CAPTURE_CAPACITY, CaptureHeader, CaptureStage, CaptureWriter, Direction};

@@ -7,27 +7,13 @@ use crate::events::Events;
 use crate::limits::Limiter;
 use crate::ports::PortMap;
 use crate::state::SharedState;
+use crate::time::Now;
 use tombolo_flow::WorkerLocal;
 use tombolo_packet_io::{Frame, PacketIo, PortSlot};
 use tombolo_tables::events::Event;
 use tombolo_tables::fate::{DropReason, Fate};
 use tombolo_tables::layout::PortIndex;
 use tombolo_tables::view::Tables;
-
-/// Time of the batch, read once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Now {
-    /// Monotonic milliseconds, comparable between processes of one machine.
-    pub milliseconds: u64,
-}
-
-impl Now {
-    /// Whole seconds, as sessions store them.
-    #[inline]
-    pub fn seconds(self) -> u32 {
-        (self.milliseconds / 1000) as u32
-    }
-}
 
 /// The surroundings of a batch.
 pub struct Gateway<'a, I: PacketIo> {

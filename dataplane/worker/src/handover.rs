@@ -3,11 +3,10 @@
 //!
 //! Parcels are made at start and go round; a full inbox is a counted drop. Frames stay where they are: each worker has its own.
 
-use crate::batch::{Exit, Packet};
+use crate::batch::{Entry, Exit, Packet, Translation};
 use crossbeam::queue::ArrayQueue;
 use std::os::fd::OwnedFd;
-use tombolo_packet_io::FRAME_CAPACITY;
-use tombolo_packet_io::PortSlot;
+use tombolo_packet_io::{FRAME_CAPACITY, Frame, PortSlot};
 use tombolo_tables::layout::{PortIndex, SegmentIndex};
 use tombolo_wire::Headers;
 
@@ -45,6 +44,26 @@ impl Parcel {
     /// What was noted of it.
     pub fn note(&self) -> Option<Note> {
         self.note
+    }
+}
+
+impl Note {
+    /// A packet that another worker decided and rewrote, in a frame of this worker's.
+    pub fn packet(&self, frame: Frame) -> Packet {
+        Packet {
+            frame: Some(frame),
+            ingress: self.ingress,
+            slot: self.slot,
+            entry: Entry::TakenOver,
+            segment: self.segment,
+            tunnel: None,
+            station: [0; 6],
+            headers: self.headers,
+            exit: self.exit,
+            translation: Translation::None,
+            mss: 0,
+            fate: None,
+        }
     }
 }
 

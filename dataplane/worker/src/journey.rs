@@ -9,7 +9,7 @@
 //! journey by setting its fate; later stages pass over it, and `emit` settles every fate in the books.
 //! `capture` copies packets of ports that somebody looks at; the last of its four places is inside `emit`.
 
-use crate::batch::{Batch, Entry, Packet};
+use crate::batch::{Batch, Entry};
 use crate::capture;
 use crate::gateway::Gateway;
 use crate::keys::KeyCache;
@@ -126,7 +126,7 @@ fn take_over<I: PacketIo>(gateway: &mut Gateway<'_, I>, batch: &mut Batch) -> us
                 Some(mut frame) => {
                     frame.fill(parcel.bytes());
                     // A batch has room for four times what is taken here.
-                    if let Err(packet) = batch.push(Packet::taken_over(frame, &note)) {
+                    if let Err(packet) = batch.push(note.packet(frame)) {
                         gateway.settle(packet, Fate::Drop(DropReason::NoFrame));
                     }
                 }

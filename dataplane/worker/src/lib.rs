@@ -24,5 +24,6 @@ pub mod replay;
 pub mod run;
 pub mod stages;
 pub mod state;
+pub mod time;
 pub mod tuple;
 pub mod worker;

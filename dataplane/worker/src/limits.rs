@@ -1,7 +1,7 @@
 //! Token buckets: how much a stranger's packets can make the gateway send or hand to its kernel (RFC 1812 §4.3.2.8,
 //! RFC 4443 §2.4 f).
 
-use crate::gateway::Now;
+use crate::time::Now;
 
 /// ICMP errors per second and worker, and the burst above it.
 const ERRORS_PER_SECOND: u64 = 1_000;

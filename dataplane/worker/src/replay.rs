@@ -5,9 +5,9 @@
 //! (`02:00:00`, the port's index, a number), so that packets leave instead of being held. What leaves through a tunnel is
 //! sealed with random keys: sequence numbers begin at 1 here, and with the real key a nonce would come twice (RFC 4106 §3.1).
 
-use crate::gateway::Now;
 use crate::ports::{PortMap, ServedPort};
 use crate::state::{SharedState, SharedStateError, spec};
+use crate::time::Now;
 use crate::worker::{HOUSEKEEPING_MS, Worker};
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::fmt;

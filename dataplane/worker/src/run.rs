@@ -2,8 +2,8 @@
 //!
 //! A sleeping worker is parked: it looks at no table and no session, so control may publish and reclaim without it.
 
-use crate::gateway::Now;
 use crate::state::SharedState;
+use crate::time::Now;
 use crate::worker::Worker;
 use rustix::event::EventfdFlags;
 use rustix::time::{ClockId, clock_gettime};

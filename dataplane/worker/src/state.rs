@@ -3,8 +3,8 @@
 //! Everything here is shared by all workers and survives them; what one worker keeps for itself is handed in.
 
 use crate::books::Books;
-use crate::gateway::Now;
 use crate::handover::Inbox;
+use crate::time::Now;
 use core::sync::atomic::{AtomicU64, Ordering};
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::fmt;
