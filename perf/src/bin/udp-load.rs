@@ -160,7 +160,12 @@ fn send(arguments: &SendArguments) -> Result<Sent> {
                 Err(_) => refused += 1,
             }
         }
-        std::thread::sleep(TICK);
+        if behind > burst {
+            // Still behind: on a busy machine a sleep takes milliseconds, and the cap on a burst would become one on the rate.
+            std::thread::yield_now();
+        } else {
+            std::thread::sleep(TICK);
+        }
     }
     Ok(Sent {
         sent,
