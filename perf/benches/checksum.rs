@@ -21,8 +21,8 @@ fn full(criterion: &mut Criterion) {
 /// Both addresses and both ports of a UDP datagram, IPv4 header and UDP checksum: what NAT changes at most.
 fn incremental(criterion: &mut Criterion) {
     let flow = Flow {
-        source: 1,
-        destination: 2,
+        source: 0x0a00_0002,
+        destination: 0x0a00_0003,
         source_port: 3,
         destination_port: 4,
     };
