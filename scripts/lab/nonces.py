@@ -3,6 +3,7 @@ not be there at all: packets with addresses of the clouds."""
 
 import re
 import struct
+import time
 
 from .shell import alive, start, stop, until
 from .underlay import ESP, ETHERNET_BYTES, IPV4, IPV6, NAT_TRAVERSAL_PORT, UDP, frames, ip_payload
@@ -10,6 +11,8 @@ from .underlay import ESP, ETHERNET_BYTES, IPV4, IPV6, NAT_TRAVERSAL_PORT, UDP, 
 # Ethernet, IPv6, UDP and the first 16 bytes of ESP, rounded up.
 SNAP_BYTES = 96
 BUFFER_KIB = 64 * 1024
+# The kernel hands packets over in blocks; one that is not full comes after up to a second, or is lost with tcpdump's end.
+LAST_BLOCK_SECONDS = 1.5
 FILE_HEADER = 24
 RECORD_HEADER = 16
 UDP_BYTES = 8
@@ -37,10 +40,15 @@ class NonceCapture:
         return True if "listening on" in text else text if alive(self.process.pid) else f"ended: {text}"
 
     def stop(self):
-        """Ends tcpdump; how many packets it missed."""
+        """Ends tcpdump; how many packets it missed: the kernel's drops, and what it was given but did not write."""
+        time.sleep(LAST_BLOCK_SECONDS)
         stop([self.process.pid])
-        missed = re.search(r"(\d+) packets dropped by kernel", self.log.read_text(errors="replace"))
-        return int(missed[1]) if missed else None
+        text = self.log.read_text(errors="replace")
+        counts = [re.search(rf"(\d+) packets {what}", text) for what in ("captured", "received by filter", "dropped by kernel")]
+        if not all(counts):
+            return None
+        captured, received, dropped = (int(count[1]) for count in counts)
+        return received - captured + dropped
 
     def packets(self):
         """All ESP packets of the file."""
