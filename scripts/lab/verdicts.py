@@ -10,7 +10,9 @@ from .network import Lab
 from .shell import Failed
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-# A section that fails is measured again.
+# What a neighbour on a shared machine can spoil: counts of lost packets and times under load. A section that fails in nothing
+# else is measured again. Whatever else fails (a nonce twice, a packet in clear, a changed rule) has failed.
+MEASURED = ("packet lost", "in under 1 s", "use less than", "connection goes on")
 ATTEMPTS = 3
 INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -26,6 +28,7 @@ class Verdicts:
         self.suite = suite
         self.passed = 0
         self.failed = 0
+        self.failures = []
 
     def check(self, name, ok, value=None):
         """One verdict; `value` is what was seen and explains a failure."""
@@ -34,6 +37,7 @@ class Verdicts:
             self.passed += 1
         else:
             self.failed += 1
+            self.failures.append(name)
         print(f"test {self.suite} {name} ... {'ok' if ok else 'FAILED'}{seen}", flush=True)
         return ok
 
@@ -78,12 +82,14 @@ def run(suite, sections):
 
 
 def _go_through(section, lab, verdicts):
-    """Runs a section. On a shared machine a neighbour can take the cores for longer than any socket buffers: what fails is
-    measured again, and said; what the gateway does wrong fails every time."""
+    """Runs a section. On a shared machine a neighbour can take the cores for longer than any socket buffers: what is measured
+    may be measured again, and that is said."""
     for attempt in range(1, ATTEMPTS + 1):
         before = (verdicts.passed, verdicts.failed)
+        verdicts.failures.clear()
         section(lab, verdicts)
-        if verdicts.failed == before[1] or attempt == ATTEMPTS:
+        disturbed = verdicts.failures and all(any(part in name for part in MEASURED) for name in verdicts.failures)
+        if not disturbed or attempt == ATTEMPTS:
             return
         verdicts.passed, verdicts.failed = before
         verdicts.note(f"{section.__name__}: failed, perhaps disturbed: attempt {attempt + 1} of {ATTEMPTS}")
