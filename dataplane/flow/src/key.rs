@@ -89,6 +89,42 @@ fn address_of(high: u64, low: u64) -> [u8; 16] {
     ((u128::from(high) << 64) | u128::from(low)).to_be_bytes()
 }
 
+/// What the two families say in the same words.
+macro_rules! same_for_both {
+    ($address:ty) => {
+        #[inline]
+        fn swapped(&self) -> Self {
+            Self {
+                source: self.destination,
+                destination: self.source,
+                source_port: self.destination_port,
+                destination_port: self.source_port,
+                ..*self
+            }
+        }
+
+        #[inline]
+        fn protocol(&self) -> u8 {
+            self.protocol
+        }
+
+        #[inline]
+        fn segment(&self) -> u16 {
+            self.segment
+        }
+
+        #[inline]
+        fn source(&self) -> ($address, u16) {
+            (self.source, self.source_port)
+        }
+
+        #[inline]
+        fn destination(&self) -> ($address, u16) {
+            (self.destination, self.destination_port)
+        }
+    };
+}
+
 impl Key for Key4 {
     type Words = [u64; 2];
     type Address = u32;
@@ -116,36 +152,7 @@ impl Key for Key4 {
         }
     }
 
-    #[inline]
-    fn swapped(&self) -> Self {
-        Key4 {
-            source: self.destination,
-            destination: self.source,
-            source_port: self.destination_port,
-            destination_port: self.source_port,
-            ..*self
-        }
-    }
-
-    #[inline]
-    fn protocol(&self) -> u8 {
-        self.protocol
-    }
-
-    #[inline]
-    fn segment(&self) -> u16 {
-        self.segment
-    }
-
-    #[inline]
-    fn source(&self) -> (u32, u16) {
-        (self.source, self.source_port)
-    }
-
-    #[inline]
-    fn destination(&self) -> (u32, u16) {
-        (self.destination, self.destination_port)
-    }
+    same_for_both!(u32);
 }
 
 impl Key for Key6 {
@@ -175,36 +182,7 @@ impl Key for Key6 {
         }
     }
 
-    #[inline]
-    fn swapped(&self) -> Self {
-        Key6 {
-            source: self.destination,
-            destination: self.source,
-            source_port: self.destination_port,
-            destination_port: self.source_port,
-            ..*self
-        }
-    }
-
-    #[inline]
-    fn protocol(&self) -> u8 {
-        self.protocol
-    }
-
-    #[inline]
-    fn segment(&self) -> u16 {
-        self.segment
-    }
-
-    #[inline]
-    fn source(&self) -> ([u8; 16], u16) {
-        (self.source, self.source_port)
-    }
-
-    #[inline]
-    fn destination(&self) -> ([u8; 16], u16) {
-        (self.destination, self.destination_port)
-    }
+    same_for_both!([u8; 16]);
 }
 
 #[cfg(test)]
