@@ -5,7 +5,7 @@ import secrets
 import time
 
 from . import measure
-from .topology import OUTSIDE, QUEUES, address
+from .topology import OUTSIDE, OUTSIDE6, QUEUES, address
 from .underlay import Capture
 
 DENIED_REASON = "policy-default-deny"
@@ -71,6 +71,7 @@ def paths(lab, report):
         ("a-prod", "b-prod", 4, "10.1.0.1"),
         ("a-prod", "b-prod", 6, "fd00:1::1"),
         ("b-dev", "web", 4, "10.2.1.1"),
+        ("a-dev", "web", 6, "fd00:1:1::1"),
     ):
         goal = address(target, version)
         hops = measure.traceroute(lab.namespace(source), goal)
@@ -82,17 +83,24 @@ def paths(lab, report):
 
 def internet(lab, report):
     report.section("Cloud to internet, through source NAT")
-    web = address("web")
     for host in CLOUD_HOSTS:
-        seen = measure.client_seen(measure.http(lab.namespace(host), web))
-        outside = OUTSIDE[gateway_of(host)]
-        report.check(f"{host} → web: curl, client seen", seen == outside, seen, f"(the address of {gateway_of(host)})")
-        pinged = measure.ping(lab.namespace(host), web, count=2)
-        report.cell(host, "web", "NAT" if seen == outside else "NO")
-        report.check(f"{host} → web: ping", pinged.received == pinged.sent, pinged.milliseconds, "ms")
+        translated = [_translated(lab, report, host, version) for version in (4, 6)]
+        report.cell(host, "web", "NAT" if all(translated) else "NO")
+    web = address("web")
     for gateway, outside in OUTSIDE.items():
         seen = measure.client_seen(measure.http(lab.namespace("web"), outside, port=8080))
         report.check(f"web → {gateway}:8080: port forward, client seen", seen == web, seen)
+
+
+def _translated(lab, report, host, version):
+    """Whether the web server sees the gateway in place of the host."""
+    web, gateway, option = address("web", version), gateway_of(host), " -6" if version == 6 else ""
+    outside = (OUTSIDE if version == 4 else OUTSIDE6)[gateway]
+    seen = measure.client_seen(measure.http(lab.namespace(host), web))
+    report.check(f"{host} → web: curl{option}, client seen", seen == outside, seen, f"(the address of {gateway})")
+    pinged = measure.ping(lab.namespace(host), web, count=2)
+    report.check(f"{host} → web: ping{option}", pinged.received == pinged.sent, pinged.milliseconds, "ms")
+    return seen == outside
 
 
 def denied(lab, report):

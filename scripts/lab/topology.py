@@ -50,6 +50,7 @@ DEFAULT_ROUTES = {
 }
 # What the internet sees of each gateway.
 OUTSIDE = {"gw-a": "192.0.2.1", "gw-b": "198.51.100.1"}
+OUTSIDE6 = {"gw-a": "2001:db8:a::1", "gw-b": "2001:db8:b::1"}
 
 
 def address(role, version=4):

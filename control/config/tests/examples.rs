@@ -63,7 +63,9 @@ fn lookup_follows_the_longest_prefix() {
     assert!(matches!(lookup("10.1.0.1"), Some(Reach::Own(_))));
     assert!(matches!(lookup("10.1.0.77"), Some(Reach::OnLink(_))));
     assert!(matches!(lookup("10.2.0.5"), Some(Reach::Route(RouteTarget::Tunnel(_)))));
-    assert!(matches!(lookup("8.8.8.8"), Some(Reach::Route(RouteTarget::Segment(_)))));
+    for outside in ["8.8.8.8", "2001:db8:80::80"] {
+        assert!(matches!(lookup(outside), Some(Reach::Route(RouteTarget::Segment(_)))));
+    }
     assert!(matches!(
         lookup("fd00:2::9"),
         Some(Reach::Route(RouteTarget::Tunnel(_)))

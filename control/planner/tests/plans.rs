@@ -138,7 +138,7 @@ fn policy_moves_the_epochs_of_its_segments_only() {
 #[test]
 fn routes_and_nat_ranges_move_epochs() {
     let before = first(GATEWAY_A);
-    let route = GATEWAY_A.replace("\"fd00:2:1::/64\", tunnel", "\"fd00:2:1::/65\", tunnel");
+    let route = GATEWAY_A.replace("\"fd00:2::/64\", segment", "\"fd00:2::/65\", segment");
     assert_ne!(route, GATEWAY_A);
     let (old, new) = (epochs(&before), epochs(&next(&route, &before, |_| {})));
     assert_eq!(
