@@ -4,7 +4,6 @@ import errno
 import http.client
 import random
 import resource
-import secrets
 import socket
 import statistics
 import threading
@@ -28,9 +27,14 @@ PROBES_EARLY_MAX = 10
 STEADY_SECONDS = 1.5
 PRIVATE_KIB_MAX = {"tombolod": 4096, "dataplane": 1024}
 REGION_PERCENT_MAX = 5
+# Of so many kills so many must fall before the answer; more tries are made until they do.
 KILLS = 8
-# An apply takes about 10 ms.
-KILL_SECONDS_MAX = 0.02
+KILLS_BEFORE_ANSWER = 3
+KILLS_MAX = 24
+# Where kills fall, as a share of what an apply takes: evenly spread by steps of the golden ratio.
+KILL_SHARE_MAX = 1.2
+GOLDEN = 0.618
+TYPICAL_APPLIES = 21
 
 
 class Rate:
@@ -297,55 +301,106 @@ def killed_amid(lab, verdicts):
     text = _without_probe(Control(gateway).config())
     dataplane = processes.dataplane_pid(gateway)
     probe = Probe(lab)
-    seed = secrets.randbits(32)
-    chance = random.Random(seed)
+    first = random.random()
     rounds = []
 
     def fault(_):
-        for index in range(KILLS):
-            rounds.append(_kill_amid(gateway, text, probe, FIRST_PORT + 2 * index, chance.uniform(0, KILL_SECONDS_MAX)))
+        typical = _typical_seconds(gateway, text)
+        for index in range(KILLS_MAX):
+            share = KILL_SHARE_MAX * ((first + index * GOLDEN) % 1)
+            rounds.append(_kill_amid(gateway, text, probe, FIRST_PORT + 3 * index, share * typical))
+            if len(rounds) >= KILLS and len(_unanswered(rounds)) >= KILLS_BEFORE_ANSWER:
+                break
+        return typical
 
     try:
-        stream, _ = load.under_load(lab, verdicts, "killed amid applies", Rate.value, fault)
+        stream, typical = load.under_load(lab, verdicts, "killed amid applies", Rate.value, fault)
     finally:
         probe.close()
-    verdicts.check("killed amid applies: no packet lost", stream.whole, f"{stream}, seed {seed}")
-    wrong = [seen for seen in rounds if not seen["whole"]]
-    answered = sum(seen["answered"] for seen in rounds)
-    text = f"{KILLS} kills, {answered} of them after an answer, seed {seed}"
-    verdicts.check("killed amid applies: the old world or the new, whole", not wrong, wrong or text)
+    before = _unanswered(rounds)
+    new = sum(seen["new"] for seen in before)
+    left = f"{len(before)} of {len(rounds)} fell before the answer, {len(before) - new} left the old world, {new} the new"
+    delays = ", ".join(f"{1000 * seen['delay']:.1f}" for seen in before)
+    text = f"{left}; an apply takes {1000 * typical:.1f} ms, these fell after {delays} ms"
+    verdicts.check("killed amid applies: kills fell before the answer", len(before) >= KILLS_BEFORE_ANSWER, text)
+    verdicts.check("killed amid applies: no packet lost", stream.whole, f"{stream}, over all {len(rounds)} kills")
+    for what, name in (
+        ("whole", "the old world or the new, whole"),
+        ("adopted", "the dataplane is taken over"),
+        ("follows", "the next apply works"),
+    ):
+        wrong = [seen for seen in rounds if not seen[what]]
+        verdicts.check(f"killed amid applies: {name}, after each", not wrong, wrong or f"{len(rounds)} kills")
     adopted = processes.dataplane_pid(gateway) == dataplane
     verdicts.check("killed amid applies: the dataplane ran on", adopted)
 
 
+def _unanswered(rounds):
+    return [seen for seen in rounds if not seen["answered"]]
+
+
+def _typical_seconds(gateway, text):
+    """What an apply takes, from a question on an open connection to its answer: the median."""
+    seconds = []
+    for index in range(TYPICAL_APPLIES):
+        control = Control(gateway)
+        control.connect()
+        began = time.monotonic()
+        _apply(control, _with_probe(text, FIRST_PORT + index))
+        seconds.append(time.monotonic() - began)
+    return statistics.median(seconds)
+
+
 def _kill_amid(gateway, text, probe, port, delay):
-    """One apply to `port` and on to the next port, one kill, one start."""
-    control = Control(gateway)
-    _apply(control, _with_probe(text, port))
-    answers = []
-
-    def change():
-        try:
-            answers.append(control.apply(_with_probe(text, port + 1)))
-        except (OSError, http.client.HTTPException, ValueError):
-            # Its other side was killed.
-            pass
-
-    applying = threading.Thread(target=change)
-    applying.start()
-    time.sleep(delay)
-    processes.kill(gateway.process.pid)
-    applying.join()
+    """An apply to `port`, a kill amid one to the next port, a start, and an apply to the one after that."""
+    configs = [_with_probe(text, wanted) for wanted in (port, port + 1, port + 2)]
+    _apply(Control(gateway), configs[0])
+    began = probe.opens(port)
+    answered = _apply_and_kill(gateway, configs[1], delay)
+    # What the kill left, before anybody can mend it.
+    live = [probe.opens(wanted, seconds=0.2) for wanted in (port, port + 1)]
     gateway.start()
     status = processes.running(gateway)
     config = Control(gateway).config()
-    expected = [_with_probe(text, wanted) for wanted in (port, port + 1)]
     passes = [probe.opens(wanted, seconds=0.2) for wanted in (port, port + 1)]
     # Of both exactly the permission that the configuration has; never the old one after an answer for the new.
-    right = config in expected and passes == [config == expected[0], config == expected[1]]
-    answered = bool(answers)
-    whole = right and status["dataplane"]["adopted"] and (config == expected[1] or not answered)
-    return {"whole": whole, "answered": answered, "port": port, "passes": passes, "delay": delay}
+    whole = config in configs[:2] and passes == [config == configs[0], config == configs[1]]
+    whole = whole and began and sum(live) == 1 and (config == configs[1] and live[1] or not answered)
+    _apply(Control(gateway), configs[2])
+    follows = probe.opens(port + 2) and not any(probe.opens(wanted, seconds=0.2) for wanted in (port, port + 1))
+    return {
+        "whole": whole,
+        "adopted": status["dataplane"]["adopted"],
+        "follows": follows,
+        "answered": answered,
+        "new": config == configs[1],
+        "live": live,
+        "passes": passes,
+        "delay": delay,
+    }
+
+
+def _apply_and_kill(gateway, text, delay):
+    """Whether the apply was answered; kill -9 comes `delay` seconds after the question, from a thread that is ready by then."""
+    control, pid, asked = Control(gateway), gateway.process.pid, threading.Event()
+    control.connect()
+
+    def strike():
+        asked.wait()
+        time.sleep(delay)
+        processes.kill(pid)
+
+    striking = threading.Thread(target=strike)
+    striking.start()
+    asked.set()
+    try:
+        status, _ = control.apply(text)
+        return status == 200
+    except (OSError, http.client.HTTPException, ValueError):
+        # Its other side was killed.
+        return False
+    finally:
+        striking.join()
 
 
 SECTIONS = (rate, refused, thousand, killed_amid)
