@@ -80,6 +80,10 @@ pub(crate) enum Command {
         count: Option<u64>,
     },
     /// Say what a gateway with this configuration would do with a capture; no gateway and no root needed.
+    ///
+    /// The steering rule comes first, as in the kernel: "steer pass-…" is for the gateway's kernel, "steer drop-…" ends there,
+    /// and everything else is for a worker. Every unicast MAC address counts as the port's own, every next hop answers, and
+    /// what a kernel would answer is not made up.
     Replay {
         /// The configuration.
         config: PathBuf,
@@ -87,9 +91,15 @@ pub(crate) enum Command {
         #[arg(long, value_name = "NAME")]
         port: String,
         /// The capture, pcap or pcapng of Ethernet frames.
+        ///
+        /// Of a capture by `tombolo capture -w`, only what the port received comes in: not what it sent, and not what was inside
+        /// its tunnels. Of any other pcapng, what is marked as sent is left out; a pcap has no such marks.
         #[arg(value_name = "IN.PCAP")]
         input: PathBuf,
         /// Takes everything that the gateway would send, on whichever port.
+        ///
+        /// If the name ends in .pcapng, every port is an interface of the file. A classic pcap cannot say by which port a frame
+        /// left; --verbose does.
         #[arg(value_name = "OUT.PCAP")]
         output: PathBuf,
         /// Keys of tunnels, to open what comes in; without them tunnels are down. What leaves is sealed with random keys.

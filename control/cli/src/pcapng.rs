@@ -107,10 +107,11 @@ mod tests {
     use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketOption;
     use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionOption;
     use pcap_file::pcapng::{Block, PcapNgReader};
+    use tombolo_packet_io::PortSlot;
+    use tombolo_packet_io::pcap::{FilePort, OutputFormat, Pcap};
 
-    #[test]
-    fn another_reader_finds_time_bytes_and_comment() {
-        let packet = CapturedPacket {
+    fn received() -> CapturedPacket {
+        CapturedPacket {
             time_ns: 1_700_000_000_123_456_789,
             worker: 1,
             port: "uplink".into(),
@@ -119,7 +120,43 @@ mod tests {
             fate: "drop ttl-expired".into(),
             length: 1500,
             bytes: String::new(),
+        }
+    }
+
+    /// Neither what the port sent nor what was inside its tunnels is fed in again.
+    #[test]
+    fn a_replay_takes_what_the_port_received() {
+        let mut file = Vec::new();
+        let mut writer = Writer::new(&mut file, "uplink").unwrap();
+        let mut number = 0;
+        for direction in ["in", "out"] {
+            for stage in ["wire", "inner"] {
+                let packet = CapturedPacket {
+                    direction: direction.into(),
+                    stage: stage.into(),
+                    ..received()
+                };
+                number += 1;
+                writer.packet(&packet, &[number; 60]).unwrap();
+            }
+        }
+        let port = FilePort {
+            name: "uplink".into(),
+            slot: PortSlot(0),
+            vlan: 0,
         };
+        let mut replayed = Pcap::open(&file[..], io::sink(), OutputFormat::Pcap, vec![port], 0).unwrap();
+        let mut first_bytes = Vec::new();
+        while let Some(byte) = replayed.look_at_next(|bytes| bytes[0]) {
+            first_bytes.push(byte);
+            replayed.pass_over();
+        }
+        assert_eq!((first_bytes, replayed.summary().left_out), (vec![1], 3));
+    }
+
+    #[test]
+    fn another_reader_finds_time_bytes_and_comment() {
+        let packet = received();
         let mut file = Vec::new();
         let inner = CapturedPacket {
             stage: "inner".into(),

@@ -1,38 +1,13 @@
-//! What the steering program is told, from the tables.
+//! What the steering program is told: what the tables say, and what only this host knows.
 
 use crate::ports::Served;
-use tombolo_bpf::{SteerConfig, SteerPort};
-use tombolo_tables::layout::PortIndex;
+use tombolo_bpf::SteerConfig;
 use tombolo_tables::view::Tables;
-
-/// Ports that the host's own connections use when the kernel does not say (`net.ipv4.ip_local_port_range`).
-const HOST_PORTS: (u16, u16) = (32_768, 60_999);
+use tombolo_worker::steering::{self, HOST_PORTS};
 
 /// The steering configuration of the served ports.
 pub fn config(tables: Tables<'_>, served: &Served) -> SteerConfig {
-    let ports = served.ports.iter().filter_map(|served| {
-        let record = tables.port(served.port)?;
-        let own = tables
-            .own_addresses()
-            .iter()
-            .filter(|own| PortIndex(own.port) == served.port);
-        let mac = &record.mac;
-        Some(SteerPort {
-            index: served.port.0,
-            ifindex: record.ifindex,
-            vlan: record.vlan,
-            socket_row: u16::from(served.slot.0),
-            mac: [mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]],
-            nat_ports: (record.nat_port_first != 0).then_some((record.nat_port_first, record.nat_port_last)),
-            own_addresses: own.map(|own| own.address.into()).collect(),
-        })
-    });
-    SteerConfig {
-        ports: ports.collect(),
-        services: Vec::new(),
-        wireguard_ports: Vec::new(),
-        host_ports: host_ports().unwrap_or(HOST_PORTS),
-    }
+    steering::config(tables, &served.ports, host_ports().unwrap_or(HOST_PORTS))
 }
 
 fn host_ports() -> Option<(u16, u16)> {

@@ -4,14 +4,16 @@
 //! its clock from the capture: [`Pcap::next_time`] looks ahead, [`Pcap::admit`] lets the packet arrive when the clock is set.
 
 mod capture;
+mod output;
+
+pub use output::OutputFormat;
 
 use crate::arena::{Arena, Resting};
 use crate::batch::FrameBatch;
 use crate::frame::{FRAME_CAPACITY, Frame};
 use crate::packet_io::{FrameCensus, PacketIo, PortSlot};
 use capture::Capture;
-use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
-use pcap_file::{DataLink, TsResolution};
+use output::Output;
 use std::io::{Read, Write};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
@@ -62,8 +64,10 @@ impl From<pcap_file::PcapError> for PcapError {
 /// What a replay did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PcapSummary {
-    /// Packets given to the worker.
+    /// Packets that arrived: given to the worker, or passed over.
     pub received: u64,
+    /// Records of the capture that tell of no packet received on the port (sent by it, or the inside of a tunnel).
+    pub left_out: u64,
     /// Packets among them that the capture had cut.
     pub cut: u64,
     /// Packets that no frame can hold, left out.
@@ -74,9 +78,21 @@ pub struct PcapSummary {
     pub punted: Vec<u64>,
 }
 
+/// A port as capture files know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilePort {
+    /// Its name.
+    pub name: String,
+    /// Its device.
+    pub slot: PortSlot,
+    /// Its 802.1Q tag, 0 = untagged.
+    pub vlan: u16,
+}
+
 /// A packet at rest, about to arrive or about to be written.
 struct Queued {
     time: Duration,
+    slot: PortSlot,
     packet: Resting,
 }
 
@@ -84,8 +100,9 @@ struct Queued {
 pub struct Pcap {
     arena: Arena,
     input: Capture,
-    output: PcapWriter<Box<dyn Write + Send>>,
-    port: PortSlot,
+    output: Output,
+    ports: Vec<FilePort>,
+    slot: PortSlot,
     queued: Vec<Queued>,
     ahead: Option<Queued>,
     admitted: usize,
@@ -96,30 +113,34 @@ pub struct Pcap {
 }
 
 impl Pcap {
-    /// Replays `input` (read whole into memory) on `port` of `ports` ports. All that is sent, on whichever port, goes
-    /// to `output` as pcap with nanoseconds.
+    /// Replays `input` (read whole into memory) on the port at `place` of `ports`. All that is sent, on whichever port, goes
+    /// to `output`, with nanoseconds.
+    ///
+    /// A capture that `tombolo` wrote also tells of what the port sent and of what was inside its tunnels: only what its
+    /// interface of the port's name received arrives here. Of any other capture everything does that is not marked as sent.
     ///
     /// # Errors
     /// When a file cannot be read or written, or the input is no capture of Ethernet frames.
+    ///
+    /// # Panics
+    /// If there is no port at `place`.
     pub fn open(
         mut input: impl Read,
         output: impl Write + Send + 'static,
-        ports: usize,
-        port: PortSlot,
+        format: OutputFormat,
+        ports: Vec<FilePort>,
+        place: usize,
     ) -> Result<Self, PcapError> {
         let mut bytes = Vec::new();
         input.read_to_end(&mut bytes)?;
-        let header = PcapHeader {
-            ts_resolution: TsResolution::NanoSecond,
-            datalink: DataLink::ETHERNET,
-            ..PcapHeader::default()
-        };
-        let output: Box<dyn Write + Send> = Box::new(output);
+        let port = &ports[place];
+        let slots = ports.iter().map(|port| port.slot.usize() + 1).max().unwrap_or(0);
         Ok(Self {
             arena: Arena::new(FRAMES),
-            input: Capture::new(bytes)?,
-            output: PcapWriter::with_header(output, header)?,
-            port,
+            input: Capture::new(bytes, port.name.clone())?,
+            output: Output::new(Box::new(output), format, &ports)?,
+            slot: port.slot,
+            ports,
             queued: Vec::with_capacity(FRAMES),
             ahead: None,
             admitted: usize::MAX,
@@ -127,8 +148,8 @@ impl Pcap {
             ended: false,
             failure: None,
             summary: PcapSummary {
-                sent: vec![0; ports],
-                punted: vec![0; ports],
+                sent: vec![0; slots],
+                punted: vec![0; slots],
                 ..PcapSummary::default()
             },
         })
@@ -143,6 +164,20 @@ impl Pcap {
     pub fn next_time(&mut self) -> Option<Duration> {
         self.look_ahead();
         self.ahead.as_ref().map(|packet| packet.time)
+    }
+
+    /// Shows the packet that arrives next; none at the end of the input (or at its damage).
+    pub fn look_at_next<R>(&mut self, with: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        self.look_ahead();
+        let ahead = self.ahead.as_ref()?.packet;
+        Some(self.arena.look(ahead, with))
+    }
+
+    /// Leaves out the packet that arrives next: it is not the worker's.
+    pub fn pass_over(&mut self) {
+        if let Some(ahead) = self.ahead.take() {
+            self.arena.put_free(ahead.packet.0);
+        }
     }
 
     /// Lets so many packets arrive and no more until it is called again. Before the first call all may.
@@ -169,7 +204,7 @@ impl Pcap {
         match self.failure.take() {
             Some(failure) => Err(failure),
             None => {
-                self.output.into_writer().flush()?;
+                self.output.finish()?;
                 Ok(self.summary)
             }
         }
@@ -187,7 +222,8 @@ impl Pcap {
 
     /// The next packet that a frame can hold.
     fn next(&mut self) -> Result<Option<Queued>, PcapError> {
-        while let Some(packet) = self.input.next()? {
+        let slot = self.slot;
+        while let Some(packet) = self.input.next(&mut self.summary.left_out)? {
             if packet.bytes.len() > FRAME_CAPACITY {
                 self.summary.too_long += 1;
                 continue;
@@ -195,7 +231,10 @@ impl Pcap {
             self.summary.received += 1;
             self.summary.cut += u64::from(packet.wire_length > packet.bytes.len());
             let time = packet.time;
-            return Ok(self.arena.store(packet.bytes).map(|packet| Queued { time, packet }));
+            return Ok(self
+                .arena
+                .store(packet.bytes)
+                .map(|packet| Queued { time, slot, packet }));
         }
         self.ended = true;
         Ok(None)
@@ -207,11 +246,12 @@ impl Pcap {
     }
 
     fn write(&mut self, queued: &Queued) -> Result<(), PcapError> {
-        let Self { arena, output, .. } = self;
+        let Self {
+            arena, output, ports, ..
+        } = self;
         arena.look(queued.packet, |bytes| {
-            output.write_packet(&PcapPacket::new(queued.time, bytes.len() as u32, bytes))
-        })?;
-        Ok(())
+            output.packet(ports, queued.slot, queued.time, bytes)
+        })
     }
 }
 
@@ -222,7 +262,7 @@ impl PacketIo for Pcap {
 
     /// At most one packet at a time.
     fn receive(&mut self, port: PortSlot, into: &mut FrameBatch) -> usize {
-        if port != self.port || into.room() == 0 || self.admitted == 0 {
+        if port != self.slot || into.room() == 0 || self.admitted == 0 {
             return 0;
         }
         self.look_ahead();
@@ -243,6 +283,7 @@ impl PacketIo for Pcap {
         let packet = self.arena.take_back(frame);
         self.queued.push(Queued {
             time: self.time,
+            slot: port,
             packet,
         });
         Ok(())
@@ -304,10 +345,10 @@ impl PacketIo for Pcap {
 /// Replays `data` as a capture; must not panic, whatever the bytes are.
 #[doc(hidden)]
 pub fn fuzz_capture(data: &[u8]) {
-    let Ok(mut capture) = Capture::new(data.to_vec()) else {
+    let Ok(mut capture) = Capture::new(data.to_vec(), "uplink".into()) else {
         return;
     };
-    while let Ok(Some(_)) = capture.next() {}
+    while let Ok(Some(_)) = capture.next(&mut 0) {}
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ pub mod replay;
 pub mod run;
 pub mod stages;
 pub mod state;
+pub mod steering;
 pub mod time;
 pub mod tuple;
 pub mod worker;

@@ -1,5 +1,8 @@
-//! A replay: what would a gateway in this world do with a capture? One worker on the calling thread, the capture's clock, no
-//! kernel, no root.
+//! A replay: what would a gateway in this world do with a capture? The steering rule and one worker on the calling thread, the
+//! capture's clock, no kernel, no root.
+//!
+//! The rule comes first, as in the kernel: a worker gets only what the rule would redirect to it. Nobody answers what the
+//! kernel would get.
 //!
 //! The packets come from a file that anybody may have written. Next hops are answered at once with made-up MAC addresses
 //! (`02:00:00`, the port's index, a number), so that packets leave instead of being held. What leaves through a tunnel is
@@ -7,6 +10,7 @@
 
 use crate::ports::{PortMap, ServedPort};
 use crate::state::{SharedState, SharedStateError, spec};
+use crate::steering::{self, HOST_PORTS};
 use crate::time::Now;
 use crate::worker::{HOUSEKEEPING_MS, Worker};
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -14,9 +18,9 @@ use std::fmt;
 use std::io::{Read, Write};
 use std::time::Duration;
 use tombolo_packet_io::PortSlot;
-use tombolo_packet_io::pcap::{Pcap, PcapError, PcapSummary};
+use tombolo_packet_io::pcap::{FilePort, OutputFormat, Pcap, PcapError, PcapSummary};
 use tombolo_tables::build::{BuildError, Sections, World};
-use tombolo_tables::capture::{CaptureReader, Captured, Direction};
+use tombolo_tables::capture::{CaptureHeader, CaptureReader, CaptureStage, Captured, Direction};
 use tombolo_tables::counters::Counters;
 use tombolo_tables::events::{Event, EventReader};
 use tombolo_tables::fate::{COUNTERS_PER_PORT, Fate};
@@ -25,6 +29,7 @@ use tombolo_tables::region::{HugePages, Region, RegionError};
 use tombolo_tables::state::{Limits, State, StateError, StatePart};
 use tombolo_tables::view::{InvalidTables, Tables};
 use tombolo_tunnel::sequence::Sequence;
+use tombolo_wire::steer::{Action, SteerConfig, Verdict, steer};
 
 /// Slots of the state region: the worker, and the one that belongs to a dataplane's main thread.
 const SLOTS: u32 = 2;
@@ -73,13 +78,22 @@ impl fmt::Display for ReplayError {
 
 impl std::error::Error for ReplayError {}
 
+/// Where a packet's journey ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// At the steering rule: the kernel gets it, or it is dropped before any worker sees it.
+    Steered(Verdict),
+    /// At the worker; a packet that was sent after its next hop was answered is sent.
+    Worked(Fate),
+}
+
 /// What became of one packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Step<'a> {
     /// Its time in the capture, since 1970.
     pub time: Duration,
-    /// Its fate; a packet that was sent after its next hop was answered is sent.
-    pub fate: Fate,
+    /// Its end.
+    pub outcome: Outcome,
     /// All copies that were made on its journey, in order: the first is the packet as it arrived.
     pub seen: &'a [Captured],
 }
@@ -93,6 +107,14 @@ pub struct Report {
     pub ports: Vec<(PortIndex, [u64; COUNTERS_PER_PORT])>,
 }
 
+/// The file that takes what the gateway sends.
+pub struct Output<W> {
+    /// Where it is written.
+    pub file: W,
+    /// Its kind.
+    pub format: OutputFormat,
+}
+
 /// Replays `input` on `port` of a gateway in `world`; what it sends, on whichever port, goes to `output`. `each` is told of
 /// every packet. Changes the neighbours and outbound keys of `world`, which stays the caller's to wipe. Takes the place of a
 /// process's dataplane: its state lives as long as the process.
@@ -104,12 +126,20 @@ pub fn run(
     limits: Limits,
     port: PortIndex,
     input: impl Read,
-    output: impl Write + Send + 'static,
+    output: Output<impl Write + Send + 'static>,
     mut each: impl FnMut(Step<'_>),
 ) -> Result<Report, ReplayError> {
     let mut replay = Replay::new(world, limits, port, input, output)?;
     while let Some(time) = replay.worker.io().next_time() {
         replay.pass_time(time)?;
+        if let Some((verdict, arrived)) = replay.steer() {
+            each(Step {
+                time,
+                outcome: Outcome::Steered(verdict),
+                seen: &[arrived],
+            });
+            continue;
+        }
         replay.worker.io().admit(1);
         let seen = replay.step()?;
         if let Some(arrived) = seen.first().filter(|first| first.header.direction == Direction::In) {
@@ -120,7 +150,7 @@ pub fn run(
             };
             each(Step {
                 time,
-                fate,
+                outcome: Outcome::Worked(fate),
                 seen: &seen,
             });
         }
@@ -130,6 +160,8 @@ pub fn run(
 
 struct Replay<'w> {
     world: &'w mut World,
+    steering: SteerConfig,
+    port: PortIndex,
     sections: Sections,
     changed: bool,
     state: &'static SharedState<'static>,
@@ -146,7 +178,7 @@ impl<'w> Replay<'w> {
         limits: Limits,
         port: PortIndex,
         input: impl Read,
-        output: impl Write + Send + 'static,
+        output: Output<impl Write + Send + 'static>,
     ) -> Result<Self, ReplayError> {
         for place in 0..world.neighbours.len() {
             answer(world, place);
@@ -154,10 +186,13 @@ impl<'w> Replay<'w> {
         seal_with_other_keys(world).map_err(ReplayError::Random)?;
         world.capture = every_port(world);
         let sections = world.build().map_err(ReplayError::World)?;
-        let (served, slots) = served(world);
-        let entry = served.iter().find(|served| served.port == port);
-        let slot = entry.ok_or(ReplayError::Port(port))?.slot;
-        let mut io = Pcap::open(input, output, slots, slot).map_err(ReplayError::Capture)?;
+        let served = served(world);
+        let place = served.iter().position(|served| served.port == port);
+        let place = place.ok_or(ReplayError::Port(port))?;
+        let tables = Tables::from_sections(sections.all()).map_err(ReplayError::Tables)?;
+        let steering = steering::config(tables, &served, HOST_PORTS);
+        let ports = served.iter().map(|served| file_port(world, served)).collect();
+        let mut io = Pcap::open(input, output.file, output.format, ports, place).map_err(ReplayError::Capture)?;
         io.admit(0);
         let spec = spec(Limits {
             workers: SLOTS,
@@ -173,6 +208,8 @@ impl<'w> Replay<'w> {
             captured: CaptureReader::new(region, 0),
             events: EventReader::new(region, 0),
             world,
+            steering,
+            port,
             sections,
             changed: true,
             state,
@@ -194,6 +231,23 @@ impl<'w> Replay<'w> {
         }
         self.now.milliseconds = from.max(to);
         Ok(())
+    }
+
+    /// Takes the next packet away from the worker if the steering rule does. Returns why, and the packet.
+    fn steer(&mut self) -> Option<(Verdict, Captured)> {
+        let ports = &self.world.ports;
+        let (steering, port) = (&mut self.steering, self.port);
+        let ifindex = ports[port.usize()].ifindex;
+        let steered = |bytes: &[u8]| {
+            take_every_mac(steering, ports, bytes);
+            let verdict = steer(steering, ifindex, bytes);
+            (verdict.action() != Action::Work).then(|| (verdict, arrived(port, bytes)))
+        };
+        let steered = self.worker.io().look_at_next(steered).flatten();
+        if steered.is_some() {
+            self.worker.io().pass_over();
+        }
+        steered
     }
 
     /// One packet's journey, with every next hop answered. Returns what was seen of it.
@@ -246,8 +300,44 @@ impl<'w> Replay<'w> {
     }
 }
 
-/// Ports by their devices, and how many devices there are.
-fn served(world: &World) -> (Vec<ServedPort>, usize) {
+/// A port whose own MAC address is not known takes every unicast frame, as it does in `parse`.
+fn take_every_mac(steering: &mut SteerConfig, ports: &[PortRecord], frame: &[u8]) {
+    let Some(destination) = frame.first_chunk() else { return };
+    for port in &mut steering.ports {
+        if ports[usize::from(port.index)].mac == [0; 8] {
+            port.mac = *destination;
+        }
+    }
+}
+
+/// A packet that no worker sees, in the form of one that was captured.
+fn arrived(port: PortIndex, bytes: &[u8]) -> Captured {
+    let header = CaptureHeader {
+        time_ns: 0,
+        port,
+        direction: Direction::In,
+        stage: CaptureStage::Wire,
+        fate: None,
+        length: bytes.len() as u32,
+    };
+    Captured {
+        header,
+        bytes: bytes.to_vec(),
+    }
+}
+
+fn file_port(world: &World, served: &ServedPort) -> FilePort {
+    let name = &world.ports[served.port.usize()].name;
+    let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+    FilePort {
+        name: String::from_utf8_lossy(&name[..end]).into_owned(),
+        slot: served.slot,
+        vlan: served.vlan,
+    }
+}
+
+/// Ports by their devices.
+fn served(world: &World) -> Vec<ServedPort> {
     let mut devices = Vec::new();
     let mut served = Vec::new();
     for (index, port) in (0..).zip(&world.ports).filter(|(_, port)| port.ifindex != 0) {
@@ -262,7 +352,7 @@ fn served(world: &World) -> (Vec<ServedPort>, usize) {
             vlan: port.vlan,
         });
     }
-    (served, devices.len())
+    served
 }
 
 fn every_port(world: &World) -> u64 {

@@ -3,8 +3,9 @@
 //! What a gateway learns is made up: every device is there and up, takes every unicast MAC address and has the MTU that the
 //! configuration says (else 1500); every next hop answers. Tunnels are up if their keys are in `--secrets-dir`: these open what
 //! comes in, while what leaves is sealed with random keys of the right length.
-//! Every packet is shown as a worker sees it: what the steering rule hands to the kernel ahead of the workers (ARP, neighbour
-//! discovery, SSH) is not told apart.
+//! The steering rule runs ahead of the worker, with the tables' own addresses and NAT ports, and with the ports that the kernel
+//! uses for the host's own connections if nobody changed them (32768–60999). What it keeps from the worker is shown with its
+//! verdict; what a kernel would answer is not made up.
 
 mod describe;
 
@@ -20,12 +21,13 @@ use std::path::{Path, PathBuf};
 use tombolo_agent::{files, regions, views};
 use tombolo_config::Gateway;
 use tombolo_config::sa_file::SaPair;
+use tombolo_packet_io::pcap::OutputFormat;
 use tombolo_planner::{Indices, Learned, Link};
 use tombolo_tables::build::World;
 use tombolo_tables::fate::{Counter, Fate};
 use tombolo_tables::layout::PortIndex;
 use tombolo_tables::state::Limits;
-use tombolo_worker::replay::{self, Report};
+use tombolo_worker::replay::{self, Outcome, Report};
 
 /// MTU of a port that the configuration says nothing about.
 const MTU_DEFAULT: u16 = 1500;
@@ -51,6 +53,7 @@ struct Replayed {
     packets: u64,
     cut: u64,
     too_long: u64,
+    left_out: u64,
     fates: Vec<FateCount>,
     sent: Vec<Sent>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -82,7 +85,10 @@ pub(super) fn run(wanted: &Wanted<'_>) -> Result<(), Failure> {
     }
     let port = port(&plan.world, wanted.port)?;
     let input = std::fs::read(wanted.input).map_err(|error| Failure::local(wanted.input.display(), error))?;
-    let output = Output::new(wanted.input, wanted.output)?;
+    let output = replay::Output {
+        file: Output::new(wanted.input, wanted.output)?,
+        format: format(wanted.output),
+    };
     let names: Vec<String> = plan.world.ports.iter().map(|port| views::text(&port.name)).collect();
     let mut fates = BTreeMap::new();
     let mut journeys = Vec::new();
@@ -95,7 +101,7 @@ pub(super) fn run(wanted: &Wanted<'_>) -> Result<(), Failure> {
         input.as_slice(),
         output,
         |step| {
-            let count = fates.entry(views::fate(step.fate)).or_insert((0, text(step.fate)));
+            let count = fates.entry(name(step.outcome)).or_insert((0, text(step.outcome)));
             count.0 += 1;
             if wanted.verbose && failed.is_ok() {
                 let journey = seen.journey(&step);
@@ -114,6 +120,7 @@ pub(super) fn run(wanted: &Wanted<'_>) -> Result<(), Failure> {
         packets: report.packets.received,
         cut: report.packets.cut,
         too_long: report.packets.too_long,
+        left_out: report.packets.left_out,
         fates: fates
             .into_iter()
             .map(|(fate, (packets, text))| FateCount { fate, packets, text })
@@ -137,6 +144,13 @@ impl std::fmt::Display for Replayed {
                 self.cut, self.too_long
             )?;
         }
+        if self.left_out > 0 {
+            writeln!(
+                f,
+                "{} records of the capture were left out: not received on {}",
+                self.left_out, self.port
+            )?;
+        }
         let mut fates = Table::new(&["FATE", "PACKETS", "MEANING"]);
         for FateCount { fate, packets, text } in &self.fates {
             fates.row([fate, packets, text]);
@@ -149,14 +163,31 @@ impl std::fmt::Display for Replayed {
     }
 }
 
-/// One sentence on a fate.
-fn text(fate: Fate) -> &'static str {
-    match fate {
-        Fate::Send => "Sent out of a port.",
-        Fate::Drop(reason) => reason.text(),
-        Fate::Punt(_) => "For the gateway itself: its kernel answers.",
-        Fate::HandOver => "Another worker seals it.",
-        Fate::Hold => "Waits for its next hop.",
+/// What a packet's end is called.
+fn name(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Steered(verdict) => format!("steer {}", verdict.name()),
+        Outcome::Worked(fate) => views::fate(fate),
+    }
+}
+
+/// One sentence on it.
+fn text(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Steered(verdict) => verdict.text(),
+        Outcome::Worked(Fate::Send) => "Sent out of a port.",
+        Outcome::Worked(Fate::Drop(reason)) => reason.text(),
+        Outcome::Worked(Fate::Punt(_)) => "For the gateway itself: its kernel answers.",
+        Outcome::Worked(Fate::HandOver) => "Another worker seals it.",
+        Outcome::Worked(Fate::Hold) => "Waits for its next hop.",
+    }
+}
+
+/// By its name, as other programs do.
+fn format(output: &Path) -> OutputFormat {
+    match output.extension() {
+        Some(extension) if extension == "pcapng" => OutputFormat::PcapNg,
+        Some(_) | None => OutputFormat::Pcap,
     }
 }
 

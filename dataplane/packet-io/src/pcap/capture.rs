@@ -5,10 +5,17 @@
 use super::PcapError;
 use pcap_file::DataLink;
 use pcap_file::pcap::PcapParser;
+use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
 use pcap_file::pcapng::blocks::interface_description::{InterfaceDescriptionBlock, InterfaceDescriptionOption};
+use pcap_file::pcapng::blocks::section_header::SectionHeaderOption;
 use pcap_file::pcapng::{Block, PcapNgParser};
 use std::time::Duration;
 
+/// `shb_userappl` of what `tombolo` writes begins so.
+const OUR_APPLICATION: &str = "tombolo ";
+/// Lowest two bits of `epb_flags`, and what they say of a packet that was sent.
+const DIRECTION: u32 = 3;
+const OUTBOUND: u32 = 2;
 /// First bytes of a pcapng file.
 const PCAPNG_MAGIC: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 
@@ -17,6 +24,8 @@ pub(super) struct Capture {
     bytes: Vec<u8>,
     position: usize,
     format: Format,
+    /// Name of the port on which packets arrive.
+    port: String,
 }
 
 enum Format {
@@ -34,7 +43,7 @@ pub(super) struct Captured<'a> {
 }
 
 impl Capture {
-    pub(super) fn new(bytes: Vec<u8>) -> Result<Self, PcapError> {
+    pub(super) fn new(bytes: Vec<u8>, port: String) -> Result<Self, PcapError> {
         let (left, format) = if bytes.starts_with(&PCAPNG_MAGIC) {
             let (left, parser) = PcapNgParser::new(&bytes)?;
             (left.len(), Format::PcapNg(Box::new(parser)))
@@ -47,11 +56,12 @@ impl Capture {
             position: bytes.len() - left,
             bytes,
             format,
+            port,
         })
     }
 
-    /// The next packet, or none at the end.
-    pub(super) fn next(&mut self) -> Result<Option<Captured<'_>>, PcapError> {
+    /// The next packet that arrived, or none at the end; counts the records in between that tell of another in `left_out`.
+    pub(super) fn next(&mut self, left_out: &mut u64) -> Result<Option<Captured<'_>>, PcapError> {
         while self.position < self.bytes.len() {
             let rest = &self.bytes[self.position..];
             match &mut self.format {
@@ -73,9 +83,15 @@ impl Capture {
                 Format::PcapNg(parser) => {
                     let (left, block) = parser.next_block(rest)?;
                     self.position = self.bytes.len() - left.len();
-                    if let Some(packet) = packet_of(block, parser.interfaces())? {
-                        return Ok(Some(packet));
+                    let Block::EnhancedPacket(packet) = block else {
+                        continue;
+                    };
+                    let interface = parser.interfaces().get(packet.interface_id as usize);
+                    let interface = interface.ok_or(PcapError::Damaged)?;
+                    if arrived(parser, interface, &packet, &self.port) {
+                        return captured(packet, interface).map(Some);
                     }
+                    *left_out += 1;
                 }
             }
         }
@@ -83,26 +99,35 @@ impl Capture {
     }
 }
 
-/// The packet in a block, if the block is one of the kinds that hold packets with a time.
-fn packet_of<'a>(
-    block: Block<'a>,
-    interfaces: &[InterfaceDescriptionBlock<'_>],
-) -> Result<Option<Captured<'a>>, PcapError> {
-    let Block::EnhancedPacket(packet) = block else {
-        return Ok(None);
-    };
-    let interface = interfaces.get(packet.interface_id as usize).ok_or(PcapError::Damaged)?;
+/// Whether the record is of a packet that came in on `port`. Only of our own captures is it known what the interfaces are.
+fn arrived(
+    parser: &PcapNgParser,
+    interface: &InterfaceDescriptionBlock<'_>,
+    packet: &EnhancedPacketBlock<'_>,
+    port: &str,
+) -> bool {
+    let sent = |option: &EnhancedPacketOption<'_>| matches!(option, EnhancedPacketOption::Flags(flags) if flags & DIRECTION == OUTBOUND);
+    let ours = |option: &SectionHeaderOption<'_>| matches!(option, SectionHeaderOption::UserApplication(name) if name.starts_with(OUR_APPLICATION));
+    let of_port = |option: &InterfaceDescriptionOption<'_>| matches!(option, InterfaceDescriptionOption::IfName(name) if name == port);
+    !packet.options.iter().any(sent)
+        && (!parser.section().options.iter().any(ours) || interface.options.iter().any(of_port))
+}
+
+fn captured<'a>(
+    packet: EnhancedPacketBlock<'a>,
+    interface: &InterfaceDescriptionBlock<'_>,
+) -> Result<Captured<'a>, PcapError> {
     check_link_type(interface.linktype)?;
     let std::borrow::Cow::Borrowed(bytes) = packet.data else {
         return Err(PcapError::Damaged);
     };
     // The parser hands the raw count of the interface's units over as nanoseconds.
     let time = in_units(packet.timestamp.as_nanos() as u64, resolution(interface));
-    Ok(Some(Captured {
+    Ok(Captured {
         time,
         bytes,
         wire_length: packet.original_len as usize,
-    }))
+    })
 }
 
 /// `if_tsresol`: a negative power of ten, or of two with the top bit; microseconds when it is missing.

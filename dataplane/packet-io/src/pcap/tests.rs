@@ -18,9 +18,9 @@ impl Write for Shared {
 
 impl Shared {
     fn packets(&self) -> Vec<(Duration, Vec<u8>)> {
-        let mut capture = Capture::new(self.0.lock().expect("one thread").clone()).expect("we wrote it");
+        let mut capture = Capture::new(self.0.lock().expect("one thread").clone(), String::new()).expect("we wrote it");
         let mut packets = Vec::new();
-        while let Some(packet) = capture.next().expect("we wrote it") {
+        while let Some(packet) = capture.next(&mut 0).expect("we wrote it") {
             packets.push((packet.time, packet.bytes.to_vec()));
         }
         packets
@@ -65,10 +65,24 @@ fn pcapng(packets: &[(u64, &[u8])]) -> Vec<u8> {
     file
 }
 
+/// Ports on two devices; the second bears VLAN 7, too.
+fn ports() -> Vec<FilePort> {
+    let port = |name: &str, slot, vlan| FilePort {
+        name: name.into(),
+        slot: PortSlot(slot),
+        vlan,
+    };
+    vec![port("uplink", 0, 0), port("cloud", 1, 0), port("guests", 1, 7)]
+}
+
+fn open(input: &[u8], output: impl Write + Send + 'static) -> Result<Pcap, PcapError> {
+    Pcap::open(input, output, OutputFormat::Pcap, ports(), 0)
+}
+
 /// Sends all that comes in out of port 1; the first byte is changed.
 fn replay(input: &[u8]) -> (Result<PcapSummary, PcapError>, Shared) {
     let output = Shared::default();
-    let mut io = Pcap::open(input, output.clone(), 2, PortSlot(0)).expect("a capture");
+    let mut io = open(input, output.clone()).expect("a capture");
     let mut batch = FrameBatch::new();
     while !io.ended() {
         assert_eq!(io.receive(PortSlot(1), &mut batch), 0);
@@ -107,7 +121,7 @@ fn what_is_sent_bears_the_time_of_its_cause() {
 #[test]
 fn a_packet_arrives_when_it_is_admitted() {
     let file = pcap(1, &[(5, 0, &[1; 60]), (7, 0, &[2; 60])]);
-    let mut io = Pcap::open(&file[..], io::sink(), 1, PortSlot(0)).expect("a capture");
+    let mut io = open(&file, io::sink()).expect("a capture");
     let mut batch = FrameBatch::new();
     let mut times = Vec::new();
     io.admit(0);
@@ -138,6 +152,100 @@ fn pcapng_is_read_too() {
     assert_eq!(times, [time, time + 1]);
 }
 
+fn pass_over_all(mut io: Pcap) -> PcapSummary {
+    while io.next_time().is_some() {
+        io.pass_over();
+    }
+    io.finish().expect("no error")
+}
+
+/// What is written by port is no input: it says what left.
+#[test]
+fn a_pcapng_names_the_port_that_a_packet_left_by() {
+    let (untagged, mut tagged) = ([1; 60], [1; 60]);
+    tagged[12..16].copy_from_slice(&[0x81, 0, 0x20, 7]);
+    let output = Shared::default();
+    let input = pcap(1, &[(5, 7, &untagged), (6, 0, &tagged)]);
+    let mut io = Pcap::open(&input[..], output.clone(), OutputFormat::PcapNg, ports(), 0).expect("a capture");
+    let mut batch = FrameBatch::new();
+    while !io.ended() {
+        io.receive(PortSlot(0), &mut batch);
+        for frame in batch.drain() {
+            io.transmit(PortSlot(1), frame).expect("there is room");
+        }
+    }
+    io.finish().expect("no error");
+    let file = output.0.lock().expect("one thread").clone();
+    let mut reader = pcap_file::pcapng::PcapNgReader::new(&file[..]).expect("we wrote it");
+    let mut left = Vec::new();
+    while let Some(block) = reader.next_block() {
+        if let pcap_file::pcapng::Block::EnhancedPacket(packet) = block.expect("we wrote it") {
+            left.push((packet.interface_id, packet.timestamp.as_micros(), packet.data.to_vec()));
+        }
+    }
+    let expected = [(1, 5_000_007, untagged.to_vec()), (2, 6_000_000, tagged.to_vec())];
+    assert_eq!(left, expected);
+    let again = pass_over_all(open(&file, io::sink()).expect("a capture"));
+    assert_eq!((again.received, again.left_out), (0, 2));
+}
+
+/// A capture of ours: interfaces "uplink" and "uplink inner", packets with their flags.
+fn ours(application: &[u8; 8], packets: &[(u32, u32)]) -> Vec<u8> {
+    let header = [
+        &[0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0][..],
+        &[0xff; 8],
+        &[4, 0, 8, 0],
+        application,
+        &[0; 4],
+    ];
+    let mut file = block(0x0a0d_0d0a, &header.concat());
+    for name in [&b"uplink\0\0"[..], b"uplink inner"] {
+        let length = name.iter().filter(|byte| **byte != 0).count() as u8;
+        file.extend(block(
+            1,
+            &[&[1, 0, 0, 0, 0, 0, 0, 0, 2, 0, length, 0], name, &[0; 4]].concat(),
+        ));
+    }
+    for (interface, flags) in packets {
+        let fixed = [*interface, 0, 1, 60, 60].map(u32::to_le_bytes).concat();
+        file.extend(block(
+            6,
+            &[&fixed[..], &[1; 60], &[2, 0, 4, 0], &flags.to_le_bytes(), &[0; 4]].concat(),
+        ));
+    }
+    file
+}
+
+#[test]
+fn only_what_the_port_received_arrives() {
+    let records = [(0, 1), (0, 2), (1, 1), (1, 2), (0, 0)];
+    let counts = |application, place| {
+        let file = ours(application, &records);
+        let io = Pcap::open(&file[..], io::sink(), OutputFormat::Pcap, ports(), place).expect("a capture");
+        let summary = pass_over_all(io);
+        (summary.received, summary.left_out)
+    };
+    assert_eq!(counts(b"tombolo ", 0), (2, 3));
+    // Of another port, nothing; of another program, whatever was not sent.
+    assert_eq!(counts(b"tombolo ", 1), (0, 5));
+    assert_eq!(counts(b"wireshar", 1), (3, 2));
+}
+
+#[test]
+fn a_packet_can_be_looked_at_and_passed_over() {
+    let file = pcap(1, &[(5, 0, &[1; 60]), (7, 0, &[2; 60])]);
+    let mut io = open(&file, io::sink()).expect("a capture");
+    assert_eq!(io.look_at_next(|bytes| bytes[0]), Some(1));
+    io.pass_over();
+    assert!(io.census().balanced());
+    assert_eq!(io.look_at_next(|bytes| bytes[0]), Some(2));
+    let mut batch = FrameBatch::new();
+    assert_eq!(io.receive(PortSlot(0), &mut batch), 1);
+    io.release(batch.pop().expect("received"));
+    assert_eq!(io.look_at_next(|bytes| bytes[0]), None);
+    assert!(io.ended() && io.census().balanced());
+}
+
 #[test]
 fn cut_and_long_packets_are_counted() {
     let mut file = pcap(1, &[(0, 0, &vec![0; FRAME_CAPACITY + 1]), (1, 0, &[1; 60])]);
@@ -155,15 +263,9 @@ fn damage_is_told_after_the_packets_before_it() {
     let (summary, output) = replay(&file);
     assert!(matches!(summary, Err(PcapError::Damaged)), "{summary:?}");
     assert_eq!(output.packets().len(), 1);
-    assert!(matches!(
-        Pcap::open(&b"no capture"[..], io::sink(), 1, PortSlot(0)),
-        Err(PcapError::Damaged)
-    ));
+    assert!(matches!(open(b"no capture", io::sink()), Err(PcapError::Damaged)));
     let raw_ip = pcap(101, &[]);
-    assert!(matches!(
-        Pcap::open(&raw_ip[..], io::sink(), 1, PortSlot(0)),
-        Err(PcapError::LinkType(_))
-    ));
+    assert!(matches!(open(&raw_ip, io::sink()), Err(PcapError::LinkType(_))));
 }
 
 /// The committed corpus, each file cut at every length, and seeded mutations of each.

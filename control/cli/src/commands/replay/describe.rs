@@ -1,10 +1,10 @@
 //! A packet and what became of it, in one line.
 
+use super::name;
 use crate::packet::summary;
 use serde::Serialize;
 use std::fmt;
 use std::time::Duration;
-use tombolo_agent::views;
 use tombolo_tables::capture::{CaptureStage, Captured, Direction};
 use tombolo_worker::replay::Step;
 
@@ -93,7 +93,7 @@ impl<'a> Seen<'a> {
                 .seen
                 .first()
                 .map_or_else(String::new, |arrived| summary(&arrived.bytes)),
-            fate: views::fate(step.fate),
+            fate: name(step.outcome),
             left: step.seen.iter().filter(left).map(describe).collect(),
         }
     }
