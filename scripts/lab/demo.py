@@ -7,12 +7,13 @@ import sys
 import time
 
 from . import checks
-from .network import Lab, remove_left_over
+from .network import Lab, kept, remove_kept
 from .report import Report
 from .shell import Failed
 from .topology import address
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+OF_THIS_CHECKOUT = ""
 INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -27,7 +28,13 @@ def arguments():
         epilog="Exit codes: 0 every check holds; 1 a check or the lab failed; 2 wrong usage; 130 interrupted.",
     )
     parser.add_argument("--keep", action="store_true", help="leave the lab up and print commands to play with it")
-    parser.add_argument("--down", action="store_true", help="remove labs that were kept, and nothing else")
+    parser.add_argument(
+        "--down",
+        metavar="LAB",
+        nargs="?",
+        const=OF_THIS_CHECKOUT,
+        help="remove the lab of that name, or without a name what this checkout kept; other labs stay, running ones too",
+    )
     parser.add_argument("--json", metavar="FILE", help="write the checks and the lab's description to FILE")
     return parser.parse_args()
 
@@ -38,21 +45,19 @@ def interrupt(number, _frame):
 
 def main():
     options = arguments()
-    if options.down:
-        removed = remove_left_over()
-        print(f"removed: {', '.join(removed)}" if removed else "no lab was left")
-        return 0
+    if options.down is not None:
+        return take_down(options.down)
     for number in INTERRUPTIONS:
         signal.signal(number, interrupt)
     report = Report()
     lab = None
-    kept = False
+    keep = False
     code = 1
     try:
         lab = Lab(ROOT)
         demonstrate(lab, report)
         code = 0 if report.ok else 1
-        kept = options.keep
+        keep = options.keep
     except Failed as failed:
         report.error = str(failed)
     except Interrupted as interrupted:
@@ -62,8 +67,21 @@ def main():
         # A second Ctrl-C must not stop the clean-up.
         for number in INTERRUPTIONS:
             signal.signal(number, signal.SIG_IGN)
-        finish(lab, report, kept, options.json)
+        finish(lab, report, keep, options.json)
     return code
+
+
+def take_down(name):
+    """Removes one lab, or those of this checkout; says which. An exit code."""
+    try:
+        removed = [remove_kept(name)] if name != OF_THIS_CHECKOUT else [remove_kept(lab) for lab in kept(ROOT)]
+    except Failed as failed:
+        print(f"scripts/demo: {failed}", file=sys.stderr)
+        return 1
+    print(f"removed: {', '.join(removed)}" if removed else "this checkout kept no lab")
+    if others := kept():
+        print(f"still kept: {', '.join(others)}")
+    return 0
 
 
 def demonstrate(lab, report):
@@ -77,12 +95,12 @@ def demonstrate(lab, report):
     checks.run(lab, report)
 
 
-def finish(lab, report, kept, json_file):
+def finish(lab, report, keep, json_file):
     """Removes or keeps the lab; says how it went."""
     if lab is not None:
         if json_file:
             report.write_json(json_file, lab.describe())
-        if kept:
+        if keep:
             lab.keep()
         else:
             lab.remove()
@@ -94,7 +112,7 @@ def finish(lab, report, kept, json_file):
     if report.error is not None:
         print(f"scripts/demo: {report.error}", file=sys.stderr)
     print(report.summary() if report.checks else "Nothing was checked.", flush=True)
-    if kept:
+    if keep:
         print(playground(lab))
 
 
@@ -116,7 +134,7 @@ The lab stays. As root, for example:
   {tombolo} capture uplink -c 20
 Gateway B: --runtime-dir {other}
 Both configurations: {gateway.config.parent}/gw-*.yaml
-Remove it: scripts/demo --down"""
+Remove it: scripts/demo --down {lab.name}"""
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ class Lab:
 
     def __init__(self, root, programs=None):
         self.name = f"{os.getpid():x}"
+        self.root = root
         self.directory = LABS / self.name
         self.topology = Topology(self.name)
         self.programs = programs or find_programs(root)
@@ -35,10 +36,11 @@ class Lab:
     def build_network(self):
         """Namespaces, links, addresses, and a web and an iperf3 server on every host."""
         if self.directory.exists() or any(map(topology.exists, self.topology.namespaces.values())):
-            raise Failed(f"a lab {self.name} is there already: scripts/demo --down removes it")
+            raise Failed(f"a lab {self.name} is there already: scripts/demo --down {self.name} removes it")
         LABS.mkdir(mode=0o755, exist_ok=True)
         self.directory.mkdir(mode=0o700)
         (self.directory / "pid").write_text(str(os.getpid()))
+        (self.directory / "checkout").write_text(str(self.root))
         self.topology.build()
         for role in HOSTS:
             self._serve(role, "python3", "-B", HERE / "web.py", WEB_PORT)
@@ -66,7 +68,7 @@ class Lab:
         b.wait_until_up(("prod-to-a", "dev-to-a"))
 
     def keep(self):
-        """From now on the lab outlives this process, until `remove_left_over`."""
+        """From now on the lab outlives this process, until `remove_kept`."""
         (self.directory / "pid").unlink()
 
     def remove(self):
@@ -84,18 +86,30 @@ class Lab:
         }
 
 
-def remove_left_over():
-    """Removes labs that were kept or whose demo was killed; returns their names."""
-    names = []
-    for directory in sorted(LABS.glob("*")):
-        owner = directory / "pid"
-        if owner.exists() and alive(int(owner.read_text() or 0)):
-            continue
-        Topology(directory.name).remove()
-        shutil.rmtree(directory, ignore_errors=True)
-        names.append(directory.name)
+def kept(root=None):
+    """Names of labs that were kept or whose demo was killed; only those of the checkout `root`, if one is given."""
+    names = [directory.name for directory in sorted(LABS.glob("*")) if not _runs(directory)]
+    return [name for name in names if root is None or _text(LABS / name / "checkout") == str(root)]
+
+
+def remove_kept(name):
+    """Removes one such lab; returns its name."""
+    if name not in kept():
+        runs = name in (directory.name for directory in LABS.glob("*"))
+        raise Failed(f"the demo of lab {name} still runs" if runs else f"there is no lab {name}")
+    Topology(name).remove()
+    shutil.rmtree(LABS / name, ignore_errors=True)
     remove_if_empty(LABS)
-    return names
+    return name
+
+
+def _runs(directory):
+    owner = _text(directory / "pid")
+    return owner.isdigit() and alive(int(owner))
+
+
+def _text(file):
+    return file.read_text() if file.exists() else ""
 
 
 def remove_if_empty(directory):
