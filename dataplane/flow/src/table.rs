@@ -149,6 +149,11 @@ impl Geometry {
     }
 }
 
+/// Tells tables of one shape from those of another, or of none.
+fn magic(entry_words: usize, keys_per_entry: usize) -> u64 {
+    MAGIC + entry_words as u64 + ((keys_per_entry as u64) << 8)
+}
+
 /// A view of one table.
 #[derive(Clone, Copy)]
 pub(crate) struct Table<'a> {
@@ -182,7 +187,7 @@ impl<'a> Table<'a> {
         part[CAPACITY_WORD].store(capacity as u64, Ordering::Relaxed);
         part[SEED_WORDS].store(seed[0], Ordering::Relaxed);
         part[SEED_WORDS + 1].store(seed[1], Ordering::Relaxed);
-        part[MAGIC_WORD].store(MAGIC + entry_words as u64, Ordering::Release);
+        part[MAGIC_WORD].store(magic(entry_words, keys_per_entry), Ordering::Release);
         Self::open(part, entry_words, keys_per_entry)
     }
 
@@ -196,7 +201,7 @@ impl<'a> Table<'a> {
             words: part.len(),
             needed: HEADER_WORDS,
         })?;
-        if header[MAGIC_WORD].load(Ordering::Acquire) != MAGIC + entry_words as u64 {
+        if header[MAGIC_WORD].load(Ordering::Acquire) != magic(entry_words, keys_per_entry) {
             return Err(StateError::NotFormatted);
         }
         let capacity = header[CAPACITY_WORD].load(Ordering::Relaxed) as usize;

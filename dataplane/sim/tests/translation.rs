@@ -213,6 +213,94 @@ fn a_host_inside_reaches_a_forwarded_port_by_its_outside_address() {
     a.assert_books();
 }
 
+/// Two hosts behind source NAT, neither with a port forward; the uplink may come in.
+fn two_translated() -> World {
+    let mut world = forwarding(11);
+    world.nat_rules.remove(0);
+    world
+}
+
+/// What prod's hosts 10 and 11 send.
+fn from_prod(host: u8, to: IpAddr) -> Trip {
+    let from = Station {
+        mac: Side::A.host_mac(PROD, host),
+        ip: Side::A.host4(PROD, host),
+    };
+    Trip {
+        from,
+        via: Side::A.mac(PROD),
+        to,
+        ttl: 64,
+    }
+}
+
+/// The outside port that host `host` has for its `port`, from a packet to the internet.
+fn outside_port(a: &mut SimGateway, host: u8, port: u16) -> u16 {
+    let sent = a.pass(PROD as u8, &from_prod(host, WEB4).udp(port, 53, b"?"), UPLINK as u8);
+    parsed(&only(sent, a)).source_port
+}
+
+#[test]
+fn two_translated_hosts_reach_each_other_by_their_outside_endpoints() {
+    let mut a = SimGateway::new(&two_translated(), SMALL, 1);
+    let outside = Side::A.outside4();
+    let (port10, port11) = (outside_port(&mut a, 10, 1000), outside_port(&mut a, 11, 2000));
+    let asked = a.pass(
+        PROD as u8,
+        &from_prod(10, outside).udp(1000, port11, b"hello"),
+        PROD as u8,
+    );
+    let asked = only(asked, &a);
+    let headers = parsed(&asked);
+    assert_eq!(ends(&headers), (outside, Side::A.host4(PROD, 11)));
+    assert_eq!((headers.source_port, headers.destination_port), (port10, 2000));
+    assert_eq!(asked[..6], Side::A.host_mac(PROD, 11));
+    let answered = a.pass(
+        PROD as u8,
+        &from_prod(11, outside).udp(2000, port10, b"hello"),
+        PROD as u8,
+    );
+    let headers = parsed(&only(answered, &a));
+    assert_eq!(ends(&headers), (outside, Side::A.host4(PROD, 10)));
+    assert_eq!((headers.source_port, headers.destination_port), (port11, 1000));
+    // Of TCP there is no mapping, and an endpoint that nobody has is the gateway's: dropped as no flow of it.
+    a.pass(
+        PROD as u8,
+        &from_prod(10, outside).tcp(1, port11, TcpFlags::SYN, None, b""),
+        PROD as u8,
+    );
+    assert_eq!(a.drops()[&DropReason::StateInvalid], 1);
+    // To its own outside endpoint there is nothing to say.
+    assert!(
+        a.pass(PROD as u8, &from_prod(10, outside).udp(1000, port10, b"me"), PROD as u8)
+            .is_empty()
+    );
+    assert_eq!(a.drops()[&DropReason::StateInvalid], 2);
+    a.assert_books();
+}
+
+#[test]
+fn a_translated_host_is_reached_by_rule_only_and_from_outside_not_at_all() {
+    for removed in [(PROD, UPLINK), (UPLINK, PROD)] {
+        let mut world = two_translated();
+        let mut a = SimGateway::new(&world, SMALL, 1);
+        let port11 = outside_port(&mut a, 11, 2000);
+        let from_web = from_internet(Side::A, WEB4, Side::A.outside4()).udp(999, port11, b"?");
+        assert!(
+            a.pass(UPLINK as u8, &from_web, PROD as u8).is_empty(),
+            "no flow of that host's"
+        );
+        assert_eq!(a.drops()[&DropReason::StateInvalid], 1);
+        world.policy_rules.retain(|rule| (rule.from, rule.to) != removed);
+        move_epochs(&mut world);
+        a.publish(&world);
+        let asked = from_prod(10, Side::A.outside4()).udp(1000, port11, b"hello");
+        assert!(a.pass(PROD as u8, &asked, PROD as u8).is_empty());
+        assert_eq!(a.drops()[&DropReason::PolicyDefaultDeny], 1);
+        a.assert_books();
+    }
+}
+
 #[test]
 fn a_hairpin_needs_the_rules_of_both_ways() {
     for removed in [(PROD, UPLINK), (UPLINK, PROD)] {

@@ -3,13 +3,14 @@
 use crate::state::SharedState;
 use crate::time::Now;
 use crate::tuple::Tuple;
+use tombolo_flow::decide::Mapped;
 use tombolo_flow::mapping::Address as InsideAddress;
 use tombolo_flow::{
     BindError, Binding, Ended, Hit, InsertError, Inserted, Inside, Key4, Key6, Mappings, NO_MAPPING, NewSession,
     PoolView, Sessions, WorkerLocal,
 };
 use tombolo_tables::fate::DropReason;
-use tombolo_tables::layout::{Address, PoolIndex, PoolRecord};
+use tombolo_tables::layout::{Address, PoolIndex, PoolRecord, SegmentIndex};
 use tombolo_tables::view::Tables;
 
 /// How often a re-decision meets an older one of another worker before it takes what is there.
@@ -109,6 +110,17 @@ pub fn outside<K: Family>(
         address: K::to_address(bound.address),
         port: bound.port,
         mapping: bound.mapping,
+    })
+}
+
+/// Who has the outside endpoint.
+pub fn behind<K: Family>(state: &SharedState<'_>, protocol: u8, address: Address, port: u16) -> Option<Mapped> {
+    let inside = K::mappings(state).behind(protocol, K::address(address)?, port)?;
+    Some(Mapped {
+        segment: SegmentIndex(inside.segment),
+        address: K::to_address(inside.address),
+        port: inside.port,
+        pool: PoolIndex(inside.pool),
     })
 }
 

@@ -97,8 +97,24 @@ pub struct Forward {
     pub rule: u32,
 }
 
-/// Answers `question` from one generation.
-pub fn decide(tables: Tables<'_>, question: &Question) -> Result<Decision, DropReason> {
+/// A host whose source is translated: what a mapping has inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapped {
+    /// Its segment.
+    pub segment: SegmentIndex,
+    /// Its address.
+    pub address: Address,
+    /// Its port.
+    pub port: u16,
+    /// Where its outside endpoint is from.
+    pub pool: PoolIndex,
+}
+
+/// Finds a mapping by protocol, outside address and outside port.
+pub type FindMapped<'f> = &'f dyn Fn(u8, Address, u16) -> Option<Mapped>;
+
+/// Answers `question` from one generation, and from the mappings that `find` knows.
+pub fn decide(tables: Tables<'_>, question: &Question, find: FindMapped<'_>) -> Result<Decision, DropReason> {
     let translated = destination_nat(tables, question, question.segment);
     if translated.changed && !is_translatable(question) {
         return Err(DropReason::NatUntranslatable);
@@ -109,7 +125,7 @@ pub fn decide(tables: Tables<'_>, question: &Question) -> Result<Decision, DropR
     } = resolve(tables, translated.segment, &translated.addresses);
     match next_hop {
         NextHop::Local(_) if translated.changed => return Err(DropReason::NatUntranslatable),
-        NextHop::Local(port) => match hairpin::decide(tables, question, egress, port)? {
+        NextHop::Local(port) => match hairpin::decide(tables, question, egress, port, find)? {
             Some(forward) => return Ok(Decision::Forward(forward)),
             None => return local(tables, question, egress, port),
         },

@@ -320,6 +320,8 @@ impl<A: Address> Binder<'_, '_, A> {
                 && table.change(entry, ready, ready.with_state(State::Live))
             {
                 step();
+                // The caller's reference keeps the entry from ending meanwhile.
+                self.mappings.show_outside(entry, record);
                 return Ok(Added::New(entry));
             }
             table.change(entry, ready, ready.with_state(State::Retired));

@@ -12,6 +12,7 @@
 
 mod bind;
 mod entry;
+mod outside;
 mod release;
 mod scrub;
 #[cfg(all(test, not(loom)))]
@@ -194,7 +195,8 @@ pub struct Mappings<'a, A> {
     family: PhantomData<A>,
 }
 
-const KEYS_PER_MAPPING: usize = 1;
+/// Its inside and its outside endpoint.
+const KEYS_PER_MAPPING: usize = 2;
 
 impl<'a, A: Address> Mappings<'a, A> {
     /// Words of a table for `capacity` mappings and hosts together.

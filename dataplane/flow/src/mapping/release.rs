@@ -67,6 +67,7 @@ impl<'a, A: Address> Mappings<'a, A> {
             return;
         }
         step();
+        self.hide_outside(mapping, &record);
         let hash = self.hash(&record.inside);
         self.table.index.remove(hash, Slot::new(hash, false, mapping));
         step();

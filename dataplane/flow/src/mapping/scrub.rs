@@ -41,7 +41,11 @@ impl<'a, A: Address> Mappings<'a, A> {
             return false;
         }
         let port_taken = record.is_host() || ports.claim(record.row, record.inside.protocol, record.port);
-        port_taken && self.table.index.place(hash, Slot::new(hash, false, mapping)).is_ok()
+        let kept = port_taken && self.table.index.place(hash, Slot::new(hash, false, mapping)).is_ok();
+        if kept {
+            self.show_outside(mapping, record);
+        }
+        kept
     }
 
     fn has_host(&self, record: &Record<A>) -> bool {

@@ -101,6 +101,47 @@ fn an_inside_endpoint_keeps_its_outside_until_its_last_session_and_a_while() {
     );
 }
 
+fn shown(mappings: &Mappings<'_, u32>, outside: (u32, u16)) -> Option<Inside<u32>> {
+    mappings.behind(protocol::UDP, outside.0, outside.1)
+}
+
+#[test]
+fn a_mapping_is_found_by_its_outside_endpoint_as_long_as_it_is() {
+    let parts = Parts::new(64);
+    let (mappings, ports) = parts.open();
+    let mut local = WorkerLocal::new(0, 1, 1);
+    let bound: Vec<_> = (1..9)
+        .map(|host| {
+            let inside = inside(host, 5);
+            (inside, mappings.bind(&ports, &mut local, &inside, &POOL, 0).unwrap())
+        })
+        .collect();
+    for (inside, binding) in &bound {
+        let outside = (binding.address, binding.port);
+        assert_eq!(shown(&mappings, outside), Some(*inside));
+        assert_eq!(mappings.behind(protocol::TCP, outside.0, outside.1), None);
+        assert_eq!(
+            shown(&mappings, (outside.0 ^ 1, outside.1)),
+            None,
+            "of the pool's other address"
+        );
+    }
+    // A mapping that a crash left alone has its slot again, once.
+    ports.clear();
+    mappings.scrub(&ports, 0);
+    let (inside, binding) = bound[0];
+    let outside = (binding.address, binding.port);
+    assert_eq!(shown(&mappings, outside), Some(inside));
+    mappings.expire(&ports, &mut local, 1_000, 10, 64);
+    for (_, binding) in &bound {
+        assert_eq!(shown(&mappings, (binding.address, binding.port)), None);
+    }
+    for _ in 0..2 {
+        mappings.expire(&ports, &mut local, 2_000, 10, 64);
+    }
+    assert_eq!(mappings.table().index.occupancy().0, 0, "no slot is left behind");
+}
+
 #[test]
 fn a_pool_gives_all_its_ports_and_then_says_so() {
     let parts = Parts::new(1_000);

@@ -8,11 +8,11 @@ use crate::gateway::Gateway;
 use crate::stages::Errors;
 use crate::stages::session::{Miss, TUNNELLED, Why, apply, clamp, count, flags};
 use crate::tuple::Tuple;
-use tombolo_flow::decide::{Decision, Forward, Origin, Question, decide, egress_port, resolve};
+use tombolo_flow::decide::{Decision, Forward, Mapped, Origin, Question, decide, egress_port, resolve};
 use tombolo_flow::{Direction, Hit, Key4, Key6, NO_MAPPING, NewSession};
 use tombolo_packet_io::PacketIo;
 use tombolo_tables::fate::{DropReason, PuntReason};
-use tombolo_tables::layout::{NextHop, PortIndex, SegmentIndex, wildcard};
+use tombolo_tables::layout::{Address, NextHop, PortIndex, SegmentIndex, wildcard};
 use tombolo_wire::icmp::IcmpErrorKind;
 use tombolo_wire::{Headers, L4, ethertype, protocol, tcp_flag};
 
@@ -75,6 +75,11 @@ fn question(packet: &Packet) -> Question {
     }
 }
 
+/// What has no session is not translated, so it reaches nobody's mapping.
+fn nobody(_protocol: u8, _address: Address, _port: u16) -> Option<Mapped> {
+    None
+}
+
 fn is_icmp(number: u8) -> bool {
     matches!(number, protocol::ICMP | protocol::ICMPV6)
 }
@@ -115,7 +120,9 @@ fn begin<I: PacketIo, K: Family>(
         Some(hit) => question_again(gateway, packet, hit),
         None => question(packet),
     };
-    let decided = decide(gateway.tables, &question);
+    let state = gateway.state;
+    let mapped = |protocol, address, port| bind::behind::<K>(state, protocol, address, port);
+    let decided = decide(gateway.tables, &question, &mapped);
     if let (Err(_) | Ok(Decision::Local(_)), Some(hit)) = (&decided, &stale) {
         bind::forget(gateway.state, gateway.flow, hit, gateway.now);
     }
@@ -276,7 +283,7 @@ fn stateless<I: PacketIo>(gateway: &Gateway<'_, I>, packet: &mut Packet) -> Resu
         };
         return Ok(());
     }
-    match decide(gateway.tables, &question(packet))? {
+    match decide(gateway.tables, &question(packet), &nobody)? {
         Decision::Local(port) => local(gateway, packet, port),
         Decision::Forward(forward) if forward.source_pool.is_some() || forward.destination_translated => {
             Err(DropReason::NatUntranslatable)
@@ -302,7 +309,7 @@ fn sendable(next_hop: NextHop) -> Result<NextHop, DropReason> {
 
 /// A fragment passes where nothing depends on ports: within its segment, untranslated, with no rule in play.
 fn fragment<I: PacketIo>(gateway: &Gateway<'_, I>, packet: &mut Packet) -> Result<(), DropReason> {
-    match decide(gateway.tables, &question(packet))? {
+    match decide(gateway.tables, &question(packet), &nobody)? {
         Decision::Local(port) => local(gateway, packet, port),
         Decision::Forward(forward) => {
             let plain = forward.source_pool.is_none() && !forward.destination_translated;
@@ -322,7 +329,7 @@ fn fragment<I: PacketIo>(gateway: &Gateway<'_, I>, packet: &mut Packet) -> Resul
 /// An error about a flow that no session knows: the kernel's if it is for the gateway and policy lets it, else nobody's.
 fn unknown_error<I: PacketIo>(gateway: &Gateway<'_, I>, packet: &mut Packet) -> Result<(), DropReason> {
     match resolve(gateway.tables, packet.segment, &packet.headers.addresses).next_hop {
-        NextHop::Local(_) => match decide(gateway.tables, &question(packet))? {
+        NextHop::Local(_) => match decide(gateway.tables, &question(packet), &nobody)? {
             Decision::Local(port) => local(gateway, packet, port),
             Decision::Forward(_) => Err(DropReason::StateInvalid),
         },

@@ -1,0 +1,52 @@
+//! Who is behind an outside endpoint: the second key of every mapping, for hairpins.
+//!
+//! The slot follows a mapping into the index once it is live, and leaves before its port does. Between these moments it may be
+//! missing (a worker died in between, or the index is full): then there is no hairpin to that mapping until it is made anew.
+
+use super::entry::Record;
+use super::{Address, Inside, Mappings};
+use crate::index::Slot;
+use crate::table::State;
+use core::ops::ControlFlow;
+
+/// In the place of a pool, which no inside key has.
+const OUTSIDE: u64 = u64::MAX;
+
+impl<'a, A: Address> Mappings<'a, A> {
+    /// The inside endpoint that has this outside one.
+    pub fn behind(&self, protocol: u8, address: A, port: u16) -> Option<Inside<A>> {
+        let hash = self.outside_hash(protocol, address, port);
+        self.table.index.visit(hash, |slot| {
+            let live = self.copy(slot.entry(), |state| state == State::Live);
+            match live {
+                Some((_, record))
+                    if (record.inside.protocol, record.address, record.port) == (protocol, address, port) =>
+                {
+                    ControlFlow::Break(record.inside)
+                }
+                Some(_) | None => ControlFlow::Continue(()),
+            }
+        })
+    }
+
+    /// Makes a live mapping known by its outside endpoint; a host entry has none.
+    pub(super) fn show_outside(&self, mapping: u32, record: &Record<A>) {
+        if !record.is_host() {
+            let hash = self.outside_hash(record.inside.protocol, record.address, record.port);
+            let _ = self.table.index.place(hash, Slot::new(hash, true, mapping));
+        }
+    }
+
+    pub(super) fn hide_outside(&self, mapping: u32, record: &Record<A>) {
+        if !record.is_host() {
+            let hash = self.outside_hash(record.inside.protocol, record.address, record.port);
+            self.table.index.remove(hash, Slot::new(hash, true, mapping));
+        }
+    }
+
+    fn outside_hash(&self, protocol: u8, address: A, port: u16) -> u64 {
+        let bits = address.to_bits();
+        let rest = (u64::from(port) << 48) | u64::from(protocol);
+        self.hash_key.hash(&[(bits >> 64) as u64, bits as u64, rest, OUTSIDE])
+    }
+}
