@@ -54,6 +54,11 @@ pub fn rewrite(frame: &mut [u8], headers: &Headers, to: &Rewrite) {
             let old = replace_u16(frame, l4 + ECHO_IDENTIFIER, identifier);
             let delta = covered_by_icmp(headers, addresses).u16(old, identifier);
             patch(&mut frame[..end], l4 + ICMP_CHECKSUM, delta);
+            // The one message that can sum to zero, an echo reply of nothing but zeros: its checksum is the other zero, which
+            // no update finds (RFC 1624 §3).
+            if reply && frame[l4..end].iter().all(|byte| *byte == 0) {
+                put_u16(frame, l4 + ICMP_CHECKSUM, 0xffff);
+            }
         }
         L4::IcmpError | L4::IcmpOther => {
             patch(

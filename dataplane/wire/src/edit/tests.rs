@@ -52,6 +52,21 @@ fn echo_takes_the_port_of_its_direction() {
     }
 }
 
+/// The translated echo request of a host that pings with identifier, sequence number and data of zero comes back.
+#[test]
+fn an_echo_reply_of_zeros_has_the_other_zero() {
+    let mut frame = icmp(&V4, 0, 0, [0x9c, 0x41, 0, 0], &[0; 56]);
+    let headers = parse(&frame);
+    let to = Rewrite {
+        destination_port: 0,
+        ..to(TO4)
+    };
+    rewrite(&mut frame, &headers, &to);
+    let l4 = usize::from(headers.l4);
+    assert_eq!(frame[l4..l4 + 8], [0, 0, 0xff, 0xff, 0, 0, 0, 0]);
+    assert_checksums(&frame);
+}
+
 #[test]
 fn udp_zero_checksum_stays() {
     let mut frame = udp_unchecked(&V4, (1, 2), b"data");
