@@ -2,6 +2,7 @@
 //! counted drop, nothing leaves untranslated or in clear, and traffic flows again once the shortage is over.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use tombolo_sim::gateway::{SMALL, SimGateway};
 use tombolo_sim::lab::{ends, from_host, from_internet, parsed, sealed_by};
 use tombolo_sim::packets::TcpFlags;
@@ -11,6 +12,7 @@ use tombolo_tables::fate::{Counter, DropReason};
 use tombolo_tables::layout::{NextHop, neighbour_state, tunnel_flag, wildcard};
 use tombolo_tables::state::{Limits, StatePart};
 use tombolo_tunnel::sequence::Sequence;
+use tombolo_wire::icmp;
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -253,6 +255,95 @@ fn a_next_hop_that_failed_is_a_counted_drop() {
     world.neighbours = known;
     a.publish(&world);
     assert_eq!(into_tunnel(&mut a, 10), 20);
+    a.assert_books();
+}
+
+/// Type, code and what is quoted of an ICMP error, whose sender is the gateway's own on prod.
+fn unreachable(error: &[u8]) -> (u8, u8, (IpAddr, IpAddr), (u16, u16)) {
+    let headers = parsed(error);
+    let v6 = headers.addresses.is_v6();
+    let gateway = if v6 {
+        Side::A.host6(PROD, 1)
+    } else {
+        Side::A.host4(PROD, 1)
+    };
+    let quoted = icmp::quoted(error, &headers).expect("a quote");
+    assert_eq!(ends(&headers), (gateway, ends(&quoted).0));
+    let l4 = if v6 { 54 } else { 34 };
+    (
+        error[l4],
+        error[l4 + 1],
+        ends(&quoted),
+        (quoted.source_port, quoted.destination_port),
+    )
+}
+
+#[test]
+fn who_sends_to_a_next_hop_that_failed_is_told_about_its_own_packet() {
+    let mut world = plain();
+    let known = world.neighbours.clone();
+    for neighbour in &mut world.neighbours {
+        if neighbour.port == UPLINK {
+            neighbour.state = neighbour_state::FAILED;
+        }
+    }
+    let mut a = SimGateway::new(&world, SMALL, 1);
+    // Translated both: what is quoted is as the host sent it.
+    let asked = [WEB4, WEB6].map(|web| from_host(Side::A, PROD, web).udp(1000, 53, b"?"));
+    assert!(
+        a.pass(PROD as u8, &asked[0], PROD as u8).is_empty(),
+        "the first is counted only"
+    );
+    for (asked, (kind, code), ends) in [
+        (&asked[0], (3, 1), (Side::A.host4(PROD, 10), WEB4)),
+        (&asked[1], (1, 3), (Side::A.host6(PROD, 10), WEB6)),
+    ] {
+        let told = a.pass(PROD as u8, asked, PROD as u8);
+        assert_eq!(told.len(), 1, "{:?}", a.drops());
+        assert_eq!(unreachable(&told[0]), (kind, code, ends, (1000, 53)));
+    }
+    assert_eq!(reasons(&a), [(DropReason::NeighbourFailed, 3)]);
+    // As many as any errors: a burst of 100 a worker.
+    for port in 0..300 {
+        let flood = from_host(Side::A, PROD, WEB4).udp(2000 + port, 53, b"?");
+        a.arrive(0, PROD as u8, &flood);
+    }
+    a.run();
+    let told = a.sent(PROD as u8).len();
+    assert!((1..=100).contains(&told), "{told} errors");
+    // After a while without any, the first is not told again; nor is anybody when the next hop answers.
+    a.sleep(11_000);
+    assert!(a.pass(PROD as u8, &asked[0], PROD as u8).is_empty());
+    world.neighbours = known;
+    a.publish(&world);
+    assert_eq!(a.pass(PROD as u8, &asked[0], UPLINK as u8).len(), 1);
+    assert!(a.sent(PROD as u8).is_empty() && a.sent(UPLINK as u8).is_empty());
+    a.assert_books();
+}
+
+#[test]
+fn what_waited_in_vain_makes_the_next_packet_be_told() {
+    let mut world = plain();
+    for neighbour in &mut world.neighbours {
+        if neighbour.port == UPLINK {
+            neighbour.state = neighbour_state::UNRESOLVED;
+        }
+    }
+    let mut a = SimGateway::new(&world, SMALL, 1);
+    let asked = from_host(Side::A, PROD, WEB4).udp(1000, 53, b"?");
+    assert!(a.pass(PROD as u8, &asked, PROD as u8).is_empty());
+    for neighbour in &mut world.neighbours {
+        if neighbour.port == UPLINK {
+            neighbour.state = neighbour_state::FAILED;
+        }
+    }
+    a.publish(&world);
+    a.run();
+    assert_eq!(reasons(&a), [(DropReason::NeighbourFailed, 1)]);
+    assert_eq!(a.pass(PROD as u8, &asked, PROD as u8).len(), 1, "{:?}", a.drops());
+    // What a tunnel seals is told of by nobody.
+    assert_eq!(into_tunnel(&mut a, 1), 0);
+    assert!(a.sent(PROD as u8).is_empty());
     a.assert_books();
 }
 

@@ -61,7 +61,7 @@ drop_reasons! {
     EspDummy => ("esp-dummy", "A dummy packet (next header 59, RFC 4303 §2.6): discarded as intended."),
     TunnelDown => ("tunnel-down", "The tunnel has no outbound SA; the packet may not leave another way."),
     SequenceExhausted => ("sequence-exhausted", "The SA has no leased sequence number left."),
-    NeighbourFailed => ("neighbour-failed", "The next hop does not answer to ARP or ND."),
+    NeighbourFailed => ("neighbour-failed", "The next hop does not answer to ARP or ND; senders of packets after the first ones were told (rate limited)."),
     HoldOverflow => ("hold-overflow", "Too many packets wait for an unresolved next hop."),
     PortDown => ("port-down", "The egress port is down or not served by this worker."),
     TxFull => ("tx-full", "The transmit ring stayed full."),

@@ -13,7 +13,7 @@ use crate::batch::{Batch, Entry};
 use crate::capture;
 use crate::gateway::Gateway;
 use crate::keys::KeyCache;
-use crate::stages::{Decide, Emit, Errors, Open, Parse, PathMtu, Rewrite, Seal, Session};
+use crate::stages::{Decide, Emit, Errors, Open, Parse, PathMtu, Rewrite, Seal, Session, Unreachable};
 use tombolo_packet_io::{BATCH, FrameBatch, PacketIo, PortSlot};
 use tombolo_tables::fate::{DropReason, Fate};
 
@@ -24,6 +24,7 @@ pub struct Journey {
     path_mtu: PathMtu,
     session: Session,
     decide: Decide,
+    unreachable: Unreachable,
     rewrite: Rewrite,
     seal: Seal,
     emit: Emit,
@@ -41,6 +42,7 @@ impl Journey {
             path_mtu: PathMtu,
             session: Session::new(),
             decide: Decide,
+            unreachable: Unreachable::default(),
             rewrite: Rewrite::new(),
             seal: Seal::default(),
             emit: Emit::default(),
@@ -66,6 +68,10 @@ impl Journey {
         self.path_mtu.run(gateway, batch);
         let misses = self.session.run(gateway, batch);
         self.decide.run(gateway, batch, misses, &mut self.errors);
+        if self.emit.gave_up() {
+            self.unreachable.watch(gateway.now);
+        }
+        self.unreachable.run(gateway, batch, &mut self.errors);
         self.rewrite.run(gateway, batch, &mut self.errors);
         self.errors.run(gateway, batch);
         capture::sealing(gateway, batch);

@@ -22,10 +22,11 @@ const UNSEEN: bool = false;
 #[derive(Default)]
 pub struct Emit {
     waiting: Waiting,
+    gave_up: bool,
 }
 
 /// What is known of the station to send to.
-enum Station {
+pub(super) enum Station {
     Known([u8; 6]),
     Unresolved,
     Failed,
@@ -81,6 +82,7 @@ impl Emit {
             Station::Known(mac) => transmit::<I, SEEN>(gateway, held, mac),
             Station::Unresolved => self.hold::<I, SEEN>(gateway, held),
             Station::Failed => {
+                self.gave_up = true;
                 let fate = Fate::Drop(DropReason::NeighbourFailed);
                 gateway.settle_frame(held.frame, held.ingress, held.slot, fate);
                 gateway.tell(Event::ResolveNeighbour { port, address: target });
@@ -127,6 +129,7 @@ impl Emit {
             match answer.flatten() {
                 Some(mac) => transmit::<I, CAPTURED>(gateway, held, mac),
                 None => {
+                    self.gave_up = true;
                     let fate = Fate::Drop(DropReason::NeighbourFailed);
                     gateway.settle_frame(held.frame, held.ingress, held.slot, fate);
                 }
@@ -148,14 +151,21 @@ impl Emit {
         }
     }
 
+    /// Whether a packet was dropped since the last call because its next hop does not answer.
+    #[inline]
+    pub fn gave_up(&mut self) -> bool {
+        core::mem::take(&mut self.gave_up)
+    }
+
     /// Whether frames wait, so that the loop wakes in time to give them up.
     pub fn holds(&self) -> bool {
         !self.waiting.is_empty()
     }
 }
 
+/// Where a hop leads and who is there.
 #[inline]
-fn find(tables: Tables<'_>, next_hop: NextHop, target: Address) -> Option<(PortIndex, Address, Station)> {
+pub(super) fn find(tables: Tables<'_>, next_hop: NextHop, target: Address) -> Option<(PortIndex, Address, Station)> {
     match next_hop {
         NextHop::Neighbour(index) => {
             let record = tables.neighbour(index)?;

@@ -10,6 +10,8 @@ mod session;
 
 mod decide;
 
+mod unreachable;
+
 mod rewrite;
 
 mod error;
@@ -27,3 +29,4 @@ pub use path_mtu::PathMtu;
 pub use rewrite::Rewrite;
 pub use seal::Seal;
 pub use session::{Miss, Session, Why};
+pub use unreachable::Unreachable;
