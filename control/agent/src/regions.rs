@@ -85,7 +85,8 @@ impl Regions {
             Region::create("tombolo-state", spec.bytes(), HugePages::WhereReserved)?,
             &spec,
         )?;
-        let tables = TablesRegion::create(Region::create("tombolo-tables", TABLES_BYTES, HugePages::Never)?)?;
+        let tables = Region::create("tombolo-tables", TABLES_BYTES, HugePages::WhereReserved)?;
+        let tables = TablesRegion::create(tables)?;
         let secrets = Region::create_secret("tombolo-secrets", SECRETS_BYTES)?;
         Ok(Regions::keep(tables, state, secrets))
     }

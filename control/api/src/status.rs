@@ -18,7 +18,7 @@ pub struct Status {
     pub dataplane: Dataplane,
     /// Published tables.
     pub generation: Generation,
-    /// The shared memory.
+    /// The shared memory, and the frames of the running dataplane.
     pub regions: Vec<Region>,
     /// Counts for a first look.
     pub summary: Summary,
@@ -68,11 +68,11 @@ pub struct Generation {
     pub total_bytes: u64,
 }
 
-/// One region of shared memory.
+/// Memory with pages of one size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Region {
-    /// `tables`, `state` or `secrets`.
+    /// `tables`, `state`, `secrets` or `frames`; the last one twice when workers got pages of different sizes.
     pub name: String,
     /// Size in bytes.
     pub bytes: u64,

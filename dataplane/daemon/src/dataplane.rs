@@ -14,6 +14,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use tombolo_bpf::{Steering, Verdict};
+use tombolo_packet_io::af_xdp::AfXdp;
 use tombolo_tables::handoff::{DataplaneLink, HandoffError, Listener, PortError, RegionFds, Request, Wakes};
 use tombolo_tables::port_status;
 use tombolo_tables::publish::TablesRegion;
@@ -251,12 +252,8 @@ impl Running {
                 wake: Arc::new(OwnedFd::try_clone(wake)?),
             });
         }
-        let (statuses, errors) = devices::attach(
-            &self.steering,
-            &wanted,
-            seats.first().map(|seat| &seat.io),
-            self.workers,
-        );
+        let workers: Vec<&AfXdp> = seats.iter().map(|seat| &seat.io).collect();
+        let (statuses, errors) = devices::attach(&self.steering, &wanted, &workers);
         for (port, status) in statuses {
             port_status::write(self.state, port, status);
         }

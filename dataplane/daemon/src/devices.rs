@@ -75,8 +75,7 @@ pub fn insert(steering: &Steering, io: &AfXdp, worker: usize) -> anyhow::Result<
 pub fn attach(
     steering: &Steering,
     served: &Served,
-    io: Option<&AfXdp>,
-    workers: usize,
+    workers: &[&AfXdp],
 ) -> (Vec<(PortIndex, PortStatus)>, Vec<PortError>) {
     let (mut statuses, mut errors) = (Vec::new(), Vec::new());
     for (slot, device) in served.devices.iter().enumerate() {
@@ -96,15 +95,21 @@ pub fn attach(
                 Attached::No
             }
         };
-        let mode = io.and_then(|io| io.modes().get(slot));
+        let zero_copy = |io: &&AfXdp| io.modes().get(slot).is_some_and(|mode| mode.zero_copy);
         let status = PortStatus {
             attached,
-            zero_copy: mode.is_some_and(|mode| mode.zero_copy),
-            huge_pages: mode.is_some_and(|mode| mode.huge_pages),
-            queues: workers as u16,
+            zero_copy: !workers.is_empty() && workers.iter().all(zero_copy),
+            queues: workers.len() as u16,
+            huge_frame_bytes: frame_bytes(workers, true),
+            small_frame_bytes: frame_bytes(workers, false),
         };
         let ports = served.ports.iter().filter(|port| port.slot.usize() == slot);
         statuses.extend(ports.map(|port| (port.port, status)));
     }
     (statuses, errors)
+}
+
+fn frame_bytes(workers: &[&AfXdp], huge_pages: bool) -> u64 {
+    let those = workers.iter().filter(|io| io.huge_pages() == huge_pages);
+    those.map(|io| io.frame_bytes() as u64).sum()
 }

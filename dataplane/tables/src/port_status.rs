@@ -35,8 +35,10 @@ pub struct PortStatus {
     pub attached: Attached,
     /// The driver writes into our frames itself.
     pub zero_copy: bool,
-    /// Frames lie on hugepages.
-    pub huge_pages: bool,
+    /// Bytes of frames on pages of 2 MiB, of all workers; ports share their frames.
+    pub huge_frame_bytes: u64,
+    /// Bytes of frames on ordinary pages.
+    pub small_frame_bytes: u64,
     /// Queues served.
     pub queues: u16,
 }
@@ -52,8 +54,9 @@ pub fn write(state: &State, port: PortIndex, status: PortStatus) {
     let words = [
         attached,
         u64::from(status.zero_copy),
-        u64::from(status.huge_pages),
         u64::from(status.queues),
+        status.huge_frame_bytes,
+        status.small_frame_bytes,
     ];
     for (word, value) in row.iter().zip(words) {
         word.store(value, Ordering::Relaxed);
@@ -74,8 +77,9 @@ pub fn read(state: &State, port: PortIndex) -> PortStatus {
     PortStatus {
         attached,
         zero_copy: word(1) != 0,
-        huge_pages: word(2) != 0,
-        queues: word(3) as u16,
+        queues: word(2) as u16,
+        huge_frame_bytes: word(3),
+        small_frame_bytes: word(4),
     }
 }
 

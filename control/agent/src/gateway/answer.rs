@@ -2,6 +2,7 @@
 
 use super::Gateway;
 use super::apply::{self, ApplyError};
+use super::memory;
 use crate::http::{Answer, Request};
 use crate::views;
 use futures::stream;
@@ -45,6 +46,8 @@ impl Gateway {
     /// The gateway in one view.
     pub(super) fn status(&self) -> Status {
         let connection = self.dataplane.connection.as_ref();
+        let regions = self.memory();
+        let short_of_pages = memory::alarms(&regions, memory::huge_pages_reserved());
         Status {
             gateway: self.desired.name.to_string(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -62,7 +65,7 @@ impl Gateway {
                 workers: u32::from(crate::regions::workers(&self.regions.state.limits())),
             },
             generation: self.generation(),
-            regions: self.regions.list(),
+            regions,
             summary: self.summary(),
             alarms: self
                 .dataplane
@@ -71,6 +74,7 @@ impl Gateway {
                 .cloned()
                 .chain(self.warnings())
                 .chain(self.recent_alarms())
+                .chain(short_of_pages)
                 .collect(),
         }
     }

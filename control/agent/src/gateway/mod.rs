@@ -8,6 +8,7 @@ mod apply;
 mod captures;
 mod carried;
 mod learn;
+mod memory;
 mod metrics;
 mod run;
 mod sequences;

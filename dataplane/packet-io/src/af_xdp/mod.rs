@@ -15,7 +15,7 @@ pub use open::{AfXdpConfig, AfXdpPort, OpenError, PortMode};
 pub use port::KernelDrops;
 
 use crate::batch::FrameBatch;
-use crate::frame::Frame;
+use crate::frame::{FRAME_SIZE, Frame};
 use crate::packet_io::{FrameCensus, PacketIo, PortSlot};
 use pool::Pool;
 use port::Port;
@@ -29,6 +29,7 @@ pub struct AfXdp {
     pool: Pool,
     waiter: Waiter,
     modes: Vec<PortMode>,
+    huge_pages: bool,
 }
 
 impl AfXdp {
@@ -51,6 +52,16 @@ impl AfXdp {
     /// What each port got, in the order of the slots.
     pub fn modes(&self) -> &[PortMode] {
         &self.modes
+    }
+
+    /// Bytes of all its frames.
+    pub fn frame_bytes(&self) -> usize {
+        self.pool.census().total * FRAME_SIZE
+    }
+
+    /// Whether the frames lie on pages of 2 MiB.
+    pub fn huge_pages(&self) -> bool {
+        self.huge_pages
     }
 
     /// What the kernel dropped on a port's socket (one system call).

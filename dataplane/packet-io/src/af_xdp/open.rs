@@ -70,8 +70,6 @@ pub struct PortMode {
     pub queue: u32,
     /// The driver writes straight into frames; else the kernel copies.
     pub zero_copy: bool,
-    /// Frames lie on hugepages.
-    pub huge_pages: bool,
 }
 
 /// Why a worker's sockets could not be opened.
@@ -247,7 +245,6 @@ fn assemble(ports: Vec<AfXdpPort>, config: &AfXdpConfig, mut pool: Pool, rings: 
             device: port.device,
             queue: port.queue,
             zero_copy,
-            huge_pages,
         });
         assembled.push(built);
     }
@@ -257,6 +254,7 @@ fn assemble(ports: Vec<AfXdpPort>, config: &AfXdpConfig, mut pool: Pool, rings: 
         pool,
         waiter,
         modes,
+        huge_pages,
     }
 }
 
