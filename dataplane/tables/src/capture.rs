@@ -14,7 +14,7 @@ pub const CAPTURE_BYTES: usize = 2048;
 /// Packets that a worker's ring holds.
 pub const CAPTURE_CAPACITY: usize = 256;
 const HEADER_WORDS: usize = 8;
-const RECORD_WORDS: usize = HEADER_WORDS + CAPTURE_BYTES / 8;
+pub(crate) const RECORD_WORDS: usize = HEADER_WORDS + CAPTURE_BYTES / 8;
 
 /// Words of the capture part.
 pub fn capture_words(workers: usize) -> usize {
@@ -180,7 +180,7 @@ impl<'m> CaptureReader<'m> {
     /// The oldest packet. Skips what says nothing sensible, at most a ring full of it.
     pub fn pop(&mut self) -> Option<Captured> {
         for _ in 0..self.ring.capacity() {
-            if let Some(captured) = self.ring.pop(read)? {
+            if let Some(captured) = self.ring.pop(read_captured)? {
                 return Some(captured);
             }
         }
@@ -193,7 +193,8 @@ impl<'m> CaptureReader<'m> {
     }
 }
 
-fn read(record: &[AtomicU64]) -> Option<Captured> {
+/// A record, as it was pushed; `None` for what no worker writes.
+pub(crate) fn read_captured(record: &[AtomicU64]) -> Option<Captured> {
     let about = core::array::from_fn(|at| record[at].load(Ordering::Relaxed));
     let (header, kept) = CaptureHeader::from_words(about)?;
     let words = record[HEADER_WORDS..].iter().take(kept.div_ceil(8));

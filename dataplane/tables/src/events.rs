@@ -99,10 +99,13 @@ impl Event {
 
     /// The inverse; `None` for what no worker writes.
     pub fn from_words(words: [u64; EVENT_WORDS]) -> Option<Event> {
-        let [kind, first, high, low, rest @ ..] = words;
-        if rest != [0; 4] {
-            return None;
-        }
+        let event = Self::read(words)?;
+        // A word that the kind does not use is zero.
+        (event.to_words() == words).then_some(event)
+    }
+
+    fn read(words: [u64; EVENT_WORDS]) -> Option<Event> {
+        let [kind, first, high, low, ..] = words;
         let address = Address((u128::from(high) << 64 | u128::from(low)).to_be_bytes());
         let index16 = || u16::try_from(first).ok();
         let index32 = || u32::try_from(first).ok();
@@ -280,6 +283,15 @@ mod tests {
         assert_eq!(reader.dropped(), EVENT_CAPACITY as u64);
         assert_eq!(core::iter::from_fn(|| reader.pop()).count(), EVENT_CAPACITY);
         assert!(writer.push(event));
+    }
+
+    #[test]
+    fn a_word_that_the_kind_does_not_use_is_zero() {
+        for at in 2..EVENT_WORDS {
+            let mut words = Event::SequenceLow { sa: SaIndex(1) }.to_words();
+            words[at] = 1;
+            assert_eq!(Event::from_words(words), None, "word {at}");
+        }
     }
 
     #[test]

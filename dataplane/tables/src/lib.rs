@@ -7,6 +7,7 @@
 //! * [`dump`]: a generation as text;
 //! * [`region`], [`publish`], [`reader`]: shared memory, and how generations pass through it;
 //! * [`state`], [`counters`], [`sa_counters`], [`port_status`], [`events`], [`capture`]: what workers write;
+//! * [`fuzz`]: entries for fuzzers;
 //! * [`handoff`]: how either process gets the other's descriptors.
 
 pub mod build;
@@ -15,6 +16,7 @@ pub mod counters;
 pub mod dump;
 pub mod events;
 pub mod fate;
+pub mod fuzz;
 pub mod handoff;
 pub mod identity;
 pub mod layout;

@@ -4,6 +4,7 @@
 //! [`Request`] in the gateway's queue; this module decides nothing about the gateway.
 
 mod answer;
+pub mod fuzz;
 mod listen;
 mod peer;
 mod request;

@@ -46,7 +46,7 @@ pub async fn serve(listener: UnixListener, admission: Admission, questions: Ques
     }
 }
 
-async fn connection(stream: UnixStream, questions: Questions) {
+pub(super) async fn connection(stream: UnixStream, questions: Questions) {
     let service = service_fn(move |incoming| respond(incoming, questions.clone()));
     let result = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
