@@ -2,57 +2,31 @@
 
 #![allow(clippy::wildcard_enum_match_arm)]
 
+#[path = "support/canned_server.rs"]
+mod canned_server;
+
+use canned_server::CannedServer;
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
-use tombolo_agent::http::{self, Admission, Answer, Request};
+use tombolo_agent::http::{self, Answer, Request};
 
-struct Server {
-    directory: PathBuf,
-    stop: Option<tokio::sync::oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
+struct Server(CannedServer);
 
 impl Server {
     fn start(name: &str) -> Server {
-        let directory = std::env::temp_dir().join(format!("tombolo-http-{}-{name}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&directory);
-        std::fs::create_dir_all(directory.join("private")).unwrap();
-        let (stop, stopped) = tokio::sync::oneshot::channel();
-        let (ready, is_ready) = std::sync::mpsc::channel();
-        let place = directory.clone();
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            runtime.block_on(async move {
-                let listener = http::bind(&place.join("control.sock"), &place.join("private"), None).unwrap();
-                ready.send(()).unwrap();
-                let (sender, mut questions) = mpsc::channel::<http::Question>(4);
-                tokio::spawn(http::serve(listener, Admission::new(None), sender));
-                tokio::spawn(async move {
-                    while let Some((request, reply)) = questions.recv().await {
-                        let _ = reply.send(canned(request));
-                    }
-                });
-                let _ = stopped.await;
-            });
-        });
-        is_ready.recv().unwrap();
-        Server {
-            directory,
-            stop: Some(stop),
-            thread: Some(thread),
-        }
+        Server(CannedServer::start(name, canned))
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.0.directory.join("control.sock")
     }
 
     fn exchange(&self, request: &[u8]) -> String {
-        let mut stream = UnixStream::connect(self.directory.join("control.sock")).unwrap();
+        let mut stream = UnixStream::connect(self.socket()).unwrap();
         stream
             .set_read_timeout(Some(std::time::Duration::from_secs(5)))
             .unwrap();
@@ -67,14 +41,6 @@ impl Server {
     fn status(&self, request: &str) -> String {
         let reply = self.exchange(request.as_bytes());
         reply.split(' ').nth(1).unwrap_or("none").to_owned()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.stop.take().map(|stop| stop.send(()));
-        let _ = self.thread.take().map(std::thread::JoinHandle::join);
-        let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
 
@@ -113,21 +79,16 @@ fn canned(request: Request) -> Answer {
 #[test]
 fn the_socket_has_mode_0660_and_replaces_a_stale_one() {
     let server = Server::start("mode");
-    let metadata = std::fs::metadata(server.directory.join("control.sock")).unwrap();
+    let metadata = std::fs::metadata(server.socket()).unwrap();
     assert!(metadata.file_type().is_socket());
     assert_eq!(metadata.permissions().mode() & 0o777, 0o660);
-    assert!(!server.directory.join("private/control.sock.new").exists());
+    assert!(!server.0.directory.join("private/control.sock.new").exists());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     let _guard = runtime.enter();
-    http::bind(
-        &server.directory.join("control.sock"),
-        &server.directory.join("private"),
-        None,
-    )
-    .unwrap();
+    http::bind(&server.socket(), &server.0.directory.join("private"), None).unwrap();
 }
 
 #[test]
@@ -151,7 +112,7 @@ fn requests_are_answered() {
 #[test]
 fn a_stream_ends_when_its_client_goes() {
     let server = Server::start("stream");
-    let mut stream = UnixStream::connect(server.directory.join("control.sock")).unwrap();
+    let mut stream = UnixStream::connect(server.socket()).unwrap();
     stream
         .write_all(b"GET /v1/capture?port=idle HTTP/1.1\r\nhost: x\r\n\r\n")
         .unwrap();

@@ -1,63 +1,26 @@
 //! The `tombolo` binary against the real HTTP server of tombolod; behind it are canned answers.
 #![allow(clippy::wildcard_enum_match_arm)]
 
+#[path = "../../agent/tests/support/canned_server.rs"]
+mod canned_server;
+
+use canned_server::CannedServer;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use tokio::sync::mpsc;
-use tombolo_agent::http::{self, Admission, Answer, Request};
+use tombolo_agent::http::{Answer, Request};
 use tombolo_api::{Applied, CapturedPacket, Drop as DroppedPackets, Problem, Refusal};
 
-struct Server {
-    directory: PathBuf,
-    stop: Option<tokio::sync::oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
+struct Server(CannedServer);
 
 impl Server {
     fn start(name: &str) -> Server {
-        let directory = scratch(name);
-        std::fs::create_dir_all(directory.join("private")).unwrap();
-        let (stop, stopped) = tokio::sync::oneshot::channel();
-        let (ready, is_ready) = std::sync::mpsc::channel();
-        let place = directory.clone();
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            runtime.block_on(async move {
-                let listener = http::bind(&place.join("control.sock"), &place.join("private"), None).unwrap();
-                ready.send(()).unwrap();
-                let (sender, mut questions) = mpsc::channel::<http::Question>(4);
-                tokio::spawn(http::serve(listener, Admission::new(None), sender));
-                tokio::spawn(async move {
-                    while let Some((request, reply)) = questions.recv().await {
-                        let _ = reply.send(canned(request));
-                    }
-                });
-                let _ = stopped.await;
-            });
-        });
-        is_ready.recv().unwrap();
-        Server {
-            directory,
-            stop: Some(stop),
-            thread: Some(thread),
-        }
+        Server(CannedServer::start(name, canned))
     }
 
     fn run(&self, words: &[&str]) -> Output {
-        let mut all = vec!["--runtime-dir", self.directory.to_str().unwrap()];
+        let mut all = vec!["--runtime-dir", self.0.directory.to_str().unwrap()];
         all.extend(words);
         tombolo(&all)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.stop.take().map(|stop| stop.send(()));
-        let _ = self.thread.take().map(std::thread::JoinHandle::join);
-        let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
 
@@ -161,7 +124,7 @@ fn an_answer_is_0_a_refusal_is_1() {
 #[test]
 fn apply_says_what_happened_with_the_operators_file_name() {
     let server = Server::start("apply");
-    let file = server.directory.join("gw.yaml");
+    let file = server.0.directory.join("gw.yaml");
     std::fs::write(&file, "gateway: good\n").unwrap();
     let output = server.run(&["apply", file.to_str().unwrap()]);
     assert_eq!(code(&output), 0);
@@ -206,7 +169,7 @@ fn a_refused_or_unwritable_capture_says_so_and_leaves_files_alone() {
     let output = server.run(&["capture", "uplink", "-c", "1", "-w", "/nonexistent/out.pcapng"]);
     assert_eq!(code(&output), 1);
     assert!(text(&output.stderr).contains("/nonexistent/out.pcapng"), "{output:?}");
-    let file = server.directory.join("older.pcapng");
+    let file = server.0.directory.join("older.pcapng");
     std::fs::write(&file, "older").unwrap();
     let refused = server.run(&["capture", "refused", "-w", file.to_str().unwrap()]);
     assert_eq!(code(&refused), 1);
@@ -229,7 +192,7 @@ fn a_capture_is_shown_or_written() {
     let output = server.run(&["capture", "uplink", "--count", "2"]);
     assert_eq!((code(&output), text(&output.stdout).lines().count()), (0, 2));
     assert!(text(&output.stdout).contains("drop not-ip"));
-    let file = server.directory.join("out.pcapng");
+    let file = server.0.directory.join("out.pcapng");
     assert_eq!(
         code(&server.run(&["capture", "uplink", "-c", "3", "-w", file.to_str().unwrap()])),
         0
