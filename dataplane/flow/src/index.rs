@@ -5,6 +5,9 @@
 //! the overflow buckets, from a place that the hash picks, onwards; the primary's head counts them (upper half) and says how many
 //! overflow buckets a lookup must visit (lower half), so a bucket that never overflowed costs one line. A slot never moves.
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 use crate::sync::{AtomicU64, Ordering, step};
 use crate::tcp::Direction;
 use core::ops::ControlFlow;
@@ -14,22 +17,40 @@ const HEAD: usize = 7;
 const ONE_OVERFLOWED: u64 = 1 << 32;
 const REACH_MASK: u64 = u32::MAX as u64;
 
-/// Words that index `slots` keys, primary buckets half full at most.
-pub(crate) const fn words(slots: usize) -> usize {
-    (primary_buckets(slots) + overflow_buckets(slots)) * BUCKET_WORDS
+/// Primary slots for each key of a full table: memory against lines that a lookup reads. Keys that come and go leave free
+/// primary slots behind while others wait in overflow buckets, so these must hold what Erlang's loss formula says is turned away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fill {
+    /// Two slots a key, for what every packet looks up: 4% of the keys overflow, a lookup reads 1.2 lines.
+    Half = 0,
+    /// One slot a key, for what new flows look up: 25% overflow into buckets that are then 58% full, a lookup reads 2.3 lines.
+    Full = 1,
 }
 
-const fn primary_buckets(slots: usize) -> usize {
-    let buckets = (slots * 2).div_ceil(HEAD);
-    if buckets == 0 { 1 } else { buckets }
-}
+impl Fill {
+    /// Words that index `slots` keys.
+    pub(crate) const fn words(self, slots: usize) -> usize {
+        (self.primary_buckets(slots) + self.overflow_buckets(slots)) * BUCKET_WORDS
+    }
 
-/// A small table could by bad luck have all its keys in one bucket: its overflow holds them all. A large one cannot.
-const fn overflow_buckets(slots: usize) -> usize {
-    let all = slots.div_ceil(BUCKET_WORDS);
-    let share = primary_buckets(slots) / 16;
-    let floor = if all < 512 { all } else { 512 };
-    if share > floor { share } else { floor }
+    const fn primary_buckets(self, slots: usize) -> usize {
+        let buckets = match self {
+            Fill::Half => (slots * 2).div_ceil(HEAD),
+            Fill::Full => slots.div_ceil(HEAD),
+        };
+        if buckets == 0 { 1 } else { buckets }
+    }
+
+    /// A small table could by bad luck have all its keys in one bucket: its overflow holds them all. A large one cannot.
+    const fn overflow_buckets(self, slots: usize) -> usize {
+        let all = slots.div_ceil(BUCKET_WORDS);
+        let share = match self {
+            Fill::Half => self.primary_buckets(slots) / 16,
+            Fill::Full => self.primary_buckets(slots) * 3 / 8,
+        };
+        let floor = if all < 512 { all } else { 512 };
+        if share > floor { share } else { floor }
+    }
 }
 
 /// The word of a slot.
@@ -91,9 +112,9 @@ pub(crate) struct Index<'a> {
 }
 
 impl<'a> Index<'a> {
-    /// Over exactly `words(slots)` words; `None` if there are fewer.
-    pub(crate) fn new(part: &'a [AtomicU64], slots: usize) -> Option<Self> {
-        let (primary_buckets, overflow_buckets) = (primary_buckets(slots), overflow_buckets(slots));
+    /// Over exactly `fill.words(slots)` words; `None` if there are fewer.
+    pub(crate) fn new(part: &'a [AtomicU64], fill: Fill, slots: usize) -> Option<Self> {
+        let (primary_buckets, overflow_buckets) = (fill.primary_buckets(slots), fill.overflow_buckets(slots));
         let (primary, rest) = part.split_at_checked(primary_buckets * BUCKET_WORDS)?;
         let overflow = rest.get(..overflow_buckets * BUCKET_WORDS)?;
         Some(Index {

@@ -8,7 +8,7 @@ mod reuse;
 
 pub(crate) use reuse::TableLocal;
 
-use crate::index::{self, Index};
+use crate::index::{Fill, Index};
 use crate::sync::{AtomicU64, Ordering};
 use core::fmt;
 
@@ -113,17 +113,31 @@ impl Life {
     }
 }
 
-/// Sizes that follow from a capacity.
+/// What the tables of one kind have in common.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) entry_words: usize,
+    pub(crate) keys_per_entry: usize,
+    pub(crate) fill: Fill,
+}
+
+impl Shape {
+    /// Tells tables of one shape from those of another, or of none.
+    fn magic(self) -> u64 {
+        MAGIC + self.entry_words as u64 + ((self.keys_per_entry as u64) << 8) + ((self.fill as u64) << 16)
+    }
+}
+
+/// Sizes that follow from a shape and a capacity.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Geometry {
     pub(crate) entries: usize,
-    pub(crate) entry_words: usize,
-    pub(crate) keys_per_entry: usize,
+    shape: Shape,
     batch: u32,
 }
 
 impl Geometry {
-    pub(crate) const fn new(capacity: usize, entry_words: usize, keys_per_entry: usize) -> Geometry {
+    pub(crate) const fn new(capacity: usize, shape: Shape) -> Geometry {
         let share = capacity / 256;
         let batch = if share < 1 {
             1
@@ -134,24 +148,22 @@ impl Geometry {
         };
         Geometry {
             entries: capacity + SPARE_BATCHES * batch,
-            entry_words,
-            keys_per_entry,
+            shape,
             batch: batch as u32,
         }
     }
 
+    const fn keys(&self) -> usize {
+        self.entries * self.shape.keys_per_entry
+    }
+
     const fn index_words(&self) -> usize {
-        index::words(self.entries * self.keys_per_entry)
+        self.shape.fill.words(self.keys())
     }
 
     pub(crate) const fn words(&self) -> usize {
-        HEADER_WORDS + self.index_words() + self.entries * self.entry_words
+        HEADER_WORDS + self.index_words() + self.entries * self.shape.entry_words
     }
-}
-
-/// Tells tables of one shape from those of another, or of none.
-fn magic(entry_words: usize, keys_per_entry: usize) -> u64 {
-    MAGIC + entry_words as u64 + ((keys_per_entry as u64) << 8)
 }
 
 /// A view of one table.
@@ -168,14 +180,13 @@ impl<'a> Table<'a> {
     pub(crate) fn format(
         part: &'a [AtomicU64],
         capacity: usize,
-        entry_words: usize,
-        keys_per_entry: usize,
+        shape: Shape,
         seed: [u64; 2],
     ) -> Result<(Self, &'a [AtomicU64]), StateError> {
         if capacity == 0 || capacity > (1 << 28) {
             return Err(StateError::Capacity(capacity));
         }
-        let needed = Geometry::new(capacity, entry_words, keys_per_entry).words();
+        let needed = Geometry::new(capacity, shape).words();
         let words = part.len();
         let part = part.get(..words).filter(|part| part.len() >= needed);
         let part = part.ok_or(StateError::TooSmall { words, needed })?;
@@ -187,35 +198,33 @@ impl<'a> Table<'a> {
         part[CAPACITY_WORD].store(capacity as u64, Ordering::Relaxed);
         part[SEED_WORDS].store(seed[0], Ordering::Relaxed);
         part[SEED_WORDS + 1].store(seed[1], Ordering::Relaxed);
-        part[MAGIC_WORD].store(magic(entry_words, keys_per_entry), Ordering::Release);
-        Self::open(part, entry_words, keys_per_entry)
+        part[MAGIC_WORD].store(shape.magic(), Ordering::Release);
+        Self::open(part, shape)
     }
 
     /// A table that was formatted before, perhaps by another process.
-    pub(crate) fn open(
-        part: &'a [AtomicU64],
-        entry_words: usize,
-        keys_per_entry: usize,
-    ) -> Result<(Self, &'a [AtomicU64]), StateError> {
+    pub(crate) fn open(part: &'a [AtomicU64], shape: Shape) -> Result<(Self, &'a [AtomicU64]), StateError> {
         let (header, rest) = part.split_at_checked(HEADER_WORDS).ok_or(StateError::TooSmall {
             words: part.len(),
             needed: HEADER_WORDS,
         })?;
-        if header[MAGIC_WORD].load(Ordering::Acquire) != magic(entry_words, keys_per_entry) {
+        if header[MAGIC_WORD].load(Ordering::Acquire) != shape.magic() {
             return Err(StateError::NotFormatted);
         }
         let capacity = header[CAPACITY_WORD].load(Ordering::Relaxed) as usize;
         if capacity == 0 || capacity > (1 << 28) {
             return Err(StateError::Capacity(capacity));
         }
-        let geometry = Geometry::new(capacity, entry_words, keys_per_entry);
+        let geometry = Geometry::new(capacity, shape);
         let too_small = StateError::TooSmall {
             words: part.len(),
             needed: geometry.words(),
         };
         let (index, rest) = rest.split_at_checked(geometry.index_words()).ok_or(too_small)?;
-        let (entries, behind) = rest.split_at_checked(geometry.entries * entry_words).ok_or(too_small)?;
-        let index = Index::new(index, geometry.entries * keys_per_entry).ok_or(too_small)?;
+        let (entries, behind) = rest
+            .split_at_checked(geometry.entries * shape.entry_words)
+            .ok_or(too_small)?;
+        let index = Index::new(index, shape.fill, geometry.keys()).ok_or(too_small)?;
         Ok((
             Table {
                 header,
@@ -242,7 +251,7 @@ impl<'a> Table<'a> {
     /// The words of an entry; an index that only broken memory could hold lands on some entry.
     #[inline(always)]
     pub(crate) fn entry(&self, entry: u32) -> &'a [AtomicU64] {
-        let words = self.geometry.entry_words;
+        let words = self.geometry.shape.entry_words;
         let first = (entry as usize).min(self.geometry.entries - 1) * words;
         &self.entries[first..first + words]
     }

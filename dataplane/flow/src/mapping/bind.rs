@@ -98,7 +98,7 @@ impl<'a, A: Address> Mappings<'a, A> {
     }
 
     /// The live entry of an inside key; host entries have protocol and port 0.
-    fn find_inside(&self, inside: &Inside<A>) -> Option<(u32, Life, Record<A>)> {
+    pub(super) fn find_inside(&self, inside: &Inside<A>) -> Option<(u32, Life, Record<A>)> {
         self.find_with(inside, |state| state == State::Live)
     }
 

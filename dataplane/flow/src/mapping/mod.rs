@@ -19,10 +19,11 @@ mod scrub;
 mod tests;
 
 use crate::hash::HashKey;
+use crate::index::Fill;
 use crate::local::WorkerLocal;
 use crate::ports::PortsError;
 use crate::sync::AtomicU64;
-use crate::table::{Geometry, StateError, Table, TableLocal};
+use crate::table::{Geometry, Shape, StateError, Table, TableLocal};
 use core::fmt::{self, Debug};
 use core::hash::Hash;
 use core::marker::PhantomData;
@@ -195,13 +196,17 @@ pub struct Mappings<'a, A> {
     family: PhantomData<A>,
 }
 
-/// Its inside and its outside endpoint.
-const KEYS_PER_MAPPING: usize = 2;
-
 impl<'a, A: Address> Mappings<'a, A> {
+    /// Keys: the inside and the outside endpoint.
+    const SHAPE: Shape = Shape {
+        entry_words: A::ENTRY_WORDS,
+        keys_per_entry: 2,
+        fill: Fill::Full,
+    };
+
     /// Words of a table for `capacity` mappings and hosts together.
     pub const fn words(capacity: usize) -> usize {
-        Geometry::new(capacity, A::ENTRY_WORDS, KEYS_PER_MAPPING).words()
+        Geometry::new(capacity, Self::SHAPE).words()
     }
 
     /// Makes an empty table in a part that nobody uses; `seed` is random and secret.
@@ -209,9 +214,7 @@ impl<'a, A: Address> Mappings<'a, A> {
     /// # Errors
     /// The part is too small for the capacity, or the capacity is 0 or above 2²⁸.
     pub fn format(part: &'a [AtomicU64], capacity: usize, seed: [u64; 2]) -> Result<Self, StateError> {
-        Ok(Self::with(
-            Table::format(part, capacity, A::ENTRY_WORDS, KEYS_PER_MAPPING, seed)?.0,
-        ))
+        Ok(Self::with(Table::format(part, capacity, Self::SHAPE, seed)?.0))
     }
 
     /// A table that is there already.
@@ -219,7 +222,7 @@ impl<'a, A: Address> Mappings<'a, A> {
     /// # Errors
     /// The part was not formatted, or its capacity and size do not fit.
     pub fn open(part: &'a [AtomicU64]) -> Result<Self, StateError> {
-        Ok(Self::with(Table::open(part, A::ENTRY_WORDS, KEYS_PER_MAPPING)?.0))
+        Ok(Self::with(Table::open(part, Self::SHAPE)?.0))
     }
 
     fn with(table: Table<'a>) -> Self {

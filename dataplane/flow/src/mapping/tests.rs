@@ -1,5 +1,7 @@
 //! Mappings: one outside endpoint for each inside one, no outside endpoint for two, ports conserved; also over crashes and threads.
 
+mod load;
+
 use super::*;
 use crate::ports::Ports;
 use crate::sync::crash::stop_at;

@@ -20,10 +20,11 @@ mod touch;
 pub use lookup::BATCH;
 
 use crate::hash::HashKey;
+use crate::index::Fill;
 use crate::key::{Key, Key4, Key6};
 use crate::local::WorkerLocal;
 use crate::sync::AtomicU64;
-use crate::table::{Geometry, StateError, Table, TableLocal};
+use crate::table::{Geometry, Shape, StateError, Table, TableLocal};
 use crate::tcp::{Direction, Phase};
 use core::marker::PhantomData;
 
@@ -200,13 +201,18 @@ pub struct Sessions<'a, K> {
     family: PhantomData<K>,
 }
 
-const KEYS_PER_SESSION: usize = 2;
 const COUNTER_WORDS: usize = 2;
 
 impl<'a, K: SessionKey> Sessions<'a, K> {
+    const SHAPE: Shape = Shape {
+        entry_words: K::ENTRY_WORDS,
+        keys_per_entry: 2,
+        fill: Fill::Half,
+    };
+
     /// Words of a table that always holds `capacity` sessions (and a few more, which workers may hold back).
     pub const fn words(capacity: usize) -> usize {
-        let geometry = Geometry::new(capacity, K::ENTRY_WORDS, KEYS_PER_SESSION);
+        let geometry = Geometry::new(capacity, Self::SHAPE);
         geometry.words() + geometry.entries * COUNTER_WORDS * 2
     }
 
@@ -224,7 +230,7 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
                 needed,
             });
         }
-        let (table, behind) = Table::format(part, capacity, K::ENTRY_WORDS, KEYS_PER_SESSION, seed)?;
+        let (table, behind) = Table::format(part, capacity, Self::SHAPE, seed)?;
         Self::with(table, behind)
     }
 
@@ -233,7 +239,7 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
     /// # Errors
     /// The part was not formatted, or its capacity and size do not fit.
     pub fn open(part: &'a [AtomicU64]) -> Result<Self, StateError> {
-        let (table, behind) = Table::open(part, K::ENTRY_WORDS, KEYS_PER_SESSION)?;
+        let (table, behind) = Table::open(part, Self::SHAPE)?;
         Self::with(table, behind)
     }
 

@@ -15,7 +15,7 @@ const LIMITS: FlowLimits = FlowLimits {
 };
 
 #[test]
-fn two_million_translated_sessions_fit_in_440_mib() {
+fn two_million_translated_sessions_fit_in_400_mib() {
     // Every session with a mapping of its own, from half a million hosts, on 64 outside addresses.
     let words = FlowLimits {
         sessions4: 2_000_000,
@@ -26,7 +26,7 @@ fn two_million_translated_sessions_fit_in_440_mib() {
     }
     .words();
     let mib = (words.sessions4 + words.mappings4 + words.ports) * 8 / (1 << 20);
-    assert!(mib < 440, "{mib} MiB");
+    assert!(mib < 400, "{mib} MiB");
 }
 
 fn translated(state: &FlowState<'_>, local: &mut WorkerLocal, port: u16, now: u32) {

@@ -208,7 +208,7 @@ impl Table<'_> {
     }
 
     fn batch_link(&self, entry: u32) -> &AtomicU64 {
-        &self.entry(entry)[self.geometry.entry_words - 2]
+        &self.entry(entry)[self.geometry.shape.entry_words - 2]
     }
 
     fn chain_from(&self, head: u32) -> Chain {
@@ -246,12 +246,12 @@ impl Table<'_> {
     }
 
     fn link(&self, entry: u32) -> u32 {
-        ((self.entry(entry)[self.geometry.entry_words - 1].load(Ordering::Relaxed) >> 32) as u32).wrapping_sub(1)
+        ((self.entry(entry)[self.geometry.shape.entry_words - 1].load(Ordering::Relaxed) >> 32) as u32).wrapping_sub(1)
     }
 
     fn set_link(&self, entry: u32, next: u32) {
         let word = (u64::from(next.wrapping_add(1)) << 32) | LINK_MARK;
-        self.entry(entry)[self.geometry.entry_words - 1].store(word, Ordering::Release);
+        self.entry(entry)[self.geometry.shape.entry_words - 1].store(word, Ordering::Release);
     }
 }
 
