@@ -4,15 +4,17 @@
 //! this crate loads no program. Each socket has its own four rings; frames move between the rings and the worker as
 //! [`Frame`]s, and [`FrameCensus`] accounts for each of them.
 //!
-//! Reading order: [`open`], `pool` (frames), `port` (rings), `wait`.
+//! Reading order: [`open`], `pool` (frames), `port` (rings), `tap` (the kernel), `wait`.
 
 mod open;
 mod pool;
 mod port;
+mod tap;
 mod wait;
 
 pub use open::{AfXdpConfig, AfXdpPort, OpenError, PortMode};
 pub use port::KernelDrops;
+pub use tap::Tap;
 
 use crate::batch::FrameBatch;
 use crate::frame::{FRAME_SIZE, Frame};
@@ -21,11 +23,13 @@ use pool::Pool;
 use port::Port;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
+use tap::Beside;
 use wait::Waiter;
 
 /// The sockets of one worker.
 pub struct AfXdp {
     ports: Vec<Port>,
+    beside: Beside,
     pool: Pool,
     waiter: Waiter,
     modes: Vec<PortMode>,
@@ -72,7 +76,7 @@ impl AfXdp {
 
 impl PacketIo for AfXdp {
     fn ports(&self) -> usize {
-        self.ports.len()
+        self.ports.len() + self.beside.len()
     }
 
     fn receive(&mut self, port: PortSlot, into: &mut FrameBatch) -> usize {
@@ -96,6 +100,7 @@ impl PacketIo for AfXdp {
         for port in &mut self.ports {
             port.refill(&mut self.pool);
         }
+        self.beside.look();
     }
 
     fn allocate(&mut self) -> Option<Frame> {
@@ -107,15 +112,18 @@ impl PacketIo for AfXdp {
     }
 
     fn punt(&mut self, port: PortSlot, frame: &Frame) -> bool {
-        self.ports
-            .get(port.usize())
-            .is_some_and(|port| port.punt(frame.packet()))
+        match self.ports.get(port.usize()) {
+            Some(port) => port.punt(frame.packet()),
+            None => self.beside.punt(port.usize() - self.ports.len(), frame.packet()),
+        }
     }
 
     fn receive_from_kernel(&mut self, port: PortSlot, into: &mut FrameBatch) -> usize {
-        self.ports
-            .get_mut(port.usize())
-            .map_or(0, |port| port.receive_from_kernel(&mut self.pool, into))
+        let devices = self.ports.len();
+        match self.ports.get_mut(port.usize()) {
+            Some(port) => port.receive_from_kernel(&mut self.pool, into),
+            None => self.beside.receive(port.usize() - devices, &mut self.pool, into),
+        }
     }
 
     fn wait(&mut self, timeout: Duration, wake: Option<BorrowedFd<'_>>) {

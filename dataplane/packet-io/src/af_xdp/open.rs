@@ -3,6 +3,7 @@
 use super::AfXdp;
 use super::pool::Pool;
 use super::port::{Port, Rings};
+use super::tap::{Beside, Tap};
 use super::wait::Waiter;
 use crate::frame::{FRAME_CAPACITY, FRAME_SIZE};
 use std::error::Error;
@@ -27,6 +28,9 @@ const TX_BUDGET: u32 = 128;
 pub struct AfXdpConfig {
     /// Its ports, at most 255; slot = position.
     pub ports: Vec<AfXdpPort>,
+    /// More ways into the kernel, of VLAN ports: the slots behind those of `ports`. Nothing is received or sent there but
+    /// what the kernel sends and gets. All slots together are at most 255.
+    pub taps: Vec<Tap>,
     /// Frames of the UMEM, rounded up to whole 2 MiB pages. Half of them at most wait in fill and receive rings.
     pub frames: u32,
     /// Slots of each ring, a power of two.
@@ -53,6 +57,7 @@ impl Default for AfXdpConfig {
     fn default() -> Self {
         Self {
             ports: Vec::new(),
+            taps: Vec::new(),
             frames: 8192,
             ring_size: 2048,
             huge_pages: true,
@@ -119,12 +124,12 @@ impl OpenError {
 }
 
 pub(super) fn open(mut config: AfXdpConfig) -> Result<AfXdp, OpenError> {
-    if config.ports.is_empty() || config.ports.len() > usize::from(u8::MAX) {
-        return Err(OpenError::Config(format!(
-            "{} ports, 1 to 255 are possible",
-            config.ports.len()
-        )));
+    let slots = config.ports.len() + config.taps.len();
+    if config.ports.is_empty() || slots > usize::from(u8::MAX) {
+        return Err(OpenError::Config(format!("{slots} ports, 1 to 255 are possible")));
     }
+    let beside = Beside::new(mem::take(&mut config.taps));
+    let beside = beside.map_err(|error| OpenError::Config(format!("TAPs cannot be watched: {error}")))?;
     // All sockets of a UMEM have the copy mode of the first, so zero-copy is had for all of them or for none.
     let preferred = if config.zero_copy {
         BindFlags::XDP_ZEROCOPY
@@ -140,7 +145,8 @@ pub(super) fn open(mut config: AfXdpConfig) -> Result<AfXdp, OpenError> {
         rings,
         huge_pages,
     } = opened?;
-    Ok(assemble(mem::take(&mut config.ports), &config, pool, rings, huge_pages))
+    let ports = mem::take(&mut config.ports);
+    Ok(assemble(ports, beside, &config, pool, rings, huge_pages))
 }
 
 struct Opened {
@@ -231,13 +237,22 @@ fn bind_patiently(config: SocketConfig, umem: &Umem, port: &AfXdpPort) -> Result
     }
 }
 
-fn assemble(ports: Vec<AfXdpPort>, config: &AfXdpConfig, mut pool: Pool, rings: Vec<Rings>, huge_pages: bool) -> AfXdp {
+fn assemble(
+    ports: Vec<AfXdpPort>,
+    beside: Beside,
+    config: &AfXdpConfig,
+    mut pool: Pool,
+    rings: Vec<Rings>,
+    huge_pages: bool,
+) -> AfXdp {
     let frames = pool.census().total;
     let posted_target = (frames / 2 / ports.len()).min(config.ring_size as usize);
     let mut modes = Vec::new();
     let mut assembled = Vec::new();
     for (port, rings) in ports.into_iter().zip(rings) {
-        let mut built = Port::new(rings, port.tap, port.read_tap, posted_target, config.ring_size as usize);
+        let read = port.read_tap;
+        let tap = port.tap.map(|fd| Tap { fd, read });
+        let mut built = Port::new(rings, tap, posted_target, config.ring_size as usize);
         let zero_copy = is_zero_copy(built.socket());
         widen_transmit_budget(built.socket());
         built.refill(&mut pool);
@@ -248,9 +263,10 @@ fn assemble(ports: Vec<AfXdpPort>, config: &AfXdpConfig, mut pool: Pool, rings: 
         });
         assembled.push(built);
     }
-    let waiter = Waiter::new(&assembled);
+    let waiter = Waiter::new(&assembled, &beside);
     AfXdp {
         ports: assembled,
+        beside,
         pool,
         waiter,
         modes,

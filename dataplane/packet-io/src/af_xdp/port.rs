@@ -3,11 +3,11 @@
 //! `posted` and `sending` count frames that the kernel holds, by what went into one ring and came out of its partner.
 
 use super::pool::Pool;
+use super::tap::Tap;
 use crate::batch::{BATCH, FrameBatch};
 use crate::frame::Frame;
 use crate::packet_io::FrameCensus;
-use rustix::io as syscall;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, TxQueue};
 
 /// Frames that the kernel takes from a transmit ring per call in copy mode, unless told otherwise (`TX_BATCH_SIZE`).
@@ -40,8 +40,7 @@ pub(super) struct Rings {
 
 pub(super) struct Port {
     rings: Rings,
-    tap: Option<OwnedFd>,
-    read_tap: bool,
+    tap: Option<Tap>,
     /// Frames given to the fill ring and not received yet; kept at `posted_target`.
     posted: usize,
     posted_target: usize,
@@ -58,16 +57,9 @@ pub(super) struct Port {
 }
 
 impl Port {
-    pub(super) fn new(
-        rings: Rings,
-        tap: Option<OwnedFd>,
-        read_tap: bool,
-        posted_target: usize,
-        transmit_ring: usize,
-    ) -> Self {
+    pub(super) fn new(rings: Rings, tap: Option<Tap>, posted_target: usize, transmit_ring: usize) -> Self {
         Self {
             rings,
-            read_tap: read_tap && tap.is_some(),
             tap,
             posted: 0,
             posted_target,
@@ -87,7 +79,7 @@ impl Port {
 
     /// The TAP, if this worker reads it.
     pub(super) fn tap_to_read(&self) -> Option<BorrowedFd<'_>> {
-        self.tap.as_ref().filter(|_| self.read_tap).map(AsFd::as_fd)
+        self.tap.as_ref().filter(|tap| tap.read).map(|tap| tap.fd.as_fd())
     }
 
     pub(super) fn receive(&mut self, pool: &mut Pool, into: &mut FrameBatch) -> usize {
@@ -199,30 +191,11 @@ impl Port {
     }
 
     pub(super) fn punt(&self, packet: &[u8]) -> bool {
-        self.tap
-            .as_ref()
-            .is_some_and(|tap| syscall::write(tap, packet) == Ok(packet.len()))
+        self.tap.as_ref().is_some_and(|tap| tap.punt(packet))
     }
 
     pub(super) fn receive_from_kernel(&mut self, pool: &mut Pool, into: &mut FrameBatch) -> usize {
-        let Some(tap) = self.tap.as_ref().filter(|_| self.read_tap) else {
-            return 0;
-        };
-        let before = into.len();
-        while into.room() > 0 {
-            let Some(mut frame) = pool.allocate() else { break };
-            match syscall::read(tap, frame.buffer_mut()) {
-                Ok(length) if length > 0 => {
-                    frame.set_len(length);
-                    into.push(frame);
-                }
-                Ok(_) | Err(_) => {
-                    pool.release(frame);
-                    break;
-                }
-            }
-        }
-        into.len() - before
+        self.tap.as_ref().map_or(0, |tap| tap.receive(pool, into))
     }
 
     /// Adds the port's share.

@@ -1,6 +1,7 @@
 //! Sleeping until something is ready: one ppoll over sockets, TAPs and the wake descriptor.
 
 use super::port::Port;
+use super::tap::Beside;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 use std::time::Duration;
@@ -11,11 +12,12 @@ pub(super) struct Waiter {
 }
 
 impl Waiter {
-    pub(super) fn new(ports: &[Port]) -> Self {
+    pub(super) fn new(ports: &[Port], beside: &Beside) -> Self {
         let sockets = ports.iter().map(|port| port.socket().as_raw_fd());
         let taps = ports
             .iter()
             .filter_map(|port| port.tap_to_read())
+            .chain(beside.watch())
             .map(|tap| tap.as_raw_fd());
         let mut descriptors: Vec<_> = sockets.chain(taps).map(readable).collect();
         descriptors.push(readable(-1)); // the place of the wake descriptor; ppoll skips negative ones
