@@ -19,7 +19,8 @@ impl PortVerdicts {
         self.frames[verdict as usize]
     }
 
-    /// Frames for the workers that found no socket and were dropped (among those of the `Work…` verdicts).
+    /// Frames for the workers that found no socket and were dropped (among those of the `Work…` verdicts, and of a
+    /// VLAN port's `Pass…` verdicts).
     pub fn no_socket(&self) -> u64 {
         self.frames[Verdict::ALL.len()]
     }

@@ -176,7 +176,8 @@ int steer(struct xdp_md *context)
 	}
 	enum verdict verdict = steer_port(port, frame, l3, end, ethertype);
 	count(port->index, verdict);
-	if (verdict <= VERDICT_PASS_LAST)
+	/* What the kernel is to get of a VLAN port goes through a worker, which takes the tag off. */
+	if (verdict <= VERDICT_PASS_LAST && !key.vlan)
 		return XDP_PASS;
 	if (verdict <= VERDICT_WORK_LAST)
 		return redirect(context, port);

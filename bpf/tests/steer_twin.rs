@@ -3,8 +3,8 @@
 mod cases;
 
 use std::collections::BTreeSet;
-use tombolo_bpf::Verdict;
-use tombolo_wire::steer::steer;
+use tombolo_bpf::{Action, Verdict};
+use tombolo_wire::steer::{steer, steer_known, steer_port};
 
 #[test]
 fn the_twin_gives_every_packet_of_the_table_its_verdict() {
@@ -17,6 +17,23 @@ fn the_twin_gives_every_packet_of_the_table_its_verdict() {
     let seen: BTreeSet<_> = table.iter().map(|case| case.expected).collect();
     let missing: Vec<_> = Verdict::ALL.iter().filter(|verdict| !seen.contains(verdict)).collect();
     assert!(missing.is_empty(), "no packet for {missing:?}");
+}
+
+#[test]
+fn what_is_for_the_kernel_of_a_vlan_port_goes_through_a_worker_who_finds_the_same() {
+    let config = cases::config(1);
+    let mut through_a_worker = 0;
+    let frames = cases::table().into_iter().map(|case| case.frame);
+    for frame in frames.chain(cases::mutations(5000)) {
+        let (Some(port), verdict) = steer_port(&config, 1, &frame) else {
+            continue;
+        };
+        assert_eq!(steer_known(&config, port, &frame), verdict, "{frame:02x?}");
+        let redirected = verdict.action() == Action::Pass && port.action(verdict) == Action::Work;
+        assert_eq!(redirected, verdict.action() == Action::Pass && port.vlan != 0);
+        through_a_worker += u32::from(redirected);
+    }
+    assert!(through_a_worker > 100, "only {through_a_worker}");
 }
 
 #[test]

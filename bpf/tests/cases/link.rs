@@ -17,7 +17,17 @@ pub(crate) fn link() -> Vec<Case> {
             DropWrongMac,
         ),
         ("ARP in the VLAN", tagged(&arp, 7), PassArp),
+        (
+            "ARP reply in the VLAN",
+            tagged(&ethernet(MAC, 0x0806, &[0; 28]), 7),
+            PassArp,
+        ),
         ("ARP in an unknown VLAN", tagged(&arp, 8), DropUnknownPort),
+        (
+            "ARP for another station of the VLAN",
+            tagged(&ethernet(STRANGER, 0x0806, &[0; 28]), 7),
+            DropWrongMac,
+        ),
         ("priority tag counts as untagged", tagged(&ssh, 0xe000), PassSsh),
         ("VLAN port's own address", tagged(&vlan_echo, 7), PassEcho),
         ("VLAN with priority bits", tagged(&vlan_echo, 0xa007), PassEcho),
@@ -25,6 +35,34 @@ pub(crate) fn link() -> Vec<Case> {
             "VLAN port's own address without the tag",
             vlan_echo.clone(),
             WorkTransit,
+        ),
+        (
+            "BGP to the VLAN port",
+            tagged(&frame(&ip("10.1.0.1", TCP, &tcp(50000, 179))), 7),
+            PassBgp,
+        ),
+        (
+            "IKE to the VLAN port",
+            tagged(&frame(&ip("10.1.0.1", UDP, &udp(500, 500, &[1; 28]))), 7),
+            PassIke,
+        ),
+        (
+            "ESP to the VLAN port",
+            tagged(&frame(&ip("10.1.0.1", ESP, &[1; 40])), 7),
+            WorkEsp,
+        ),
+        (
+            "neighbour solicitation in the VLAN",
+            tagged(
+                &frame_to(MULTICAST6, &ip("ff02::1:ff00:1", ICMPV6, &icmp(135, 0, &[0; 20]))),
+                7,
+            ),
+            PassNeighbour,
+        ),
+        (
+            "link-local ping in the VLAN",
+            tagged(&frame(&ip(LINK_LOCAL, ICMPV6, &icmp(128, 1, &[]))), 7),
+            PassEcho,
         ),
         ("untagged port's own address in the VLAN", tagged(&ssh, 7), WorkTransit),
         (

@@ -7,7 +7,6 @@ use crate::netlink::{InterfaceAddress, KernelRoute, KernelRule, Netlink, Netlink
 use crate::sysctl;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use tombolo_planner::Tap;
 use tombolo_planner::kernel::{KernelDesired, KernelTarget, RULE_PRIORITIES};
 
 /// The kernel's side of the gateway.
@@ -38,12 +37,7 @@ impl Kernel {
 
     /// Makes the kernel look like `desired`. `devices` has the interface index of every device. What fails is told and
     /// the rest is done; a device that does not exist is left out, the plan has already said so.
-    pub async fn apply(
-        &mut self,
-        desired: &KernelDesired,
-        devices: &BTreeMap<String, u32>,
-        taps: &BTreeMap<String, Tap>,
-    ) -> Vec<String> {
+    pub async fn apply(&mut self, desired: &KernelDesired, devices: &BTreeMap<String, u32>) -> Vec<String> {
         let goal = (desired.clone(), devices.clone());
         if self.applied.as_ref() == Some(&goal) {
             return Vec::new();
@@ -55,8 +49,8 @@ impl Kernel {
             }
         }
         let steps = [
-            self.apply_links(desired, devices).await,
-            self.apply_taps(desired, taps).await,
+            self.apply_links(desired).await,
+            self.apply_taps(desired).await,
             self.apply_addresses(desired, devices).await,
             self.apply_routes(desired, devices).await,
             self.apply_rules(desired).await,
@@ -67,37 +61,36 @@ impl Kernel {
         failures
     }
 
-    async fn apply_links(&self, desired: &KernelDesired, devices: &BTreeMap<String, u32>) -> Vec<NetlinkError> {
+    async fn apply_links(&self, desired: &KernelDesired) -> Vec<NetlinkError> {
         let links = match self.netlink.links().await {
             Ok(links) => links,
             Err(error) => return vec![error],
         };
-        let bearing: BTreeSet<&str> = desired.addresses.iter().map(|wanted| wanted.device.as_str()).collect();
         let mut failures = Vec::new();
         for link in links.iter().filter(|link| !link.enabled) {
-            let ours = bearing.contains(link.name.as_str()) && devices.contains_key(&link.name);
-            if ours && let Err(error) = self.netlink.set_up(link.index).await {
+            if desired.up.contains(&link.name)
+                && let Err(error) = self.netlink.set_up(link.index).await
+            {
                 failures.push(error);
             }
         }
         failures
     }
 
-    /// The kernel's ends of the TAPs: up, with the port's MAC address and MTU, and without ARP, since nobody is there to ask.
-    async fn apply_taps(&self, desired: &KernelDesired, taps: &BTreeMap<String, Tap>) -> Vec<NetlinkError> {
+    /// The kernel's ends of the TAPs: up, with the port's MAC address and MTU.
+    async fn apply_taps(&self, desired: &KernelDesired) -> Vec<NetlinkError> {
         let links = match self.netlink.links().await {
             Ok(links) => links,
             Err(error) => return vec![error],
         };
         let mut failures = Vec::new();
         for wanted in &desired.taps {
-            let index = taps.get(&wanted.port).map(|tap| tap.ifindex);
-            let Some(link) = links.iter().find(|link| Some(link.index) == index) else {
+            let Some(link) = links.iter().find(|link| link.name == wanted.device) else {
                 continue;
             };
             let (mac, mtu) = (wanted.mac, u32::from(wanted.mtu));
-            if (link.mac, link.mtu, link.enabled, link.arp) != (mac, mtu, true, false) {
-                failures.extend(self.netlink.set_up_tap(link.index, mac, mtu).await.err());
+            if (link.mac, link.mtu, link.enabled, link.arp) != (mac, mtu, true, wanted.arp) {
+                failures.extend(self.netlink.set_up_tap(link.index, mac, mtu, wanted.arp).await.err());
             }
         }
         failures
@@ -227,7 +220,9 @@ impl Kernel {
         };
         let mut failures = Vec::new();
         for &(index, address) in self.managed.iter().filter(|(index, address)| !kept(*index, *address)) {
-            failures.extend(self.netlink.manage_neighbour(index, address).await.err());
+            let failure = self.netlink.manage_neighbour(index, address).await.err();
+            // A device that is gone is no failure: the plan that follows knows it.
+            failures.extend(failure.filter(|error| error.errno != libc::ENODEV));
         }
         failures
     }

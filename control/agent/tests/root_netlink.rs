@@ -59,9 +59,14 @@ fn links_are_read_and_set_up() {
         assert!(find().await.enabled && !find().await.up, "the peer is still down");
         ip("link set b0 up");
         assert!(find().await.up);
-        netlink.set_up_tap(link.index, [2, 0, 0, 0, 0, 11], 1300).await.unwrap();
+        netlink
+            .set_up_tap(link.index, [2, 0, 0, 0, 0, 11], 1300, false)
+            .await
+            .unwrap();
         let link = find().await;
         assert_eq!((link.mac, link.mtu, link.arp), ([2, 0, 0, 0, 0, 11], 1300, false));
+        netlink.set_up_tap(link.index, link.mac, 1300, true).await.unwrap();
+        assert!(find().await.arp);
         assert!(netlink.set_up(9999).await.is_err());
     });
 }

@@ -1,10 +1,13 @@
 //! What the kernel shall look like, as plain data: the agent compares it with what is there and changes the difference.
 
 use core::net::IpAddr;
+use std::collections::BTreeSet;
 
 /// Everything wanted of the kernel. Lists are sorted and without duplicates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KernelDesired {
+    /// Devices of ports with addresses: to be up.
+    pub up: BTreeSet<String>,
     /// Addresses on the ports' devices.
     pub addresses: Vec<KernelAddress>,
     /// Settings below `/proc/sys`; in this order.
@@ -92,15 +95,18 @@ pub struct ManagedNeighbour {
     pub address: IpAddr,
 }
 
-/// The TAP of a port.
+/// A TAP of a port.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DesiredTap {
     /// Name of the port.
     pub port: String,
-    /// Kernel device. It does no ARP (IFF_NOARP): whatever its routes lead to is taken by a worker.
+    /// Kernel device.
     pub device: String,
     /// MAC address: the port's own, so that what is punted is addressed to it.
     pub mac: [u8; 6],
     /// Largest IP packet in bytes.
     pub mtu: u16,
+    /// Whether it speaks ARP and ND: the one that is a VLAN's link does; the other does not (IFF_NOARP), since a worker takes
+    /// whatever its routes lead to.
+    pub arp: bool,
 }

@@ -8,6 +8,9 @@
 //!   tunnel, if need be). So segments with the same prefixes stay apart. Without a dataplane the TAP and its routes are gone
 //!   and the main table's connected networks answer.
 //!
+//! A VLAN port's device is a TAP of the dataplane that stands for the VLAN (`links::device`): it speaks ARP and ND, and a
+//! worker puts the tag in and takes it out. Its addresses are there, so without a dataplane they are gone.
+//!
 //! An address that two segments both have can be told apart by nobody here: the first port's table counts (the
 //! configuration warned).
 
@@ -17,7 +20,7 @@ use crate::kernel::{
 };
 use crate::{Draft, links, routes};
 use std::collections::BTreeSet;
-use tombolo_config::{Port, PortId, Prefix, RouteTarget};
+use tombolo_config::{PortId, Prefix, RouteTarget};
 
 /// What the host's own connections use; NAT ranges stay outside (see the configuration's checks).
 const HOST_PORTS: &str = "32768\t60999";
@@ -31,7 +34,7 @@ pub(crate) fn fill(draft: &mut Draft<'_>) {
         for own in &port.addresses {
             let (address, prefix_length) = (own.address(), own.length());
             draft.plan.kernel.addresses.push(KernelAddress {
-                device: device(port),
+                device: links::device(port, draft.port(id)),
                 address,
                 prefix_length,
             });
@@ -51,6 +54,9 @@ pub(crate) fn fill(draft: &mut Draft<'_>) {
             tap_routes(draft, id, table);
         }
         taps(draft, id);
+        if !port.addresses.is_empty() {
+            draft.plan.kernel.up.insert(port.device.to_string());
+        }
     }
     neighbours(draft);
     let kernel = &mut draft.plan.kernel;
@@ -61,17 +67,10 @@ pub(crate) fn fill(draft: &mut Draft<'_>) {
     kernel.taps.sort();
 }
 
-/// The kernel's device of a port: a VLAN is called as `ip link` users call it.
-fn device(port: &Port) -> String {
-    match port.vlan {
-        Some(vlan) => format!("{}.{vlan}", port.device),
-        None => port.device.to_string(),
-    }
-}
-
 fn underlay_routes(draft: &mut Draft<'_>, id: PortId, table: u32) {
     let desired = draft.desired;
     let port = desired.port(id);
+    let device = links::device(port, draft.port(id));
     let source = |v6: bool| {
         port.addresses
             .iter()
@@ -83,7 +82,7 @@ fn underlay_routes(draft: &mut Draft<'_>, id: PortId, table: u32) {
             table,
             prefix: prefix.address(),
             prefix_length: prefix.length(),
-            device: device(port),
+            device: device.clone(),
             target,
             source: source(prefix.is_v6()),
         });
@@ -127,21 +126,26 @@ fn taps(draft: &mut Draft<'_>, id: PortId) {
     let Some(link) = draft.learned.links.get(port.device.as_str()) else {
         return;
     };
-    let device = tombolo_tables::layout::tap_name(index);
-    let mtu = links::mtu(port, Some(link));
-    draft.plan.kernel.taps.push(DesiredTap {
-        port: port.name.to_string(),
-        device,
-        mac: link.mac,
-        mtu,
-    });
+    let mut tap = |device, arp| {
+        draft.plan.kernel.taps.push(DesiredTap {
+            port: port.name.to_string(),
+            device,
+            mac: link.mac,
+            mtu: links::mtu(port, Some(link)),
+            arp,
+        });
+    };
+    tap(tombolo_tables::layout::tap_name(index), false);
+    if port.vlan.is_some() {
+        tap(links::device(port, index), true);
+    }
 }
 
 fn neighbours(draft: &mut Draft<'_>) {
     let hosts = routes::gateways(draft.desired, &draft.reach);
     let requested = routes::requested(draft.desired, draft.learned);
     let managed = hosts.union(&requested).map(|(port, address)| ManagedNeighbour {
-        device: device(draft.desired.port(*port)),
+        device: links::device(draft.desired.port(*port), draft.port(*port)),
         address: *address,
     });
     let mut managed: Vec<ManagedNeighbour> = managed.collect();
@@ -154,9 +158,9 @@ fn sysctls(draft: &mut Draft<'_>) {
     let mut taps: BTreeSet<String> = BTreeSet::new();
     for id in draft.desired.port_ids() {
         let port = draft.desired.port(id);
-        if draft.learned.links.contains_key(&device(port)) {
-            devices.insert(device(port));
-        }
+        let own = [port.device.to_string(), links::device(port, draft.port(id))];
+        let there = |device: &String| draft.learned.links.contains_key(device);
+        devices.extend(own.into_iter().filter(there));
         taps.extend(links::tap(draft.learned, port, draft.port(id)).map(|tap| tap.device));
     }
     let mut set = |path: String, value: &str| {

@@ -2,9 +2,11 @@
 
 use crate::learned::{Learned, Link, Tap};
 use crate::{Draft, padded};
+use core::net::Ipv6Addr;
 use tombolo_config::Port;
 use tombolo_tables::layout::{
     OwnAddressRecord, PortIndex, PortRecord, SegmentIndex, SegmentRecord, port_flag, segment_flag, tap_name,
+    vlan_link_name,
 };
 use zerocopy::FromZeros;
 
@@ -36,11 +38,24 @@ pub(crate) fn fill(draft: &mut Draft<'_>) {
         let tap_ifindex = tap(learned, port, index).map_or(0, |tap| tap.ifindex);
         let segment = draft.segment(port.segment);
         draft.plan.world.ports[index.usize()] = port_record(port, link, segment, tap_ifindex);
-        own_addresses(draft, port, index, link);
+        own_addresses(draft, port, index);
         if learned.capture.contains(port.name.as_str()) {
             draft.plan.world.capture |= 1u64.checked_shl(index.0.into()).unwrap_or(0);
         }
     }
+}
+
+/// The kernel's device of a port, which bears its addresses: of a VLAN port, the TAP that is its link to the kernel.
+pub(crate) fn device(port: &Port, index: PortIndex) -> String {
+    match port.vlan {
+        Some(vlan) => vlan_link_name(index, vlan),
+        None => port.device.to_string(),
+    }
+}
+
+/// The link-local address that the kernel gave the port.
+pub(crate) fn link_local(learned: &Learned, port: &Port, index: PortIndex) -> Option<Ipv6Addr> {
+    learned.links.get(&device(port, index))?.link_local
 }
 
 /// The port's TAP, once it exists.
@@ -83,7 +98,7 @@ pub(crate) fn mtu(port: &Port, link: Option<&Link>) -> u16 {
     port.mtu.map_or(device, |wanted| device.min(wanted.into())) as u16
 }
 
-fn own_addresses(draft: &mut Draft<'_>, port: &Port, index: PortIndex, link: Option<&Link>) {
+fn own_addresses(draft: &mut Draft<'_>, port: &Port, index: PortIndex) {
     let record = |address, prefix_length| OwnAddressRecord {
         address,
         port: index.0,
@@ -95,7 +110,7 @@ fn own_addresses(draft: &mut Draft<'_>, port: &Port, index: PortIndex, link: Opt
         .iter()
         .map(|own| record(own.address().into(), own.length()));
     draft.plan.world.own_addresses.extend(own);
-    if let Some(address) = link.and_then(|link| link.link_local) {
+    if let Some(address) = link_local(draft.learned, port, index) {
         draft
             .plan
             .world

@@ -2,7 +2,7 @@
 
 use crate::indices::Wanted;
 use crate::learned::Neighbour;
-use crate::{Draft, Learned};
+use crate::{Draft, Learned, links};
 use core::net::{IpAddr, Ipv6Addr};
 use std::collections::{BTreeMap, BTreeSet};
 use tombolo_config::{Gateway, PortId, Prefix, Reach, RouteIndex, RouteTarget, Tunnel};
@@ -118,12 +118,7 @@ fn connected(draft: &Draft<'_>, id: PortId, routes: &mut Vec<Route>) {
     for own in &port.addresses {
         add(own.prefix(), NextHop::OnLink(index));
     }
-    if let Some(address) = draft
-        .learned
-        .links
-        .get(port.device.as_str())
-        .and_then(|link| link.link_local)
-    {
+    if let Some(address) = links::link_local(draft.learned, port, index) {
         add(Prefix::host(address.into()), NextHop::Local(index));
     }
 }

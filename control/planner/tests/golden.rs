@@ -46,10 +46,10 @@ fn text(plan: &Plan) -> String {
         .iter()
         .for_each(|host| writeln!(text, "{} {}", host.device, host.address).unwrap());
     writeln!(text, "\n# kernel: TAPs").unwrap();
-    kernel
-        .taps
-        .iter()
-        .for_each(|tap| writeln!(text, "{} {} mtu {}", tap.port, tap.device, tap.mtu).unwrap());
+    kernel.taps.iter().for_each(|tap| {
+        let arp = if tap.arp { " arp" } else { "" };
+        writeln!(text, "{} {} mtu {}{arp}", tap.port, tap.device, tap.mtu).unwrap()
+    });
     writeln!(text, "\n# kernel: settings").unwrap();
     kernel
         .sysctls

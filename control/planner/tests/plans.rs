@@ -234,3 +234,30 @@ fn kernel_replies_of_a_cloud_port_go_through_its_tap_and_those_of_the_uplink_do_
     assert!(devices(table("192.0.2.1")).iter().all(|device| *device == "up0"));
     assert_eq!(devices(table("192.0.2.1")).len(), 4);
 }
+
+#[test]
+fn the_kernels_side_of_a_vlan_port_is_a_tap_of_its_own() {
+    let text = GATEWAY_A.replacen("device: prod0,", "device: prod0, vlan: 100,", 1);
+    assert_ne!(text, GATEWAY_A);
+    let plan = next(&text, &first(GATEWAY_A), |learned| {
+        learned.links.insert("tombolo0.100".into(), link(9));
+    });
+    let bears = |device: &str| plan.kernel.addresses.iter().any(|own| own.device == device);
+    assert!(bears("tombolo0.100") && bears("dev0") && !bears("prod0") && !bears("prod0.100"));
+    assert!(
+        plan.kernel.up.contains("prod0"),
+        "the trunk itself is set up: {:?}",
+        plan.kernel.up
+    );
+    let tap = |device: &str| plan.kernel.taps.iter().find(|tap| tap.device == device).unwrap();
+    let (own_link, journey) = (tap("tombolo0.100"), tap("tombolo0"));
+    assert_eq!((own_link.arp, journey.arp), (true, false));
+    assert_eq!((own_link.mac, own_link.mtu), (link(2).mac, 1500));
+    let own = |address: &str| {
+        let own = plan.world.own_addresses.iter();
+        own.filter(|own| own.port == 0)
+            .any(|own| own.address.to_string() == address)
+    };
+    assert!(own("fe80::ff:fe00:9"), "its link-local address is the TAP's");
+    assert!(!own("fe80::ff:fe00:2"), "not the trunk's");
+}

@@ -21,6 +21,7 @@ use tombolo_tables::publish::TablesRegion;
 use tombolo_tables::reader::Reader;
 use tombolo_tables::region::Region;
 use tombolo_tables::state::State;
+use tombolo_worker::ports::PortMap;
 use tombolo_worker::run::Idle;
 use tombolo_worker::state::SharedState;
 
@@ -257,7 +258,8 @@ impl Running {
         for (port, status) in statuses {
             port_status::write(self.state, port, status);
         }
-        self.pool = Some(Pool::start(seats, self.shared, &wanted.ports, self.idle)?);
+        let ports = PortMap::new(wanted.ports.clone()).with_taps(wanted.vlan_taps());
+        self.pool = Some(Pool::start(seats, self.shared, &ports, self.idle)?);
         self.served = wanted;
         Ok(errors)
     }

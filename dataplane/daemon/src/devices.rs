@@ -1,38 +1,37 @@
-//! Opening devices: a TAP and a socket per queue for each, in the steering program's maps before it is attached.
+//! Opening devices and TAPs: a socket per queue of each device, in the steering program's maps before it is attached.
 
 use crate::ports::{Device, Served};
 use anyhow::Context;
 use std::os::fd::OwnedFd;
 use tombolo_bpf::{AttachMode, AttachRequest, Steering};
-use tombolo_packet_io::af_xdp::{AfXdp, AfXdpConfig, AfXdpPort};
+use tombolo_packet_io::af_xdp::{AfXdp, AfXdpConfig, AfXdpPort, Tap};
 use tombolo_packet_io::{offload, tap};
 use tombolo_tables::handoff::PortError;
-use tombolo_tables::layout::{PortIndex, tap_name};
+use tombolo_tables::layout::PortIndex;
 use tombolo_tables::port_status::{Attached, PortStatus};
 
-/// The ways into the kernel, one per device; kept while workers come and go, so that the kernel's routes over them stay.
+/// The ways into the kernel; kept while workers come and go, so that the kernel's addresses and routes on them stay.
 #[derive(Default)]
 pub struct Taps {
-    open: Vec<(PortIndex, OwnedFd)>,
+    open: Vec<(String, OwnedFd)>,
 }
 
 impl Taps {
-    /// Opens the TAPs of `served` that are not open, closes those of no served device.
+    /// Opens the TAPs of `served` that are not open, closes those that nothing served has.
     pub fn keep(&mut self, served: &Served) -> anyhow::Result<()> {
-        self.open
-            .retain(|(port, _)| served.devices.iter().any(|device| device.port == *port));
-        for device in &served.devices {
-            if !self.open.iter().any(|(port, _)| *port == device.port) {
-                let name = tap_name(device.port);
+        let wanted: Vec<String> = served.tap_names().into_iter().flatten().collect();
+        self.open.retain(|(name, _)| wanted.contains(name));
+        for name in wanted {
+            if !self.open.iter().any(|(open, _)| *open == name) {
                 let tap = tap::open(&name).with_context(|| format!("open the TAP device {name}"))?;
-                self.open.push((device.port, tap));
+                self.open.push((name, tap));
             }
         }
         Ok(())
     }
 
-    fn duplicate(&self, port: PortIndex) -> anyhow::Result<Option<OwnedFd>> {
-        let found = self.open.iter().find(|(of, _)| *of == port);
+    fn duplicate(&self, name: Option<&String>) -> anyhow::Result<Option<OwnedFd>> {
+        let found = self.open.iter().find(|(open, _)| Some(open) == name);
         Ok(found.map(|(_, tap)| tap::duplicate(tap)).transpose()?)
     }
 }
@@ -48,17 +47,29 @@ pub fn prepare(served: &Served) {
 
 /// Opens the sockets of worker `worker`: queue `worker` of every device.
 pub fn open(served: &Served, taps: &Taps, worker: usize) -> anyhow::Result<AfXdp> {
-    let port = |device: &Device| {
+    let names = served.tap_names();
+    let (of_devices, of_vlans) = names.split_at(served.devices.len());
+    let read = worker == 0;
+    let port = |(device, name): (&Device, &Option<String>)| {
         Ok(AfXdpPort {
             device: device.name.clone(),
             queue: worker as u32,
-            tap: taps.duplicate(device.port)?,
-            read_tap: worker == 0,
+            tap: taps.duplicate(name.as_ref())?,
+            read_tap: read,
         })
     };
-    let ports = served.devices.iter().map(port).collect::<anyhow::Result<_>>()?;
+    let devices = served.devices.iter().zip(of_devices);
+    let ports = devices.map(port).collect::<anyhow::Result<_>>()?;
+    let mut beside = Vec::new();
+    for name in of_vlans {
+        let fd = taps
+            .duplicate(name.as_ref())?
+            .context("the TAPs of what is served are open")?;
+        beside.push(Tap { fd, read });
+    }
     Ok(AfXdp::open(AfXdpConfig {
         ports,
+        taps: beside,
         ..AfXdpConfig::default()
     })?)
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use tombolo_packet_io::af_xdp::AfXdp;
 use tombolo_tables::reader::Reader;
-use tombolo_worker::ports::{PortMap, ServedPort};
+use tombolo_worker::ports::PortMap;
 use tombolo_worker::run::{Idle, run};
 use tombolo_worker::state::SharedState;
 use tombolo_worker::worker::Worker;
@@ -33,7 +33,7 @@ impl Pool {
     pub fn start(
         seats: Vec<Seat>,
         state: &'static SharedState<'static>,
-        ports: &[ServedPort],
+        ports: &PortMap,
         idle: Idle,
     ) -> anyhow::Result<Pool> {
         let cores = core_affinity::get_core_ids().unwrap_or_default();
@@ -44,7 +44,7 @@ impl Pool {
         for (index, seat) in seats.into_iter().enumerate() {
             let core = (!cores.is_empty()).then(|| cores[index % cores.len()]);
             let (stop, wake) = (pool.stop.clone(), seat.wake.clone());
-            let map = PortMap::new(ports.to_vec());
+            let map = ports.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{index}"))
                 .spawn(move || {

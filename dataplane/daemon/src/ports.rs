@@ -2,9 +2,9 @@
 
 use tombolo_packet_io::PortSlot;
 use tombolo_tables::handoff::PortError;
-use tombolo_tables::layout::{PortIndex, PortRecord, port_flag};
+use tombolo_tables::layout::{PortIndex, PortRecord, port_flag, tap_name, vlan_link_name};
 use tombolo_tables::view::Tables;
-use tombolo_worker::ports::ServedPort;
+use tombolo_worker::ports::{ServedPort, VlanTaps};
 
 /// A kernel device whose queues the workers serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +15,10 @@ pub struct Device {
     pub ifindex: u32,
     /// Attach in generic mode by choice.
     pub generic: bool,
-    /// First port on it; its TAP carries the device's punts.
+    /// First port on it: what goes wrong with the device is told of that one.
     pub port: PortIndex,
+    /// The port of untagged frames; its TAP is on the device's slot.
+    pub untagged: Option<PortIndex>,
 }
 
 /// What the workers serve.
@@ -26,6 +28,21 @@ pub struct Served {
     pub devices: Vec<Device>,
     /// Ports on them.
     pub ports: Vec<ServedPort>,
+}
+
+impl Served {
+    /// The TAPs of VLAN ports, on the slots behind those of the devices.
+    pub fn vlan_taps(&self) -> Vec<VlanTaps> {
+        VlanTaps::behind(self.devices.len(), &self.ports)
+    }
+
+    /// Names of the TAPs by slot; a device without an untagged port has none.
+    pub fn tap_names(&self) -> Vec<Option<String>> {
+        let of_devices = self.devices.iter().map(|device| device.untagged.map(tap_name));
+        let of_vlans = self.ports.iter().filter(|served| served.vlan != 0);
+        let of_vlans = of_vlans.flat_map(|served| [tap_name(served.port), vlan_link_name(served.port, served.vlan)]);
+        of_devices.chain(of_vlans.map(Some)).collect()
+    }
 }
 
 /// What `tables` want served by `workers` workers, and the ports that cannot be.
@@ -52,7 +69,11 @@ pub fn served(tables: Tables<'_>, workers: usize) -> (Served, Vec<PortError>) {
                 ifindex: record.ifindex,
                 generic: record.flags & port_flag::GENERIC != 0,
                 port,
+                untagged: None,
             });
+        }
+        if record.vlan == 0 {
+            served.devices[slot].untagged = Some(port);
         }
         served.ports.push(ServedPort {
             port,

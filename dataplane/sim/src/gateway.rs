@@ -11,7 +11,7 @@ use tombolo_tables::region::{HugePages, Region};
 use tombolo_tables::state::{Limits, State, StatePart};
 use tombolo_tables::view::Tables;
 use tombolo_tunnel::sequence::Sequence;
-use tombolo_worker::ports::PortMap;
+use tombolo_worker::ports::{PortMap, ServedPort, VlanTaps};
 use tombolo_worker::state::{SharedState, spec};
 use tombolo_worker::time::Now;
 use tombolo_worker::worker::Worker;
@@ -42,7 +42,8 @@ pub struct SimGateway {
 }
 
 impl SimGateway {
-    /// A gateway in `world`, with `workers` workers; ports in the order of the world. Its state lives as long as the process.
+    /// A gateway in `world`, with `workers` workers. Its state lives as long as the process. Ports, as its methods count them,
+    /// are devices in the order of the world; behind them are the two TAPs of each VLAN port.
     pub fn new(world: &World, limits: Limits, workers: usize) -> Self {
         let spec = spec(Limits {
             workers: workers as u32 + 1,
@@ -55,8 +56,11 @@ impl SimGateway {
         let shared = SharedState::new(state, workers, None).expect("a fresh region opens");
         let state: &'static SharedState<'static> = Box::leak(Box::new(shared));
         lend_sequences(state.region(), world);
-        let ports = world.ports.len();
-        let worker = |index| Worker::new(Memory::new(ports, FRAMES), index, PortMap::in_order(ports), state);
+        let (served, devices) = served(world);
+        let taps = VlanTaps::behind(devices, &served);
+        let slots = devices + 2 * taps.len();
+        let map = PortMap::new(served).with_taps(taps);
+        let worker = |index| Worker::new(Memory::new(slots, FRAMES), index, map.clone(), state);
         SimGateway {
             state,
             sections: world.build().expect("the world of a test builds"),
@@ -215,4 +219,23 @@ fn lend_sequences(state: &State, world: &World) {
             sequence.start(1, 1 << 40);
         }
     }
+}
+
+/// Ports by their devices, and how many devices there are.
+fn served(world: &World) -> (Vec<ServedPort>, usize) {
+    let mut devices: Vec<u32> = Vec::new();
+    let mut served = Vec::new();
+    for (index, port) in (0..).zip(&world.ports) {
+        let known = devices.iter().position(|device| *device == port.ifindex);
+        let slot = known.unwrap_or(devices.len());
+        if known.is_none() {
+            devices.push(port.ifindex);
+        }
+        served.push(ServedPort {
+            port: PortIndex(index),
+            slot: PortSlot(slot as u8),
+            vlan: port.vlan,
+        });
+    }
+    (served, devices.len())
 }

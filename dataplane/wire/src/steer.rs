@@ -6,6 +6,9 @@
 //! The rule in one sentence: the kernel gets only what speaks to the ingress port's own addresses (or to the link) in a
 //! protocol that the kernel or `tombolod` answers; workers get everything else that could be traffic; the rest is dropped
 //! and counted. Every byte of the frame is untrusted; the rule never fails, it only picks a [`Verdict`].
+//!
+//! What the kernel is to get of a VLAN port goes through a worker, which asks the same rule again ([`steer_known`]), takes the
+//! tag off and hands it on ([`SteerPort::action`]).
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -59,25 +62,37 @@ pub fn steer_port<'c>(config: &'c SteerConfig, ifindex: u32, frame: &[u8]) -> (O
     let Some(port) = config.port(ifindex, vlan) else {
         return (None, Verdict::DropUnknownPort);
     };
+    (Some(port), at_port(config, port, frame, ethertype, l3))
+}
+
+/// As [`steer`], for a frame whose port is known: whether `frame` bears that port's tag is not looked at.
+pub fn steer_known(config: &SteerConfig, port: &SteerPort, frame: &[u8]) -> Verdict {
+    match link(frame) {
+        Some((_, ethertype, l3)) => at_port(config, port, frame, ethertype, l3),
+        None => Verdict::DropTruncated,
+    }
+}
+
+/// `frame` is at least as long as its link header.
+fn at_port(config: &SteerConfig, port: &SteerPort, frame: &[u8], ethertype: u16, l3: &[u8]) -> Verdict {
     let group = frame[0] & 1 == 1;
     if !group && frame[..6] != port.mac {
-        return (Some(port), Verdict::DropWrongMac);
+        return Verdict::DropWrongMac;
     }
     let parsed = match ethertype {
-        ETHERTYPE_ARP => return (Some(port), Verdict::PassArp),
+        ETHERTYPE_ARP => return Verdict::PassArp,
         ETHERTYPE_IPV4 => parse_v4(l3),
         ETHERTYPE_IPV6 => parse_v6(l3),
-        _ => return (Some(port), Verdict::DropEthertype),
+        _ => return Verdict::DropEthertype,
     };
-    let verdict = match parsed {
+    match parsed {
         None if group => Verdict::DropGroup,
         None => Verdict::WorkMalformed,
         Some(packet) if group || is_group(packet.destination) => to_group(&packet),
         Some(packet) if !is_own(port, packet.destination) => Verdict::WorkTransit,
         Some(packet) if packet.fragment => Verdict::WorkFragment,
         Some(packet) => to_own(config, port, &packet),
-    };
-    (Some(port), verdict)
+    }
 }
 
 /// VLAN id (0 = none, also for priority tags), ethertype, and the bytes behind the link header.

@@ -14,6 +14,7 @@ use tombolo_tables::events::Event;
 use tombolo_tables::fate::{DropReason, Fate};
 use tombolo_tables::layout::PortIndex;
 use tombolo_tables::view::Tables;
+use tombolo_wire::steer::SteerConfig;
 
 /// The surroundings of a batch.
 pub struct Gateway<'a, I: PacketIo> {
@@ -25,6 +26,8 @@ pub struct Gateway<'a, I: PacketIo> {
     pub io: &'a mut I,
     /// Which slot is which port.
     pub ports: &'a PortMap,
+    /// What the steering rule knows of VLAN ports.
+    pub steering: &'a SteerConfig,
     /// Fates of this batch.
     pub books: &'a mut Books,
     /// What this worker keeps of the session and mapping tables.

@@ -7,13 +7,14 @@
 //!
 //! Each stage walks the whole batch before the next begins, so that its code and tables stay warm. A stage ends a packet's
 //! journey by setting its fate; later stages pass over it, and `emit` settles every fate in the books.
+//! What the kernel sends on a VLAN's link only gets its tag (`vlan`): it has a link header already, and need not be IP.
 //! `capture` copies packets of ports that somebody looks at; the last of its four places is inside `emit`.
 
 use crate::batch::{Batch, Entry};
 use crate::capture;
 use crate::gateway::Gateway;
 use crate::keys::KeyCache;
-use crate::stages::{Decide, Emit, Errors, Open, Parse, PathMtu, Rewrite, Seal, Session, Unreachable};
+use crate::stages::{Decide, Emit, Errors, Open, Parse, PathMtu, Rewrite, Seal, Session, Unreachable, vlan};
 use tombolo_packet_io::{BATCH, FrameBatch, PacketIo, PortSlot};
 use tombolo_tables::fate::{DropReason, Fate};
 
@@ -60,6 +61,9 @@ impl Journey {
         entry: Entry,
         frames: &mut FrameBatch,
     ) {
+        if vlan::from_kernel(gateway, slot, entry, frames) {
+            return;
+        }
         let batch = &mut self.batch;
         capture::received(gateway, slot, entry, frames);
         self.parse.run(gateway, slot, entry, frames, batch);

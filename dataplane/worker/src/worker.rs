@@ -9,12 +9,14 @@ use crate::journey::Journey;
 use crate::limits::Limiter;
 use crate::ports::PortMap;
 use crate::state::SharedState;
+use crate::steering::{self, HOST_PORTS};
 use crate::time::Now;
 use tombolo_flow::WorkerLocal;
 use tombolo_packet_io::{FrameBatch, PacketIo, PortSlot};
 use tombolo_tables::events::Event;
 use tombolo_tables::layout::{SaIndex, sa_flag, wildcard};
 use tombolo_tables::view::Tables;
+use tombolo_wire::steer::SteerConfig;
 
 /// How often, in milliseconds, the worker expires sessions and gives up held packets.
 pub const HOUSEKEEPING_MS: u64 = 100;
@@ -27,6 +29,7 @@ pub struct Worker<I: PacketIo> {
     io: I,
     index: usize,
     ports: PortMap,
+    steering: SteerConfig,
     journey: Journey,
     books: Books,
     limiter: Limiter,
@@ -51,6 +54,7 @@ impl<I: PacketIo> Worker<I> {
             io,
             index,
             ports,
+            steering: SteerConfig::default(),
             journey: Journey::new(state.sas()),
             books: Books::new(state.ports()),
             limiter: Limiter::new(),
@@ -82,6 +86,7 @@ impl<I: PacketIo> Worker<I> {
     pub fn turn(&mut self, tables: Tables<'_>, changed: bool, state: &SharedState<'_>, now: Now) -> Turn {
         if changed {
             self.journey.retain_keys(tables);
+            self.steering = steering::config(tables, &self.ports.vlans(), HOST_PORTS);
         }
         self.limiter.tick(now);
         let mut turn = Turn::default();
@@ -151,6 +156,7 @@ impl<I: PacketIo> Worker<I> {
             state,
             io: &mut self.io,
             ports: &self.ports,
+            steering: &self.steering,
             books: &mut self.books,
             limiter: &mut self.limiter,
             flow: &mut self.flow,

@@ -122,7 +122,7 @@ impl Gateway {
         let kernel = learn::Kernel::read(&self.netlink)
             .await
             .map_err(|error| ApplyError::Refused(error.to_string(), "the kernel does not answer"))?;
-        let neighbours = kernel.neighbours(desired);
+        let neighbours = kernel.neighbours(desired, &self.plan.world);
         self.requested.age(&neighbours, Instant::now());
         self.devices = kernel.devices();
         Ok(Learned {
@@ -167,10 +167,7 @@ impl Gateway {
             sa.key.zeroize();
             sa.salt.zeroize();
         }
-        self.failures = self
-            .kernel
-            .apply(&self.plan.kernel, &self.devices, &self.learned.taps)
-            .await;
+        self.failures = self.kernel.apply(&self.plan.kernel, &self.devices).await;
         for failure in &self.failures {
             tracing::warn!("kernel: {failure}");
         }

@@ -10,7 +10,7 @@ use tombolo_config::Gateway as Desired;
 use tombolo_config::sa_file::SaPair;
 use tombolo_planner as planner;
 use tombolo_tables::build::World;
-use tombolo_tables::layout::{PortIndex, PortRecord, tap_name};
+use tombolo_tables::layout::{PortIndex, PortRecord, tap_name, vlan_link_name};
 
 /// How long a neighbour that does not answer is remembered. Afterwards the next packet for it asks again.
 const FAILED_TIME: Duration = Duration::from_secs(10);
@@ -61,8 +61,20 @@ impl Kernel {
         (0..).zip(&world.ports).filter_map(tap).collect()
     }
 
-    pub(super) fn neighbours(&self, desired: &Desired) -> BTreeMap<(String, IpAddr), planner::Neighbour> {
+    /// Neighbours by port, as far as the port is in the current world.
+    pub(super) fn neighbours(
+        &self,
+        desired: &Desired,
+        world: &World,
+    ) -> BTreeMap<(String, IpAddr), planner::Neighbour> {
         let names: BTreeMap<u32, &str> = self.links.iter().map(|link| (link.index, link.name.as_str())).collect();
+        let mut ports: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for port in &desired.ports {
+            let name = port.name.to_string();
+            if let Some(device) = device(world, &name, port.device.as_str(), port.vlan) {
+                ports.entry(device).or_default().push(name);
+            }
+        }
         let mut known = BTreeMap::new();
         for neighbour in &self.neighbours {
             let state = match neighbour.reachability {
@@ -70,13 +82,25 @@ impl Kernel {
                 Reachability::Failed => planner::Neighbour::Failed,
                 Reachability::Resolving => continue,
             };
-            let device = names.get(&neighbour.index).copied();
-            for port in desired.ports.iter().filter(|port| Some(port.device.as_str()) == device) {
-                known.insert((port.name.to_string(), neighbour.address), state);
+            let on_device = names.get(&neighbour.index).and_then(|device| ports.get(*device));
+            for port in on_device.into_iter().flatten() {
+                known.insert((port.clone(), neighbour.address), state);
             }
         }
         known
     }
+}
+
+/// The kernel's device of a port: a VLAN port has one of its own, called by the port's index.
+fn device(world: &World, name: &str, device: &str, vlan: Option<u16>) -> Option<String> {
+    let Some(vlan) = vlan else {
+        return Some(device.to_owned());
+    };
+    let index = (0..).zip(&world.ports);
+    let (index, _) = index
+        .into_iter()
+        .find(|(_, port)| crate::views::text(&port.name) == name)?;
+    Some(vlan_link_name(PortIndex(index), vlan))
 }
 
 /// Neighbours that workers asked for. Bounded, since strangers can make workers ask.

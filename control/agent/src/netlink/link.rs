@@ -48,12 +48,12 @@ impl Netlink {
 }
 
 impl Netlink {
-    /// Sets the kernel's end of a TAP up: nobody answers ARP or ND behind it.
-    pub async fn set_up_tap(&self, index: u32, mac: [u8; 6], mtu: u32) -> Result<(), NetlinkError> {
+    /// Sets the kernel's end of a TAP up, with ARP and ND or without.
+    pub async fn set_up_tap(&self, index: u32, mac: [u8; 6], mtu: u32, arp: bool) -> Result<(), NetlinkError> {
         let builder = LinkUnspec::new_with_index(index)
             .address(mac.to_vec())
             .mtu(mtu)
-            .arp(false)
+            .arp(arp)
             .up();
         let result = self.handle.link().set(builder.build()).execute().await;
         outcome(result, &[], || format!("set up the TAP with interface index {index}"))

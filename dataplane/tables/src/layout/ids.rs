@@ -103,3 +103,8 @@ impl fmt::Debug for Address {
 pub fn tap_name(port: PortIndex) -> String {
     format!("tombolo{}", port.0)
 }
+
+/// Name of the TAP device that is a VLAN port's link to the kernel: its addresses are there. Made and set up as the other.
+pub fn vlan_link_name(port: PortIndex, vlan: u16) -> String {
+    format!("{}.{vlan}", tap_name(port))
+}

@@ -8,7 +8,9 @@ mod next_hop;
 mod records;
 mod section;
 
-pub use ids::{Address, Epoch, NeighbourIndex, PoolIndex, PortIndex, SaIndex, SegmentIndex, TunnelIndex, tap_name};
+pub use ids::{
+    Address, Epoch, NeighbourIndex, PoolIndex, PortIndex, SaIndex, SegmentIndex, TunnelIndex, tap_name, vlan_link_name,
+};
 pub use next_hop::NextHop;
 pub use records::{
     NatRuleRecord, NeighbourRecord, OwnAddressRecord, PolicyRuleRecord, PoolRecord, PortRecord, SaRecord,

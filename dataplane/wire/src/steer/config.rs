@@ -1,5 +1,6 @@
 //! What the rule knows: ports, their own addresses, and the ports of local services.
 
+use super::{Action, Verdict};
 use core::net::IpAddr;
 
 /// `SteerPort::vlan` of a port that takes untagged (or priority-tagged) frames.
@@ -61,6 +62,15 @@ impl SteerPort {
     pub fn is_nat_port(&self, number: u16) -> bool {
         self.nat_ports
             .is_some_and(|(first, last)| (first..=last).contains(&number))
+    }
+
+    /// What XDP does with a frame of this port. The kernel gets nothing of a VLAN port by itself: a worker takes the tag off
+    /// and hands it what `Pass` means.
+    pub fn action(&self, verdict: Verdict) -> Action {
+        match verdict.action() {
+            Action::Pass if self.vlan != VLAN_NONE => Action::Work,
+            action @ (Action::Pass | Action::Work | Action::Drop) => action,
+        }
     }
 }
 

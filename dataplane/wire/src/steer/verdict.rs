@@ -1,9 +1,9 @@
 //! The possible ends of the rule. `bpf/src/verdict.h` holds the same list; a test of `tombolo-bpf` compares them.
 
-/// What XDP does with a frame.
+/// Who gets a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// The kernel gets it (`XDP_PASS`).
+    /// The kernel gets it: by `XDP_PASS`, or of a VLAN port through a worker.
     Pass,
     /// The worker of its queue gets it (redirect); dropped when no socket is there.
     Work,
@@ -22,7 +22,7 @@ macro_rules! verdicts {
             /// All verdicts, in the order of the counters.
             pub const ALL: &'static [Verdict] = &[$(Verdict::$variant),+];
 
-            /// What XDP does.
+            /// Who gets it; what XDP does for that is [`SteerPort::action`](super::SteerPort::action).
             pub fn action(self) -> Action {
                 match self { $(Verdict::$variant => Action::$action),+ }
             }

@@ -257,7 +257,7 @@ fn local<I: PacketIo>(gateway: &Gateway<'_, I>, packet: &mut Packet, port: PortI
     if of_nat && record.nat_port_first != 0 && packet.tunnel.is_none() {
         return Err(DropReason::StateInvalid);
     }
-    let place = gateway.ports.place(port).ok_or(DropReason::PuntFailed)?;
+    let tap = gateway.ports.tap(port).ok_or(DropReason::PuntFailed)?;
     let mac = &record.mac;
     let own = [mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]];
     let ethertype = if headers.addresses.is_v6() {
@@ -267,7 +267,7 @@ fn local<I: PacketIo>(gateway: &Gateway<'_, I>, packet: &mut Packet, port: PortI
     };
     let station = packet.station;
     tombolo_wire::edit::write_link(packet.bytes_mut(), own, station, ethertype, None);
-    packet.slot = place.slot;
+    packet.slot = tap;
     packet.punt(PuntReason::Local);
     Ok(())
 }

@@ -225,10 +225,10 @@ fn transmit<I: PacketIo, const SEEN: bool>(gateway: &mut Gateway<'_, I>, mut hel
     }
 }
 
-/// Moves the packet back by the length of an 802.1Q tag; false when the frame has no room.
-fn make_room_for_tag(frame: &mut Frame) -> bool {
+/// Moves what is behind the link header back by the length of an 802.1Q tag; false when the frame has no room.
+pub(super) fn make_room_for_tag(frame: &mut Frame) -> bool {
     let length = frame.len();
-    if length + TAG_LENGTH > frame.capacity() {
+    if length < LINK_LENGTH || length + TAG_LENGTH > frame.capacity() {
         return false;
     }
     frame.set_len(length + TAG_LENGTH);

@@ -20,6 +20,8 @@ mod seal;
 
 mod emit;
 
+pub(crate) mod vlan;
+
 pub use decide::Decide;
 pub use emit::Emit;
 pub use error::Errors;

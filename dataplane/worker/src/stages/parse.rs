@@ -2,8 +2,9 @@
 
 use crate::batch::{Batch, Entry, Exit, Packet, Translation};
 use crate::gateway::Gateway;
+use crate::stages::vlan;
 use tombolo_packet_io::{Frame, FrameBatch, PacketIo, PortSlot};
-use tombolo_tables::fate::{DropReason, Fate};
+use tombolo_tables::fate::{DropReason, Fate, PuntReason};
 use tombolo_tables::layout::{PortIndex, PortRecord, SegmentIndex};
 use tombolo_tables::region_prefetch::prefetch;
 use tombolo_wire::{Headers, ParseError, ethertype, parse_ip, parse_link};
@@ -36,13 +37,15 @@ impl Parse {
             match read(gateway, slot, entry, &mut frame) {
                 Ok((port, parsed)) => {
                     gateway.books.enter(port, entry, bytes);
-                    let packet = parsed.packet(frame, port, slot, entry);
+                    let packet = parsed.packet(frame, port, entry);
                     if let Err(packet) = batch.push(packet) {
                         gateway.settle(packet, Fate::Drop(DropReason::NoFrame));
                     }
                 }
                 Err((port, fate)) => {
                     gateway.books.enter(port, entry, bytes);
+                    // Nothing is punted here but what the steering rule means for a VLAN port's link.
+                    let slot = gateway.ports.taps(port).map_or(slot, |vlan| vlan.link);
                     gateway.settle_frame(frame, port, slot, fate);
                 }
             }
@@ -54,15 +57,17 @@ struct Parsed {
     headers: Headers,
     segment: SegmentIndex,
     station: [u8; 6],
+    /// With the port's TAP.
+    slot: PortSlot,
 }
 
 impl Parsed {
     #[inline]
-    fn packet(self, frame: Frame, ingress: PortIndex, slot: PortSlot, entry: Entry) -> Packet {
+    fn packet(self, frame: Frame, ingress: PortIndex, entry: Entry) -> Packet {
         Packet {
             frame: Some(frame),
             ingress,
-            slot,
+            slot: self.slot,
             entry,
             segment: self.segment,
             tunnel: None,
@@ -92,6 +97,14 @@ fn read<I: PacketIo>(
     let Some(record) = gateway.tables.port(port) else {
         return Err((port, Fate::Drop(DropReason::PortDown)));
     };
+    let mut slot = slot;
+    if vlan != 0 && entry == Entry::Received {
+        if vlan::is_for_kernel(gateway, port, frame.packet()) {
+            untag(frame, usize::from(link.l3));
+            return Err((port, Fate::Punt(PuntReason::Protocol)));
+        }
+        slot = gateway.ports.tap(port).unwrap_or(slot);
+    }
     // The kernel writes whatever it likes as the destination on a TAP, which has no neighbours.
     if entry == Entry::Received && !for_us(record, &link.destination_mac) {
         return Err((port, Fate::Drop(DropReason::WrongMac)));
@@ -116,6 +129,7 @@ fn read<I: PacketIo>(
             headers,
             segment,
             station: link.source_mac,
+            slot,
         },
     ))
 }
@@ -125,7 +139,7 @@ fn read<I: PacketIo>(
 fn untag(frame: &mut Frame, l3: usize) {
     if l3 != LINK_LENGTH {
         let length = frame.len();
-        frame.packet_mut().copy_within(l3..length, LINK_LENGTH);
+        frame.packet_mut().copy_within(l3 - 2..length, LINK_LENGTH - 2);
         frame.set_len(length - (l3 - LINK_LENGTH));
     }
 }
