@@ -55,7 +55,7 @@ pub fn mismatch(desired: &Desired, running: &Limits) -> Option<String> {
     let workers = workers(running);
     if desired.workers != workers {
         return Some(format!(
-            "it asks for {} workers, {workers} are running",
+            "it says `workers: {}`, the dataplane runs with {workers}",
             desired.workers
         ));
     }

@@ -232,6 +232,11 @@ fn a_refused_configuration_changes_nothing_and_an_accepted_one_stays() {
     assert!(refusal["problems"][0]["line"].as_u64().unwrap() > 0, "{refusal}");
     let (status, refusal) = gateway.put(&CONFIG.replace("workers: 2", "workers: 3"));
     assert_eq!(status, 409, "{refusal}");
+    let why = refusal["error"].as_str().unwrap();
+    assert!(
+        why.contains("it says `workers: 3`, the dataplane runs with 2"),
+        "{refusal}"
+    );
     assert_eq!((gateway.get("/v1/generation"), gateway.get("/v1/config")), before);
     assert!(!gateway.directory.join("state/config.yaml").exists());
 

@@ -43,11 +43,9 @@ fn text(status: &Status) -> String {
         "tombolod",
         format!("{version}, pid {pid}, up {}", duration(*uptime_seconds)),
     );
-    let (workers, restarts) = (dataplane.workers, dataplane.restarts);
-    line(
-        "dataplane",
-        format!("{state}{process}{adopted}, {workers} workers, {restarts} restarts"),
-    );
+    let workers = counted(dataplane.workers.into(), "worker");
+    let restarts = counted(dataplane.restarts, "restart");
+    line("dataplane", format!("{state}{process}{adopted}, {workers}, {restarts}"));
     let (published, used, total) = (
         generation.published,
         generation.used_bytes >> 10,
@@ -96,6 +94,11 @@ fn text(status: &Status) -> String {
         line("alarm", alarm.clone());
     }
     text
+}
+
+fn counted(count: u64, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 /// In the largest unit that leaves no fraction away unseen.
