@@ -2,6 +2,26 @@
 
 use serde::{Deserialize, Serialize};
 
+/// One line of a capture.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum CaptureLine {
+    /// A packet.
+    Packet(CapturedPacket),
+    /// What is missing between the packets; comes whenever there is more of it, and the last one counts.
+    Missed(CaptureMissed),
+}
+
+/// Packets that a capture did not get, since it began. They passed the gateway like any other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct CaptureMissed {
+    /// A worker had no room for them in its ring; those of other captures that ran meanwhile are among them.
+    pub ring_full: u64,
+    /// This client read too slowly.
+    pub client_slow: u64,
+}
+
 /// One captured packet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

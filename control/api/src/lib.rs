@@ -51,7 +51,7 @@ pub mod path {
     pub const DROPS: &str = "/v1/drops";
     /// GET: [`super::Generation`].
     pub const GENERATION: &str = "/v1/generation";
-    /// GET, `?port=NAME&count=N`: a stream of [`super::CapturedPacket`], one JSON object a line; empty lines mean nothing.
+    /// GET, `?port=NAME&count=N`: a stream of [`super::CaptureLine`], one JSON object a line; empty lines mean nothing.
     pub const CAPTURE: &str = "/v1/capture";
     /// POST [`super::SaInit`]: [`super::SaInitDone`].
     pub const SA_INIT: &str = "/v1/sa/init";

@@ -98,11 +98,11 @@ pub struct Summary {
     pub tunnels: u32,
     /// IPv4 sessions.
     pub sessions4: u64,
-    /// Most IPv4 sessions.
+    /// IPv4 sessions that always fit: `limits.sessions`. Some more may, since tables have spare entries.
     pub sessions4_max: u64,
     /// IPv6 sessions.
     pub sessions6: u64,
-    /// Most IPv6 sessions.
+    /// IPv6 sessions that always fit: `limits.sessions6`. Some more may.
     pub sessions6_max: u64,
     /// Frames received since the state region was made.
     pub received: u64,

@@ -173,6 +173,18 @@ fn tunnels_have_no_key() {
 }
 
 #[test]
+fn a_captures_lines_tell_packets_from_what_was_missed() {
+    let missed = CaptureMissed {
+        ring_full: 2,
+        client_slow: 3,
+    };
+    golden(CaptureLine::Missed(missed), r#"{"ring-full":2,"client-slow":3}"#);
+    let packet = r#"{"time-ns":5,"worker":1,"port":"uplink","direction":"in","stage":"wire","fate":"send","length":60,"bytes":""}"#;
+    let line: CaptureLine = serde_json::from_str(packet).unwrap();
+    assert!(matches!(line, CaptureLine::Packet(_)));
+}
+
+#[test]
 fn books_and_captures() {
     golden(
         PortCounters {

@@ -8,7 +8,7 @@ use canned_server::CannedServer;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tombolo_agent::http::{Answer, Request};
-use tombolo_api::{Applied, CapturedPacket, Drop as DroppedPackets, Problem, Refusal};
+use tombolo_api::{Applied, CaptureMissed, CapturedPacket, Drop as DroppedPackets, Problem, Refusal};
 
 struct Server(CannedServer);
 
@@ -94,7 +94,14 @@ fn canned(request: Request) -> Answer {
             };
             let mut line = serde_json::to_vec(&packet).unwrap();
             line.push(b'\n');
-            let lines = (0..count).map(move |_| line.clone());
+            let missed = CaptureMissed {
+                ring_full: 2,
+                client_slow: 3,
+            };
+            let mut last = serde_json::to_vec(&missed).unwrap();
+            last.push(b'\n');
+            let gaps = (count == 2).then_some(last);
+            let lines = (0..count).map(move |_| line.clone()).chain(gaps);
             Answer::Lines(Box::pin(futures::stream::iter(lines)))
         }
         _ => Answer::refused(hyper::StatusCode::NOT_FOUND, "not in this test", Some("try another")),
@@ -192,6 +199,19 @@ fn a_capture_is_shown_or_written() {
     let output = server.run(&["capture", "uplink", "--count", "2"]);
     assert_eq!((code(&output), text(&output.stdout).lines().count()), (0, 2));
     assert!(text(&output.stdout).contains("drop not-ip"));
+    let gaps = "5 packets were not captured: 2 while a worker's ring was full, 3 while";
+    assert!(text(&output.stderr).contains(gaps), "{output:?}");
+    let whole = server.run(&["capture", "uplink", "--count", "1"]);
+    assert!(!text(&whole.stderr).contains("not captured"), "{whole:?}");
+    let json = server.run(&["--json", "capture", "uplink", "--count", "2"]);
+    let lines = text(&json.stdout);
+    assert_eq!(lines.lines().nth(2), Some(r#"{"ring-full":2,"client-slow":3}"#));
+    let gappy = server.0.directory.join("gappy.pcapng");
+    let output = server.run(&["capture", "uplink", "-c", "2", "-w", gappy.to_str().unwrap()]);
+    assert!(
+        text(&output.stderr).contains("2 packets written") && text(&output.stderr).contains(gaps),
+        "{output:?}"
+    );
     let file = server.0.directory.join("out.pcapng");
     assert_eq!(
         code(&server.run(&["capture", "uplink", "-c", "3", "-w", file.to_str().unwrap()])),

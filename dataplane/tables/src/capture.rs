@@ -154,6 +154,11 @@ impl<'m> CaptureWriter<'m> {
         ring(state, worker).map(|ring| CaptureWriter { ring })
     }
 
+    /// Counts as dropped a packet that nobody could keep until its fate was known.
+    pub fn miss(&mut self) {
+        self.ring.miss();
+    }
+
     /// Copies a packet's first bytes. False, and counted as dropped, if the ring is full.
     pub fn push(&mut self, header: &CaptureHeader, packet: &[u8]) -> bool {
         let kept = &packet[..packet.len().min(CAPTURE_BYTES).min(header.length as usize)];
@@ -187,7 +192,7 @@ impl<'m> CaptureReader<'m> {
         None
     }
 
-    /// Packets that found no room since the region was made.
+    /// Packets that found no room since the region was made, whichever port they were of.
     pub fn dropped(&self) -> u64 {
         self.ring.dropped()
     }

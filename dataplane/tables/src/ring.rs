@@ -47,13 +47,18 @@ impl<'m, W: Word> Ring<'m, W> {
         let tail = self.words[WORD_TAIL].load(Ordering::Relaxed);
         let head = self.words[WORD_HEAD].load(Ordering::Acquire);
         if tail.wrapping_sub(head) >= self.capacity {
-            let dropped = self.words[WORD_DROPPED].load(Ordering::Relaxed);
-            self.words[WORD_DROPPED].store(dropped.wrapping_add(1), Ordering::Relaxed);
+            self.miss();
             return false;
         }
         fill(self.record(tail));
         self.words[WORD_TAIL].store(tail.wrapping_add(1), Ordering::Release);
         true
+    }
+
+    /// Producer: counts one more dropped, of which there is nothing left to push.
+    pub fn miss(self) {
+        let dropped = self.words[WORD_DROPPED].load(Ordering::Relaxed);
+        self.words[WORD_DROPPED].store(dropped.wrapping_add(1), Ordering::Relaxed);
     }
 
     /// Consumer: lets `read` look at the oldest record and takes it out. `None` if the ring is empty.

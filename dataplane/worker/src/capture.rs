@@ -2,7 +2,8 @@
 //! given to control's ring with their fate.
 //!
 //! The generation names the ports. While it names none, each place is one test per batch. A copy waits in memory made at
-//! start until its batch is over, since only then its fate is known; more than [`COPIES_MAX`] per batch are left out.
+//! start until its batch is over, since only then its fate is known; more than [`COPIES_MAX`] per batch are left out,
+//! and count as what the ring had no room for.
 
 use crate::batch::{Batch, Entry, Exit, Packet};
 use crate::gateway::Gateway;
@@ -85,6 +86,9 @@ impl Capture {
         let place = self.copies.len() * CAPTURE_BYTES;
         let kept = packet.len().min(CAPTURE_BYTES);
         let Some(room) = self.bytes.get_mut(place..place + kept) else {
+            if let Some(ring) = &mut self.ring {
+                ring.miss();
+            }
             return;
         };
         room.copy_from_slice(&packet[..kept]);

@@ -2,16 +2,17 @@
 
 use crate::views::{self, port_name};
 use rustix::time::{ClockId, clock_gettime};
+use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
-use tombolo_api::CapturedPacket;
+use tombolo_api::{CaptureMissed, CapturedPacket};
 use tombolo_tables::build::World;
 use tombolo_tables::capture::{CaptureReader, CaptureStage, Captured, Direction};
 use tombolo_tables::state::State;
 
-/// Packets that wait for a slow client; more are left out.
+/// Packets that wait for a slow client; more are left out, and counted.
 const BACKLOG: usize = 1024;
 /// Captures at once.
 const CAPTURES_MAX: usize = 8;
@@ -30,6 +31,11 @@ pub(super) struct Captures {
 struct Client {
     port: String,
     left: u64,
+    /// What the rings had dropped before this capture.
+    dropped_before: u64,
+    missed: CaptureMissed,
+    /// What of `missed` it was told.
+    told: CaptureMissed,
     sender: mpsc::Sender<Vec<u8>>,
 }
 
@@ -45,7 +51,8 @@ impl Captures {
 
     /// Names of the ports to capture on.
     pub(super) fn ports(&self) -> BTreeSet<String> {
-        self.clients.iter().map(|client| client.port.clone()).collect()
+        let wanting = self.clients.iter().filter(|client| client.left > 0);
+        wanting.map(|client| client.port.clone()).collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -67,9 +74,18 @@ impl Captures {
         self.clients.push(Client {
             port,
             left: count,
+            dropped_before: self.dropped(),
+            missed: CaptureMissed::default(),
+            told: CaptureMissed::default(),
             sender,
         });
         Some(receiver)
+    }
+
+    fn dropped(&self) -> u64 {
+        self.readers
+            .iter()
+            .fold(0, |dropped, reader| dropped.wrapping_add(reader.dropped()))
     }
 
     /// Passes on what workers captured. True when the set of captured ports changed.
@@ -86,6 +102,14 @@ impl Captures {
         }
         // Each worker has a ring of its own; the sort is stable, so that one worker's packets stay as it saw them.
         seen.sort_by_key(|(_, captured)| captured.header.time_ns);
+        let dropped = self.dropped();
+        for client in &mut self.clients {
+            if client.left > 0 {
+                client.missed.ring_full = dropped.wrapping_sub(client.dropped_before);
+            }
+            // Ahead of the packets: they would leave no room for it.
+            client.tell();
+        }
         for (worker, captured) in &seen {
             let packet = describe(world, *worker, captured, monotonic_zero);
             let wanted = |client: &&mut Client| client.port == packet.port && client.left > 0;
@@ -100,21 +124,39 @@ impl Captures {
                 let _ = client.sender.try_send(b"\n".to_vec());
             }
         }
+        for client in self.clients.iter_mut().filter(|client| client.left == 0) {
+            client.tell();
+        }
         self.clients
-            .retain(|client| client.left > 0 && !client.sender.is_closed());
+            .retain(|client| (client.left > 0 || client.missed != client.told) && !client.sender.is_closed());
         self.ports() != before
     }
 }
 
 impl Client {
     fn pass(&mut self, packet: &CapturedPacket) {
-        let Ok(mut line) = serde_json::to_vec(packet) else {
-            return;
+        if self.send(packet) {
+            self.left -= 1;
+        } else {
+            self.missed.client_slow += 1;
+        }
+    }
+
+    /// Says what is missing, if that is news; as often as it takes until there is room for it.
+    fn tell(&mut self) {
+        let missed = self.missed;
+        if missed != self.told && self.send(&missed) {
+            self.told = missed;
+        }
+    }
+
+    /// One `CaptureLine`; false if there was no room.
+    fn send(&self, line: &impl Serialize) -> bool {
+        let Ok(mut line) = serde_json::to_vec(line) else {
+            return false;
         };
         line.push(b'\n');
-        if self.sender.try_send(line).is_ok() {
-            self.left -= 1;
-        }
+        self.sender.try_send(line).is_ok()
     }
 }
 
@@ -157,7 +199,8 @@ fn monotonic_zero() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tombolo_tables::capture::{CaptureHeader, CaptureWriter};
+    use tombolo_api::CaptureLine;
+    use tombolo_tables::capture::{CAPTURE_CAPACITY, CaptureHeader, CaptureWriter};
     use tombolo_tables::fate::{DropReason, Fate};
     use tombolo_tables::layout::{PortIndex, PortRecord};
     use tombolo_tables::region::{HugePages, Region};
@@ -288,6 +331,79 @@ mod tests {
         );
         drop(stays);
         assert!(bench.turn() && bench.captures.is_empty());
+    }
+
+    fn missed(receiver: &mut mpsc::Receiver<Vec<u8>>) -> (usize, Option<CaptureMissed>) {
+        let (mut packets, mut last) = (0, None);
+        while let Ok(line) = receiver.try_recv() {
+            match serde_json::from_slice(&line).unwrap() {
+                CaptureLine::Packet(_) => packets += 1,
+                CaptureLine::Missed(missed) => last = Some(missed),
+            }
+        }
+        (packets, last)
+    }
+
+    #[test]
+    fn what_a_full_ring_or_a_slow_client_cost_is_told() {
+        let mut bench = bench();
+        bench.writer.miss();
+        let mut client = bench.captures.add("a".into(), u64::MAX).unwrap();
+        let fill = |bench: &mut Bench, packets: usize| {
+            for _ in 0..packets {
+                bench.see(0);
+            }
+        };
+        fill(&mut bench, CAPTURE_CAPACITY);
+        bench.writer.miss();
+        bench.second_writer.miss();
+        bench.turn();
+        let ring = CaptureMissed {
+            ring_full: 2,
+            client_slow: 0,
+        };
+        assert_eq!(
+            missed(&mut client),
+            (CAPTURE_CAPACITY, Some(ring)),
+            "and nothing older than the question"
+        );
+        let turns = BACKLOG / CAPTURE_CAPACITY + 1;
+        for _ in 0..turns {
+            fill(&mut bench, CAPTURE_CAPACITY);
+            bench.turn();
+        }
+        assert_eq!(missed(&mut client), (BACKLOG, None), "there was no room to tell it");
+        bench.turn();
+        let both = CaptureMissed {
+            client_slow: CAPTURE_CAPACITY as u64,
+            ..ring
+        };
+        assert_eq!(missed(&mut client), (0, Some(both)));
+        bench.turn();
+        assert_eq!(missed(&mut client), (0, None), "once");
+    }
+
+    #[test]
+    fn who_has_enough_is_told_what_was_missed_and_then_let_go() {
+        let mut bench = bench();
+        let mut receiver = bench.captures.add("a".into(), 1).unwrap();
+        let client = &mut bench.captures.clients[0];
+        // As if it had read between two packets of one turn: one found no room, the next was its last.
+        (client.left, client.missed.client_slow) = (0, 1);
+        while client.sender.try_send(b"\n".to_vec()).is_ok() {}
+        bench.turn();
+        assert!(
+            bench.captures.ports().is_empty() && !bench.captures.is_empty(),
+            "nothing is captured for it, but it is owed a word"
+        );
+        std::iter::from_fn(|| receiver.try_recv().ok()).for_each(drop);
+        bench.turn();
+        let told = CaptureMissed {
+            ring_full: 0,
+            client_slow: 1,
+        };
+        assert_eq!(missed(&mut receiver), (0, Some(told)));
+        assert!(bench.captures.is_empty());
     }
 
     #[test]

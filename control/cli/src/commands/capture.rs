@@ -5,11 +5,11 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::packet::summary;
 use crate::pcapng::Writer;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use tombolo_api::{CapturedPacket, path};
+use tombolo_api::{CaptureLine, CaptureMissed, CapturedPacket, path};
 
 pub(super) fn run(
     client: &Client,
@@ -30,8 +30,11 @@ pub(super) fn run(
         eprintln!("capturing at port {port}; Ctrl-C ends it");
         Ok(())
     };
+    let missed = Cell::new(CaptureMissed::default());
     let Some(file) = write else {
-        return client.lines(&path, begin, |line| show(line, json));
+        client.lines(&path, begin, |line| show(line, json, &missed))?;
+        tell(missed.get());
+        return Ok(());
     };
     // Made once the gateway agreed: a refused capture leaves an older file alone.
     let writer: RefCell<Option<Writer<Box<dyn Write>>>> = RefCell::new(None);
@@ -43,7 +46,17 @@ pub(super) fn run(
             begin()
         },
         |line| {
-            let (packet, bytes) = parse(line)?;
+            let (packet, bytes) = match parse(line)? {
+                CaptureLine::Packet(packet) => frame(packet)?,
+                CaptureLine::Missed(more) => {
+                    missed.set(more);
+                    return if json && file != Path::new("-") {
+                        print(&String::from_utf8_lossy(line))
+                    } else {
+                        Ok(())
+                    };
+                }
+            };
             packets += 1;
             match &mut *writer.borrow_mut() {
                 Some(writer) => writer
@@ -54,7 +67,20 @@ pub(super) fn run(
         },
     )?;
     eprintln!("{packets} packets written to {}", file.display());
+    tell(missed.get());
     Ok(())
+}
+
+/// The last word of a capture: whether it is whole.
+fn tell(missed: CaptureMissed) {
+    let CaptureMissed { ring_full, client_slow } = missed;
+    let packets = ring_full.saturating_add(client_slow);
+    if packets > 0 {
+        eprintln!(
+            "{packets} packets were not captured: {ring_full} while a worker's ring was full, {client_slow} while this \
+             command read too slowly (they passed the gateway like any other)"
+        );
+    }
 }
 
 fn create(file: &Path, port: &str) -> Result<Writer<Box<dyn Write>>, Failure> {
@@ -67,18 +93,30 @@ fn create(file: &Path, port: &str) -> Result<Writer<Box<dyn Write>>, Failure> {
     Writer::new(output, port).map_err(failed)
 }
 
-fn parse(line: &[u8]) -> Result<(CapturedPacket, Vec<u8>), Failure> {
-    let packet: CapturedPacket =
-        serde_json::from_slice(line).map_err(|error| Failure::local("captured packet", error))?;
+fn parse(line: &[u8]) -> Result<CaptureLine, Failure> {
+    serde_json::from_slice(line).map_err(|error| Failure::local("captured packet", error))
+}
+
+fn frame(packet: CapturedPacket) -> Result<(CapturedPacket, Vec<u8>), Failure> {
     let bytes = unhex(&packet.bytes).ok_or_else(|| Failure::Local("captured packet: not hex".into()))?;
     Ok((packet, bytes))
 }
 
-fn show(line: &[u8], json: bool) -> Result<(), Failure> {
+fn show(line: &[u8], json: bool, missed: &Cell<CaptureMissed>) -> Result<(), Failure> {
     if json {
-        return print(&String::from_utf8_lossy(line));
+        print(&String::from_utf8_lossy(line))?;
     }
-    let (packet, bytes) = parse(line)?;
+    let packet = match parse(line)? {
+        CaptureLine::Packet(packet) => packet,
+        CaptureLine::Missed(more) => {
+            missed.set(more);
+            return Ok(());
+        }
+    };
+    if json {
+        return Ok(());
+    }
+    let (packet, bytes) = frame(packet)?;
     let CapturedPacket {
         time_ns,
         worker,
