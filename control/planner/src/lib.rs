@@ -27,7 +27,7 @@ use indices::Wanted;
 use std::collections::BTreeMap;
 use tombolo_config::{Gateway, PortId, RouteIndex, SegmentId, TunnelId};
 use tombolo_tables::build::World;
-use tombolo_tables::layout::{NeighbourIndex, PoolIndex, PortIndex, SaIndex, SegmentIndex, TunnelIndex};
+use tombolo_tables::layout::{NeighbourIndex, PortIndex, SaIndex, SegmentIndex, TunnelIndex};
 use zerocopy::IntoBytes;
 use zeroize::Zeroize;
 
@@ -76,11 +76,6 @@ pub enum Action {
     ResetTunnel {
         /// Row of the tunnel.
         tunnel: TunnelIndex,
-    },
-    /// A pool is new: its row owns no ports yet.
-    ResetPool {
-        /// Row of the pool.
-        pool: PoolIndex,
     },
 }
 

@@ -1,7 +1,7 @@
 //! NAT rules and the pools they draw on.
 
 use crate::indices::Wanted;
-use crate::{Action, Draft, prefix};
+use crate::{Draft, prefix};
 use core::net::{IpAddr, Ipv6Addr};
 use std::collections::BTreeMap;
 use tombolo_config::{AddressRange, DestinationNat, PortId, PortRange, Prefix, SourceAddress, SourceNat};
@@ -64,9 +64,6 @@ fn pools(draft: &mut Draft<'_>) -> BTreeMap<Outside, PoolIndex> {
         let pool = PoolIndex(given.index);
         draft.plan.world.pools[pool.usize()] = record(draft, outside);
         pools.insert(outside, pool);
-        if given.fresh {
-            draft.plan.actions.push(Action::ResetPool { pool });
-        }
     }
     pools
 }

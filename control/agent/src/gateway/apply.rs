@@ -208,8 +208,6 @@ impl Gateway {
                     let endpoints = state.part(StatePart::Endpoints);
                     zero(endpoints, tunnel.usize(), endpoints.len() / rows);
                 }
-                // Its ports are owned by mappings that still live and are given back with them.
-                Action::ResetPool { pool: _ } => {}
             }
         }
         Ok(())
