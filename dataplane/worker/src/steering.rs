@@ -29,6 +29,9 @@ pub fn config(tables: Tables<'_>, served: &[ServedPort], host_ports: (u16, u16))
     });
     SteerConfig {
         ports: ports.collect(),
+        // SSH, BGP, IKE, DHCP, ARP, neighbour discovery and what answers the host are in the rule itself. Whatever else listens
+        // on an own address is reached through a worker and the port's TAP; a configuration names nothing that must work
+        // without workers, and no WireGuard.
         services: Vec::new(),
         wireguard_ports: Vec::new(),
         host_ports,

@@ -11,9 +11,10 @@ pub const VLAN_NONE: u16 = 0;
 pub struct SteerConfig {
     /// All ports of the gateway.
     pub ports: Vec<SteerPort>,
-    /// Local services beyond SSH and BGP, on every port.
+    /// Services beyond SSH and BGP that the kernel gets without a worker's help, on every port. A gateway's configuration
+    /// names none.
     pub services: Vec<Service>,
-    /// UDP ports on which WireGuard listens.
+    /// UDP ports on which WireGuard listens. None as long as a configuration has no WireGuard tunnels.
     pub wireguard_ports: Vec<u16>,
     /// Inclusive range of ports that the host's own connections use (`net.ipv4.ip_local_port_range`).
     pub host_ports: (u16, u16),
