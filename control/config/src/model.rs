@@ -84,7 +84,7 @@ pub struct Limits {
     pub sessions: u32,
     /// IPv6 sessions.
     pub sessions6: u32,
-    /// NAT mappings of both families together.
+    /// NAT mappings of IPv4; room for IPv6 follows from it.
     pub mappings: u32,
     /// Outside addresses of all NAT pools together.
     pub pool_addresses: u32,

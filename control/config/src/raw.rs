@@ -40,15 +40,17 @@ statement! {
 }
 
 statement! {
-    /// How many entries memory is reserved for. A change needs a restart of the dataplane.
+    /// How many entries memory is reserved for: so many always fit. What workers may hold back for a moment comes on top and is
+    /// used as well: 12288 entries a table, in tables of fewer than 16384 entries three quarters of their size. A change needs a
+    /// restart of the dataplane.
     RawLimits = "limits" {
         /// IPv4 sessions. Default 262144.
         sessions: optional At<Bounded<1024, 16_777_216>>,
         /// IPv6 sessions. Default 65536.
         sessions6: optional At<Bounded<1024, 16_777_216>>,
-        /// NAT mappings of both families together. Default 131072.
+        /// NAT mappings of IPv4; inside hosts have room for a quarter as many on top, IPv6 a quarter of both. Default 131072.
         mappings: optional At<Bounded<1024, 16_777_216>>,
-        /// Outside addresses of all NAT pools together. Default 64.
+        /// Outside addresses of all NAT pools together; memory is reserved for 64 at least. Default 64.
         pool_addresses: optional At<Bounded<1, 4096>>,
         /// Tunnels. Default 64.
         tunnels: optional At<Bounded<1, 4096>>,
