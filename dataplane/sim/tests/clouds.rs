@@ -401,6 +401,43 @@ fn the_far_gateways_own_address_answers_through_its_kernel() {
 }
 
 #[test]
+fn a_connection_of_the_gateways_own_kernel_fits_the_tunnel() {
+    // The far end would let larger segments pass: what arrives is this end's doing.
+    let mut far = demo(Side::A, TunnelKind::PLAIN);
+    for tunnel in &mut far.tunnels {
+        tunnel.mtu = 1500;
+    }
+    let mut lab = Lab {
+        a: SimGateway::new(&far, SMALL, 1),
+        ..Lab::new(TunnelKind::PLAIN)
+    };
+    for (v6, mss) in [(false, 1406_u16), (true, 1386)] {
+        let trip = Trip {
+            from: Station {
+                mac: [0; 6],
+                ip: if v6 {
+                    Side::B.host6(PROD, 1)
+                } else {
+                    Side::B.host4(PROD, 1)
+                },
+            },
+            via: [0; 6],
+            to: host(Side::A, PROD, v6).ip,
+            ttl: 64,
+        };
+        let syn = trip.tcp(179, 40_000, TcpFlags::SYN, Some(8960), b"");
+        lab.b.from_kernel(PROD as u8, &syn);
+        lab.b.run();
+        lab.carry(Side::B);
+        let arrived = lab.a.sent(PROD as u8);
+        assert_eq!(arrived.len(), 1, "{:?} {:?}", lab.a.drops(), lab.b.drops());
+        let option = [2, 4, (mss >> 8) as u8, mss as u8];
+        assert!(arrived[0].windows(4).any(|bytes| bytes == option), "{:?}", arrived[0]);
+    }
+    lab.assert_books();
+}
+
+#[test]
 fn for_a_peer_with_a_narrow_window_one_worker_seals_and_the_others_hand_over() {
     let mut world = demo(Side::A, TunnelKind::PLAIN);
     for sa in &mut world.sas {

@@ -281,6 +281,7 @@ fn stateless<I: PacketIo>(gateway: &Gateway<'_, I>, packet: &mut Packet) -> Resu
             next_hop: sendable(egress.next_hop)?,
             target,
         };
+        clamp(gateway, packet);
         return Ok(());
     }
     match decide(gateway.tables, &question(packet), &nobody)? {
