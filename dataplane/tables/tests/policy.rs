@@ -185,6 +185,10 @@ fn check(rules: Vec<PolicyRuleRecord>, flows: &[PolicyQuery]) {
     for flow in flows {
         assert_eq!(tables.policy(flow), first_match(&world.policy_rules, flow), "{flow:?}");
     }
+    let mut verdicts = vec![PolicyVerdict::Deny { rule: u32::MAX }; flows.len()];
+    tables.policy_batch(flows, &mut verdicts);
+    let one_by_one: Vec<_> = flows.iter().map(|flow| tables.policy(flow)).collect();
+    assert_eq!(verdicts, one_by_one);
 }
 
 proptest! {

@@ -88,11 +88,29 @@ fn edges(prefixes: &Prefixes) -> Vec<u128> {
     prefixes.keys().flat_map(around).collect()
 }
 
+/// The same lookups as a batch.
+fn look_up_batch(tables: &Tables<'_>, segment: u16, keys: &[u128], v6: bool) -> Vec<NextHop> {
+    let mut out = vec![u32::MAX; keys.len()];
+    if v6 {
+        let keys: Vec<_> = keys.iter().map(|key| key.to_be_bytes()).collect();
+        tables.routes6_batch(SegmentIndex(segment), &keys, &mut out);
+    } else {
+        let keys: Vec<_> = keys.iter().map(|key| (key >> 96) as u32).collect();
+        tables.routes4_batch(SegmentIndex(segment), &keys, &mut out);
+    }
+    out.into_iter().map(NextHop::from_bits).collect()
+}
+
 fn check(prefixes: &Prefixes, v6: bool, more: &[u128]) {
     let mut world = world(3);
     world.routes = to_routes(prefixes, v6);
     let sections = world.build().unwrap();
     let tables = tables(&sections);
+    for segment in 0..3 {
+        let keys: Vec<_> = edges(prefixes);
+        let one_by_one: Vec<_> = keys.iter().map(|&key| look_up(&tables, segment, key, v6)).collect();
+        assert_eq!(look_up_batch(&tables, segment, &keys, v6), one_by_one);
+    }
     for &key in edges(prefixes).iter().chain(more) {
         let key = if v6 { key } else { key & mask(32) };
         for segment in 0..3 {

@@ -4,6 +4,7 @@
 //! [`Tables::from_sections`]; every subscript that stands in the data is checked where it is used. Whatever the bytes are, a
 //! lookup returns, in a bounded number of steps, at worst with a wrong answer.
 
+mod batch;
 mod error;
 #[doc(hidden)]
 pub mod fuzz;
