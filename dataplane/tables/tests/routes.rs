@@ -146,6 +146,44 @@ proptest! {
     }
 }
 
+/// So many routes that IPv4 has blocks: /24s with shorter and longer ones around, against the routes that hold each edge.
+#[test]
+fn a_segment_with_blocks_matches_the_reference() {
+    let mut prefixes = Prefixes::new();
+    let mut number = 1_u64;
+    while prefixes.len() < 9000 {
+        number = number
+            .wrapping_mul(0x5851_f42d_4c95_7f2d)
+            .wrapping_add(0x1405_7b7e_f767_814f);
+        let length = [24, 24, 24, 23, 20, 17, 16, 12, 25, 30, 32][(number >> 8) as usize % 11];
+        let place = ((number >> 56) << 24) | (((number >> 40) % 4) << 16) | ((number >> 20) & 0xffff);
+        let bits = u128::from(place) << 96;
+        prefixes.insert(
+            (0, bits & mask(length), length),
+            NextHop::Segment(SegmentIndex(number as u16 % 3)),
+        );
+    }
+    let mut world = world(3);
+    world.routes = to_routes(&prefixes, false);
+    let sections = world.build().unwrap();
+    let tables = tables(&sections);
+    let keys: Vec<u128> = edges(&prefixes).into_iter().step_by(7).collect();
+    let found = look_up_batch(&tables, 0, &keys, false);
+    for (key, found) in keys.into_iter().zip(found) {
+        let of_length = |length| prefixes.get(&(0, key & mask(length), length));
+        let expected = (0..=32)
+            .rev()
+            .find_map(of_length)
+            .copied()
+            .unwrap_or(NextHop::Unreachable);
+        assert_eq!(
+            (look_up(&tables, 0, key, false), found),
+            (expected, expected),
+            "{key:032x}"
+        );
+    }
+}
+
 fn one_world(routes: Vec<Route>) -> World {
     World { routes, ..world(2) }
 }
