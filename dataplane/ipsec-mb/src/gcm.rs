@@ -126,3 +126,22 @@ impl Drop for GcmKey {
         self.expanded.0.zeroize();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::mem::ManuallyDrop;
+
+    #[test]
+    fn a_dropped_key_leaves_nothing() {
+        let Ok(library) = Library::load() else {
+            eprintln!("not run: no library");
+            return;
+        };
+        let mut key = ManuallyDrop::new(GcmKey::new(library, &[7; 32]).expect("32 bytes"));
+        assert!(key.expanded.0.iter().filter(|byte| **byte != 0).count() > 500);
+        // SAFETY: it is dropped once, here; its bytes stay readable, and nothing in it points anywhere.
+        unsafe { ManuallyDrop::drop(&mut key) };
+        assert!(key.expanded.0.iter().all(|byte| *byte == 0));
+    }
+}
