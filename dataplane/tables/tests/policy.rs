@@ -396,3 +396,30 @@ fn every_rule_of_many_is_found_at_its_place() {
         assert_eq!(tables(&sections).policy(&beside), PolicyVerdict::Default);
     }
 }
+
+/// So many pairs of segments that they are no fields of one chunk.
+#[test]
+fn rules_of_very_many_segments_are_found() {
+    let rules: Vec<_> = (0..300u16)
+        .map(|at| PolicyRuleRecord {
+            from: at,
+            to: (at * 7) % 300,
+            protocol: [6, 17][usize::from(at % 2)],
+            ..policy_rule(rule_action::ALLOW)
+        })
+        .collect();
+    let world = World {
+        policy_rules: rules,
+        ..world(300)
+    };
+    let sections = world.build().unwrap();
+    for from in 0..300u16 {
+        for (to, protocol) in [((from * 7) % 300, 6), ((from * 7) % 300, 17), ((from + 1) % 300, 6)] {
+            let asked = query(from, to, "10.0.0.1", "10.0.0.2", protocol, (1000, 80));
+            assert_eq!(
+                tables(&sections).policy(&asked),
+                first_match(&world.policy_rules, &asked)
+            );
+        }
+    }
+}

@@ -4,7 +4,6 @@
 //! [`Tables::from_sections`]; every subscript that stands in the data is checked where it is used. Whatever the bytes are, a
 //! lookup returns, in a bounded number of steps, at worst with a wrong answer.
 
-mod batch;
 mod error;
 #[doc(hidden)]
 pub mod fuzz;
@@ -12,6 +11,8 @@ mod hash_index;
 mod nat;
 mod neighbours;
 mod policy;
+mod policy_direct;
+mod policy_rows;
 mod query;
 mod records;
 mod routes;
