@@ -192,6 +192,8 @@ fn a_gateway_starts_and_sets_the_kernel() {
     assert_eq!(status["gateway"], "gw-test");
     assert_eq!(status["dataplane"]["workers"], 2);
     assert_eq!(status["dataplane"]["adopted"], false);
+    let aead = status["dataplane"]["aead"].as_str().expect("workers say who encrypts");
+    assert!(["ring", "ipsec-mb"].contains(&aead), "{aead}");
     assert!(ip("address show dev a0").contains("10.1.0.1/24"));
     assert!(ip("address show dev a0").contains("fd00:1::1/64"));
     assert_eq!(

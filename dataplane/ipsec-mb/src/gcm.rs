@@ -2,7 +2,7 @@
 
 use crate::library::{Gcm, Library};
 use crate::manager::GcmCrypt;
-use crate::{Block, TAG_BYTES, Tag, Unauthentic, same};
+use crate::{Block, TAG_BYTES, Tag, Unauthentic, same, wipe};
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use zeroize::Zeroize;
@@ -83,7 +83,7 @@ impl GcmKey {
         if same(computed, received) {
             return Ok(length);
         }
-        buffer[..length].zeroize();
+        wipe(&mut buffer[..length]);
         Err(Unauthentic)
     }
 

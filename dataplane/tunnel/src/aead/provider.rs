@@ -24,6 +24,16 @@ impl Provider {
         *CHOSEN.get_or_init(|| choose(std::env::var(ENVIRONMENT).ok().as_deref(), Library::load().is_ok()))
     }
 
+    /// Makes what the calling thread needs of it, so that its first packet need not wait. It works without, too.
+    pub fn prepare_thread(self) {
+        match self {
+            Provider::Ring => {}
+            Provider::IpsecMb => {
+                let _ = Library::load().is_ok_and(Library::prepare_thread);
+            }
+        }
+    }
+
     /// Those that this process can use, `ring` first.
     pub fn available() -> impl Iterator<Item = Provider> {
         let library = Library::load().is_ok();

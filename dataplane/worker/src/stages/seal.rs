@@ -10,8 +10,9 @@ use tombolo_tables::fate::{DropReason, Fate};
 use tombolo_tables::layout::{
     NextHop, SaIndex, SaRecord, TunnelIndex, TunnelRecord, encapsulation, sa_flag, tunnel_flag, wildcard,
 };
+use tombolo_tunnel::SaKeys;
+use tombolo_tunnel::esp::{self, Label};
 use tombolo_tunnel::outer::{self, DontFragment, Encapsulation, Inner, OuterTemplate};
-use tombolo_tunnel::{SaKeys, esp};
 use tombolo_wire::ecn::Dscp;
 
 const LINK_LENGTH: usize = 14;
@@ -123,27 +124,33 @@ fn write(
     sa: &SaRecord,
     keys: &SaKeys,
     sequence: u64,
-    packet: &Packet,
+    packet: &mut Packet,
     sealed: &mut Frame,
 ) -> Result<usize, DropReason> {
     let template = template(tunnel);
-    let headers = &packet.headers;
-    let inner = packet
-        .bytes()
-        .get(usize::from(headers.l3)..usize::from(headers.end))
+    let headers = packet.headers;
+    let plain = packet.frame.as_mut().ok_or(DropReason::IpMalformed)?;
+    let source = plain.buffer_mut();
+    let source = source
+        .get_mut(usize::from(headers.l3)..)
         .ok_or(DropReason::IpMalformed)?;
     let next_header = if headers.addresses.is_v6() {
         esp::NEXT_HEADER_IPV6
     } else {
         esp::NEXT_HEADER_IPV4
     };
-    let esn = sa.flags & sa_flag::ESN != 0;
+    let label = Label {
+        spi: sa.spi,
+        sequence,
+        esn: sa.flags & sa_flag::ESN != 0,
+        next_header,
+    };
     let buffer = sealed.buffer_mut();
     let room = buffer
         .get_mut(LINK_LENGTH + template.header_length()..)
         .ok_or(DropReason::TooBig)?;
-    let esp_length =
-        esp::seal(keys, sa.spi, sequence, esn, next_header, inner, room).map_err(|_| DropReason::TooBig)?;
+    let length = usize::from(headers.end - headers.l3);
+    let esp_length = esp::seal_from(keys, label, source, length, room).map_err(|_| DropReason::TooBig)?;
     let shown = Inner {
         tos: headers.tos,
         dont_fragment: headers.dont_fragment,
