@@ -45,7 +45,7 @@ impl<'g> DirectFields<'g> {
     }
 
     /// The flow's five rows, counted within the chunk.
-    #[inline]
+    #[inline(always)]
     pub(super) fn rows(
         &self,
         contexts: &[u16],
@@ -84,7 +84,7 @@ impl<'g> OfAddress<'g> {
     }
 
     /// Whether there is a third step cannot be foretold: it is always taken, and without effect where the row was known.
-    #[inline]
+    #[inline(always)]
     fn row(&self, value: u32) -> Option<u32> {
         let block = self.blocks.get(usize::from(self.table[(value >> 16) as usize]))?;
         let entry = block[(value >> 8) as usize % 256];
@@ -107,7 +107,7 @@ impl<'g> OfPort<'g> {
         Some(OfPort { table, blocks })
     }
 
-    #[inline]
+    #[inline(always)]
     fn row(&self, value: u16) -> Option<u32> {
         let block = self.blocks.get(usize::from(self.table[usize::from(value >> 8)]))?;
         Some(u32::from(block[usize::from(value) % 256]))

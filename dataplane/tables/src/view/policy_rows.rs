@@ -15,7 +15,7 @@ const WORDS_MAX: u32 = 16;
 const OF_ADDRESSES: usize = 2;
 
 /// Asks for the rows of a flow's addresses.
-#[inline]
+#[inline(always)]
 pub(super) fn ask_for(bitmaps: &[u64], words: u32, rows: &RowsOfFlow) {
     for row in &rows[..OF_ADDRESSES] {
         let first = *row as usize * words as usize;
