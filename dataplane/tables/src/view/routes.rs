@@ -252,7 +252,8 @@ impl<'g> Routes<'g> {
         let up_to_slot = u64::MAX >> (63 - bit);
         if cell.children >> bit & 1 == 0 {
             let run = (cell.runs & up_to_slot).count_ones();
-            return NODE | DIRECT | cell.first_leaf.wrapping_add(run).wrapping_sub(1) & INDEX;
+            let leaf = cell.first_leaf.wrapping_add(run).wrapping_sub(1);
+            return if leaf <= INDEX { NODE | DIRECT | leaf } else { NOWHERE };
         }
         let rank = (cell.children & up_to_slot).count_ones() - 1;
         NODE | cell.first_child.wrapping_add(rank << (STRIDE - CELL_BITS)) & INDEX
