@@ -116,7 +116,7 @@ impl Diverse {
             // Mostly a part of a network that is there already: sites, then subnets, then hosts.
             let (whole, length) = networks[random.below(networks.len())];
             let longer = (length + 1 + random.below(8) as u8).min(32);
-            let address = whole | (random.bits() as u32 & (u32::MAX >> length));
+            let address = whole | (random.bits() as u32 & u32::MAX.checked_shr(length.into()).unwrap_or(0));
             networks.push((address & (u32::MAX << (32 - longer)), longer));
         }
         let mut services: Vec<(u16, u16)> = [22, 25, 53, 80, 123, 389, 443, 445, 3306, 8080]
