@@ -14,6 +14,8 @@ SENDER_MIN = 0.97
 WARM_UP_RATE = 10_000
 STEPS = 6
 RESOLUTION = 0.02
+# Whoever delivers less than this under overload may do better without.
+BROKEN = 200_000
 # Loss ratios of the two goals, as MLRsearch calls them: none, and half a percent.
 GOALS = (0.0, 0.005)
 
@@ -90,7 +92,7 @@ class Load:
                 return
         raise Failed(f"no packet gets through at {WARM_UP_RATE}/s")
 
-    def search(self, seconds):
+    def search(self, seconds, steps=STEPS):
         """The highest rates that reach the goals, in packets per second; and what arrives under overload."""
         overload = self.trial(OVERLOAD, seconds)
         trials, best = [overload], {}
@@ -99,9 +101,9 @@ class Load:
             low = max((trial.delivered for trial in trials if trial.loss <= goal), default=0)
             lossy = (trial.rate for trial in trials if trial.loss > goal and trial.rate > low)
             high = min(lossy, default=OVERLOAD)
-            # More than arrives under overload cannot arrive without loss.
-            high = min(high, max(low, 1.05 * overload.delivered))
-            for _ in range(STEPS):
+            # More than arrives under overload hardly arrives without loss, unless it was overload that broke the path.
+            high = min(high, max(low, 1.05 * overload.delivered, BROKEN))
+            for _ in range(steps):
                 if high - low < RESOLUTION * high:
                     break
                 trial = self.trial((low + high) / 2, seconds)

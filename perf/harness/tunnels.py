@@ -25,12 +25,12 @@ def measure(run):
 
 
 def _udp(run, kind):
-    repetitions, seconds = (3, 0.15) if run.quick else (5, 0.5)
+    repetitions, seconds, steps = (3, 0.15, 5) if run.quick else (5, 0.5, 6)
     with forwarding(run, kind, gateways=2) as (chain, contender):
         load = Load(run, chain, LENGTH, cores=(1, 0))
         try:
             load.warm_up()
-            found = [load.search(seconds) for _ in range(repetitions)]
+            found = [load.search(seconds, steps) for _ in range(repetitions)]
             # At the rate that the gateways can do, so that no time goes into what is dropped.
             rate = max(half for _, half, _ in found) or max(over for _, _, over in found)
             per_second = [_per_cpu_second(load, contender, rate, 2 * seconds) for _ in range(repetitions)]

@@ -97,7 +97,7 @@ impl Frames6 {
         let trip = Trip {
             from: station,
             via: to,
-            to: IpAddr::V6(Ipv6Addr::LOCALHOST),
+            to: IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
             ttl: 64,
         };
         let frame = trip.udp(1024, 53, &[0xa5; 64 - HEADERS6]);
@@ -129,6 +129,19 @@ impl Frames6 {
 mod tests {
     use super::*;
     use tombolo_wire::checksum;
+
+    #[test]
+    fn an_ipv6_frame_goes_where_it_should_with_a_right_checksum() {
+        let mut frames = Frames6::new([2; 6], [4; 6]);
+        for destination in [0x2001_u128 << 112 | 5, 0x2a00_u128 << 112 | 7] {
+            let frame = frames.to(destination).to_vec();
+            let (_, headers) = parse_frame(&frame).expect("a right frame");
+            assert_eq!(headers.ip_len(), 64);
+            let wanted = destination.to_be_bytes();
+            assert!(matches!(headers.addresses, Addresses::V6 { destination, .. } if destination == wanted));
+            assert!(checksum::transport_valid(&frame, &headers));
+        }
+    }
 
     #[test]
     fn a_frame_carries_its_flow_and_right_checksums() {

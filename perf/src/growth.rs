@@ -149,10 +149,11 @@ fn short(count: usize) -> String {
     }
 }
 
-fn milliseconds<R>(work: impl FnOnce() -> R) -> (R, f64) {
+/// Builds and publishes; milliseconds.
+fn put_in_force(shared: &mut Shared, world: &World) -> Result<f64> {
     let start = Instant::now();
-    let result = work();
-    (result, start.elapsed().as_secs_f64() * 1e3)
+    shared.publish(&world.build().context("the world builds")?)?;
+    Ok(start.elapsed().as_secs_f64() * 1e3)
 }
 
 /// The rows of `count` things.
@@ -166,7 +167,7 @@ pub fn rows(kind: Kind, count: usize, repetitions: usize, rounds: usize) -> Resu
     // Sessions are in no table.
     if kind != Kind::Sessions {
         rows.push(publish(kind, &mut shared, &world, count)?);
-        rows.push(one_more(kind, &mut shared, count)?);
+        rows.push(one_more(kind, &mut shared, &world, count)?);
     }
     let cycles = Cycles::new();
     let mut journey = kind.journey(shared.worker(0), &world, count);
@@ -198,12 +199,8 @@ fn publish(kind: Kind, shared: &mut Shared, world: &World, count: usize) -> Resu
     let mut times = Vec::new();
     for _ in 0..if count > 100_000 { 3 } else { 5 } {
         // Other tables in between: sections that did not change would not be written again.
-        let nothing = kind.world(1).build().context("a small world builds")?;
-        shared.publish(&nothing)?;
-        let (published, time) =
-            milliseconds(|| -> Result<u64> { Ok(shared.publish(&world.build().context("it builds")?)?) });
-        published?;
-        times.push(time);
+        put_in_force(shared, &kind.world(1))?;
+        times.push(put_in_force(shared, world)?);
     }
     let what = format!("{count} {}: to build and publish the tables", kind.what());
     let id = format!("growth.{}.{}.publish", kind.name(), short(count));
@@ -231,22 +228,45 @@ fn memory(kind: Kind, id: &str, count: usize, shared: &Shared, bytes: usize) -> 
     )
 }
 
-/// One more of them, from the changed world to the published generation.
-fn one_more(kind: Kind, shared: &mut Shared, count: usize) -> Result<Row> {
+/// One more of them, from the changed world to the published generation. In the end the world is what it was.
+fn one_more(kind: Kind, shared: &mut Shared, world: &World, count: usize) -> Result<Row> {
     let mut times = Vec::new();
+    let mut random = Random::new(41);
     for more in 1..=3 {
-        let world = match kind {
-            Kind::Sas => worlds::tunnels(Side::A, tunnels(count) + more, 0),
-            Kind::Sessions | Kind::Routes4 | Kind::Routes6 | Kind::RulesEstablished | Kind::Rules => {
-                kind.world(count + more as usize)
+        let larger = match kind {
+            Kind::Rules | Kind::RulesEstablished => {
+                let mut larger = world.clone();
+                larger.policy_rules.insert(0, rules::rule(&mut random));
+                larger
             }
+            Kind::Sas => worlds::tunnels(Side::A, tunnels(count) + more, 0),
+            Kind::Sessions | Kind::Routes4 | Kind::Routes6 => kind.world(count + more as usize),
         };
-        let (published, time) =
-            milliseconds(|| -> Result<u64> { Ok(shared.publish(&world.build().context("it builds")?)?) });
-        published?;
-        times.push(time);
+        times.push(put_in_force(shared, &larger)?);
     }
+    put_in_force(shared, world)?;
     let id = format!("growth.{}.{}.one-more", kind.name(), short(count));
     let what = format!("{count} {}: to build and publish one more", kind.what());
     Ok(Row::new(id, what, Spread::of(times).context("repetitions")?, "ms"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::ValueEnum;
+
+    #[test]
+    fn every_kind_has_its_rows_and_no_packet_is_lost() {
+        for kind in Kind::value_variants() {
+            let rows = rows(*kind, 100, 5, 1).expect("all packets are sent");
+            let last = rows.last().expect("rows");
+            assert_eq!(last.id, format!("growth.{}.100", kind.name()));
+            assert!(last.value.is_some_and(|cycles| cycles > 0.0));
+        }
+    }
+
+    #[test]
+    fn names_of_numbers_are_short() {
+        assert_eq!([1, 1000, 65_536, 1 << 22].map(short), ["1", "1k", "65k", "4m"]);
+    }
 }
