@@ -12,6 +12,7 @@ from lab.shell import ask, must, stop
 from lab.topology import exists, pids, program
 
 QUEUES = 1
+PREFIX = "tombolo-perf-"
 _numbers = itertools.count()
 
 
@@ -21,7 +22,7 @@ class Chain:
     def __init__(self, gateways=1, mtu=1500, gateway_addresses=True):
         names = [chr(ord("a") + number) for number in range(gateways)]
         self.roles = ["gen", *(f"gw-{name}" for name in names), "sink"]
-        lab = f"tombolo-perf-{os.getpid():x}-{next(_numbers)}"
+        lab = f"{PREFIX}{os.getpid():x}-{next(_numbers)}"
         self.namespaces = {role: f"{lab}-{role}" for role in self.roles}
         self.mtu = mtu
         self.gateway_addresses = gateway_addresses
@@ -88,6 +89,15 @@ class Chain:
             stop([pid for namespace in present for pid in pids(namespace) if name in (None, program(pid))])
         for namespace in present:
             ask("ip", "netns", "delete", namespace)
+
+
+def remove_left_over():
+    """Removes the chains of runs that were killed."""
+    for name in ask("ip", "netns", "list").output.split():
+        owner = name.removeprefix(PREFIX).partition("-")[0] if name.startswith(PREFIX) else ""
+        if owner and not os.path.exists(f"/proc/{int(owner, 16)}"):
+            stop(pids(name))
+            ask("ip", "netns", "delete", name)
 
 
 def mac(link, end):

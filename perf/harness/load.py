@@ -130,7 +130,9 @@ class Trial:
         self.rate = rate
         self.sent = sent["sent"]
         self.received = received
-        self.loss = (self.sent - received["unique"]) / max(1, self.sent)
-        self.delivered = received["unique"] / sent["seconds"]
+        # What the sink's own socket had no room for has come through, too.
+        arrived = min(self.sent, received["unique"] + received["sink_drops"])
+        self.loss = (self.sent - arrived) / max(1, self.sent)
+        self.delivered = arrived / sent["seconds"]
         # Whether the sender came to the rate.
         self.counts = self.sent / sent["seconds"] >= SENDER_MIN * rate

@@ -2,10 +2,12 @@
 
 import argparse
 import pathlib
+import signal
 import sys
 import time
 
 from . import applies, instructions, machine, memory, report, tunnels, veth
+from .chain import remove_left_over
 from .programs import Programs
 from .rows import Table
 
@@ -51,6 +53,9 @@ def main():
         print("\n".join(report.compare(*sys.argv[2:])))
         return
     options = arguments(sys.argv[1:])
+    # As on Ctrl-C: namespaces go, memory is given back.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    remove_left_over()
     run = Run(root, options.quick)
     began = time.monotonic()
     busy = machine.busy_percent()

@@ -30,6 +30,8 @@ const MARKS: usize = 24;
 const MARK: [u8; 4] = *b"tmbl";
 /// A sender that is further behind than this gives up what it missed: a burst would measure queues.
 const BEHIND_MAX: u64 = 4 * BATCH as u64;
+/// What comes while the sink is kept from its core waits here.
+const SINK_RING: u32 = 8192;
 /// Buckets of latency per doubling.
 const PER_DOUBLING: f64 = 16.0;
 
@@ -79,6 +81,8 @@ struct Sent {
 struct Received {
     unique: u64,
     duplicates: u64,
+    /// Reached the device and found no room in the sink's own socket.
+    sink_drops: u64,
     /// Latency in microseconds.
     p50: f64,
     p90: f64,
@@ -119,7 +123,8 @@ fn now_ns() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-fn open(device: &Device) -> Result<AfXdp> {
+/// With rings of `slots` slots.
+fn open(device: &Device, slots: u32) -> Result<AfXdp> {
     let ports = vec![AfXdpPort {
         device: device.name.clone(),
         queue: 0,
@@ -128,6 +133,8 @@ fn open(device: &Device) -> Result<AfXdp> {
     }];
     Ok(AfXdp::open(AfXdpConfig {
         ports,
+        frames: 4 * slots,
+        ring_size: slots,
         ..AfXdpConfig::default()
     })?)
 }
@@ -136,7 +143,7 @@ fn send(arguments: &Send) -> Result<()> {
     let orders = orders();
     pin(Some(arguments.core));
     let device = Device::find(&arguments.device)?;
-    let mut io = open(&device)?;
+    let mut io = open(&device, 2048)?;
     let mut writer = Frames::new(device.mac.0, arguments.next.0, arguments.length.into());
     let templates: Vec<Vec<u8>> = (0..arguments.flows)
         .map(|flow| {
@@ -177,6 +184,10 @@ fn run(io: &mut AfXdp, templates: &[Vec<u8>], rate: u64, milliseconds: u64, stre
         let behind = due.saturating_sub(sent + skipped);
         skipped += behind.saturating_sub(BEHIND_MAX);
         let count = behind.min(BATCH as u64);
+        if count == 0 {
+            // The sink, which may share this core, need not wait for the end of a time slice.
+            std::thread::yield_now();
+        }
         let now = now_ns();
         for _ in 0..count {
             let Some(mut frame) = io.allocate() else {
@@ -211,14 +222,17 @@ fn receive(arguments: &Receive) -> Result<()> {
     let orders = orders();
     pin(Some(arguments.core));
     let device = Device::find(&arguments.device)?;
-    let mut io = open(&device)?;
+    let mut io = open(&device, SINK_RING)?;
     let steering = steer(std::slice::from_ref(&device), &io).context("the steering program")?;
     println!("ready");
-    let (mut batch, mut sink) = (FrameBatch::new(), Sink::new(0));
+    let (mut batch, mut sink, mut drops_before) = (FrameBatch::new(), Sink::new(0), 0);
     loop {
         match orders.try_recv() {
             Ok(order) => {
-                answer(&sink.report())?;
+                let drops = io.kernel_drops(PORT);
+                let drops = drops.receive_ring_full + drops.fill_ring_empty + drops.other;
+                answer(&sink.report(drops - drops_before))?;
+                drops_before = drops;
                 sink = Sink::new(order.trim().parse()?);
             }
             Err(TryRecvError::Empty) => {}
@@ -277,8 +291,9 @@ impl Sink {
         self.latency[bucket as usize] += 1;
     }
 
-    fn report(&mut self) -> Received {
+    fn report(&mut self, sink_drops: u64) -> Received {
         let mut received = std::mem::take(&mut self.received);
+        received.sink_drops = sink_drops;
         received.p50 = self.quantile(0.5);
         received.p90 = self.quantile(0.9);
         received.p99 = self.quantile(0.99);
@@ -332,7 +347,7 @@ mod tests {
         }
         sink.arrival(&frame(8, 2, 1000), 3000);
         sink.arrival(&frame(7, 3, 1000)[..60], 3000);
-        let received = sink.report();
+        let received = sink.report(0);
         assert_eq!((received.unique, received.duplicates), (3, 1));
         assert!((2.0..2.2).contains(&received.p50), "{}", received.p50);
         assert_eq!(received.max, received.p50);
