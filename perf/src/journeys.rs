@@ -296,7 +296,6 @@ pub(crate) fn open(length: usize) -> Journey {
 pub fn open_on(opener: Gateway, mut sealer: Gateway, length: usize, seed: u64) -> Journey {
     let mut random = Random::new(seed);
     let mut frames = frames(length);
-    let unmeasured = Cycles::new();
     let mut next = 0;
     let offer = move |gateway: &mut Gateway, count| {
         for _ in 0..count {
@@ -309,7 +308,7 @@ pub fn open_on(opener: Gateway, mut sealer: Gateway, length: usize, seed: u64) -
             next = next.saturating_add(1);
             sealer.offer(PROD, frames.of(&tunnel_flow(number)));
         }
-        sealer.run(&unmeasured);
+        sealer.run_beside();
         while let Some(mut sealed) = sealer.take_sent(UPLINK) {
             sealed[..6].copy_from_slice(&Side::B.mac(UPLINK));
             sealed[6..12].copy_from_slice(&Side::B.router_mac());

@@ -113,6 +113,7 @@ fn main() -> Result<()> {
 fn run_exactly(case: &Case, rounds: usize) -> Result<()> {
     let cycles = Cycles::new();
     let mut journey = case.scenario.journey(case.length, WARM_UP + rounds, &cycles)?;
+    journey.gateway().stop_time();
     for _ in 0..WARM_UP + rounds {
         journey.round(&cycles)?;
     }
