@@ -8,7 +8,7 @@ use tombolo_perf::rules;
 use tombolo_sim::worlds::{Side, TunnelKind, demo};
 use tombolo_tables::build::World;
 use tombolo_tables::layout::{NeighbourRecord, NextHop, PortIndex, SegmentIndex, neighbour_state};
-use tombolo_tables::view::{PolicyQuery, Tables};
+use tombolo_tables::view::{PolicyQuery, PolicyVerdict, Tables};
 use tombolo_wire::Addresses;
 
 const SEGMENT: SegmentIndex = SegmentIndex(0);
@@ -19,6 +19,8 @@ const HOPS: [NextHop; 3] = [
 ];
 /// Lookups in one iteration.
 const LOOKUPS: usize = 1 << 16;
+/// Packets of a batch; what is timed by batches counts them as one element.
+const BATCH: usize = 64;
 
 /// Ports and segments, and nothing else.
 fn bare() -> World {
@@ -54,6 +56,21 @@ fn bench<T: Copy, R>(
     });
 }
 
+/// As [`bench`], `BATCH` inputs at a time.
+fn bench_batches<T, R>(
+    criterion: &mut Criterion,
+    what: &str,
+    size: usize,
+    world: &World,
+    inputs: &[T],
+    look: impl Fn(Tables<'_>, &[T]) -> R,
+) {
+    let starts: Vec<usize> = (0..inputs.len() / BATCH).map(|batch| batch * BATCH).collect();
+    bench(criterion, what, size, world, &starts, |tables, start| {
+        look(tables, &inputs[start..start + BATCH])
+    });
+}
+
 fn routes(criterion: &mut Criterion) {
     for count in [10, 1_000, 100_000, 1_000_000] {
         let mut random = Random::new(1);
@@ -62,6 +79,18 @@ fn routes(criterion: &mut Criterion) {
             .map(|_| (rules::inside(&routes, &mut random) >> 96) as u32)
             .collect();
         let world = World { routes, ..bare() };
+        bench_batches(
+            criterion,
+            "IPv4 route lookup in batches, by routes",
+            count,
+            &world,
+            &inputs,
+            |tables, to| {
+                let mut out = [0; BATCH];
+                tables.routes4_batch(SEGMENT, to, &mut out);
+                out
+            },
+        );
         bench(
             criterion,
             "IPv4 route lookup, by routes",
@@ -78,6 +107,18 @@ fn routes(criterion: &mut Criterion) {
             .map(|_| rules::inside(&routes, &mut random).to_be_bytes())
             .collect();
         let world = World { routes, ..bare() };
+        bench_batches(
+            criterion,
+            "IPv6 route lookup in batches, by routes",
+            count,
+            &world,
+            &inputs,
+            |tables, to| {
+                let mut out = [0; BATCH];
+                tables.routes6_batch(SEGMENT, to, &mut out);
+                out
+            },
+        );
         bench(
             criterion,
             "IPv6 route lookup, by routes",
@@ -92,23 +133,38 @@ fn routes(criterion: &mut Criterion) {
 fn policy(criterion: &mut Criterion) {
     for count in [10, 100, 1_000, 10_000] {
         let mut random = Random::new(3);
-        let policy_rules = (0..count).map(|_| rules::rule(&mut random)).collect();
-        let query = |random: &mut Random| PolicyQuery {
-            from: SEGMENT,
-            to: SegmentIndex(1),
-            addresses: Addresses::V4 {
-                source: rules::host(random),
-                destination: rules::host(random),
-            },
-            protocol: if random.below(4) == 0 { 17 } else { 6 },
-            source_port: random.bits() as u16,
-            destination_port: random.below(2000) as u16,
+        let policy_rules = rules::Diverse::new(count, &mut random).rules(count, (0, 1), &mut random);
+        let query = |random: &mut Random| {
+            let header = rules::header_inside(&policy_rules, random);
+            PolicyQuery {
+                from: SEGMENT,
+                to: SegmentIndex(1),
+                addresses: Addresses::V4 {
+                    source: header.source,
+                    destination: header.destination,
+                },
+                protocol: header.protocol,
+                source_port: header.source_port,
+                destination_port: header.destination_port,
+            }
         };
         let inputs: Vec<_> = (0..LOOKUPS).map(|_| query(&mut random)).collect();
         let world = World { policy_rules, ..bare() };
+        bench_batches(
+            criterion,
+            "policy lookup in batches, by diverse rules",
+            count,
+            &world,
+            &inputs,
+            |tables, to| {
+                let mut out = [PolicyVerdict::Default; BATCH];
+                tables.policy_batch(to, &mut out);
+                out
+            },
+        );
         bench(
             criterion,
-            "policy lookup, by rules",
+            "policy lookup, by diverse rules",
             count,
             &world,
             &inputs,

@@ -5,16 +5,18 @@
 use anyhow::{Context, Result};
 use clap::Parser;
 use std::fs;
+use std::io::stdout;
 use std::path::PathBuf;
 use tombolo_perf::clock::Cycles;
-use tombolo_perf::measure::{Spread, reference};
+use tombolo_perf::journeys::TRIES;
+use tombolo_perf::measure::{QUIET_PERCENT, Spread, Waiting, reference};
+use tombolo_perf::pin::{pin, processor};
 use tombolo_perf::report::{self, CYCLES_PER_PACKET, Row};
-use tombolo_perf::scenarios::{ALL, LENGTHS, Scenario};
+use tombolo_perf::scenarios::{self, Case};
+use tombolo_tunnel::Provider;
 
 /// Rounds that are not counted.
 const WARM_UP: usize = 4;
-/// A reference loop that varies by more, in percent, means that somebody else had the core.
-const QUIET_PERCENT: f64 = 5.0;
 
 /// Measures whole journeys in memory, on one core: TSC cycles per packet from receive to emit.
 #[derive(Parser)]
@@ -22,6 +24,9 @@ struct Arguments {
     /// Measure only rows whose name begins so (may be given several times).
     #[arg(long, value_name = "PREFIX")]
     only: Vec<String>,
+    /// Measure only the row of this name.
+    #[arg(long, value_name = "ROW", conflicts_with = "only")]
+    row: Option<String>,
     /// How often each row is measured, at least 5.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(5..))]
     repetitions: u16,
@@ -34,36 +39,69 @@ struct Arguments {
     /// Write the rows here as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Print each row as a line of JSON.
+    #[arg(long)]
+    lines: bool,
+    /// Run so many rounds and print nothing: for counting instructions.
+    #[arg(long, value_name = "ROUNDS", requires = "row")]
+    exact_rounds: Option<usize>,
+    /// Print the names of the rows.
+    #[arg(long)]
+    list: bool,
+}
+
+impl Arguments {
+    fn wants(&self, case: &Case) -> bool {
+        match &self.row {
+            Some(row) => *row == case.id,
+            None => self.only.is_empty() || self.only.iter().any(|prefix| case.id.starts_with(prefix)),
+        }
+    }
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    let cases: Vec<Case> = scenarios::all()
+        .into_iter()
+        .filter(|case| arguments.wants(case))
+        .collect();
+    if arguments.list {
+        cases.iter().for_each(|case| println!("{}", case.id));
+        return Ok(());
+    }
+    if let Some(rounds) = arguments.exact_rounds {
+        return cases.iter().try_for_each(|case| run_exactly(case, rounds));
+    }
     pin(arguments.core);
     let cycles = Cycles::new();
-    println!(
-        "{}, TSC {:.3} GHz, AEAD: ring\n",
-        processor(),
-        cycles.per_second() / 1e9
-    );
-    report::head(&mut std::io::stdout())?;
+    if !arguments.lines {
+        println!(
+            "{}, TSC {:.3} GHz, AEAD: {}\n",
+            processor(),
+            cycles.per_second() / 1e9,
+            Provider::chosen()
+        );
+        report::head(&mut stdout())?;
+    }
     let mut rows = vec![tsc(&cycles)];
     let mut references = Vec::new();
-    for (scenario, length) in ALL
-        .iter()
-        .flat_map(|scenario| LENGTHS.map(|length| (*scenario, length)))
-    {
-        let id = scenario.id(length);
-        if arguments.only.is_empty() || arguments.only.iter().any(|prefix| id.starts_with(prefix)) {
-            rows.push(measure(scenario, length, &arguments, &cycles, &mut references).with_context(|| id)?);
-        }
+    for case in cases {
+        rows.push(measure(&case, &arguments, &cycles, &mut references).with_context(|| case.id)?);
     }
     if let Some(spread) = Spread::of(references) {
         let what = "a loop that always does the same, beside every repetition of every row";
         rows.push(Row::new("reference", what, spread, "TSC cycles/step"));
-        println!(
-            "\nreference loop: {:.3} cycles per step, from {:.3} to {:.3}",
-            spread.value, spread.min, spread.max
-        );
+        if !arguments.lines {
+            println!(
+                "\nreference loop: {:.3} cycles per step, from {:.3} to {:.3}",
+                spread.value, spread.min, spread.max
+            );
+        }
+    }
+    if arguments.lines {
+        for row in &rows {
+            report::json_line(&mut stdout(), row)?;
+        }
     }
     if let Some(file) = &arguments.json {
         fs::write(file, serde_json::to_vec_pretty(&rows)?).with_context(|| file.display().to_string())?;
@@ -71,65 +109,70 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+/// The rounds of a row, each once, whatever happens on the machine.
+fn run_exactly(case: &Case, rounds: usize) -> Result<()> {
+    let cycles = Cycles::new();
+    let mut journey = case.scenario.journey(case.length, WARM_UP + rounds, &cycles)?;
+    journey.gateway().stop_time();
+    for _ in 0..WARM_UP + rounds {
+        journey.round(&cycles)?;
+    }
+    Ok(())
+}
+
 /// One row: every repetition is some rounds, with the reference loop before it.
-fn measure(
-    scenario: Scenario,
-    length: usize,
-    arguments: &Arguments,
-    cycles: &Cycles,
-    references: &mut Vec<f64>,
-) -> Result<Row> {
+fn measure(case: &Case, arguments: &Arguments, cycles: &Cycles, references: &mut Vec<f64>) -> Result<Row> {
+    if let Some(why) = case.impossible() {
+        let row = Row::unmeasured(&case.id, format!("{}: {why}", case.what()), CYCLES_PER_PACKET);
+        show(arguments, &row, cycles)?;
+        return Ok(row);
+    }
     let (repetitions, rounds) = (usize::from(arguments.repetitions), usize::from(arguments.rounds));
-    let mut journey = scenario.journey(length, WARM_UP + repetitions * rounds, cycles)?;
+    let waiting = Waiting::of_this_thread();
+    let mut journey = case
+        .scenario
+        .journey(case.length, TRIES * (WARM_UP + repetitions * rounds), cycles)?;
     for _ in 0..WARM_UP {
         journey.round(cycles)?;
     }
-    let (mut samples, mut beside) = (Vec::new(), Vec::new());
+    let (mut samples, mut beside, mut disturbed) = (Vec::new(), Vec::new(), 0);
     for _ in 0..repetitions {
-        beside.push(reference(cycles));
+        beside.push(waiting.undisturbed(TRIES, || reference(cycles)).0);
         let mut sum = 0.0;
         for _ in 0..rounds {
-            sum += journey.round(cycles)?;
+            let (cost, had_its_core) = journey.undisturbed_round(&waiting, cycles)?;
+            disturbed += usize::from(!had_its_core);
+            sum += cost;
         }
         samples.push(sum / rounds as f64);
     }
     references.extend(&beside);
     let spread = Spread::of(samples).context("no repetition")?;
-    let row = Row::new(scenario.id(length), scenario.what(length), spread, CYCLES_PER_PACKET);
-    let varied = Spread::of(beside).map_or(0.0, |beside| (beside.max / beside.min - 1.0) * 100.0);
-    let disturbed = (varied > QUIET_PERCENT).then_some(varied);
-    report::line(&mut std::io::stdout(), &row, cycles.per_second(), disturbed)?;
+    let varied = Spread::of(beside).map_or(0.0, |beside| beside.percent());
+    let note = note(varied, disturbed);
+    let row = Row::new(&case.id, case.what() + &note, spread, CYCLES_PER_PACKET);
+    show(arguments, &row, cycles)?;
     Ok(row)
+}
+
+/// What is to be said about a row that somebody disturbed.
+fn note(varied: f64, rounds: usize) -> String {
+    match (varied > QUIET_PERCENT, rounds) {
+        (false, 0) => String::new(),
+        (false, _) => format!(" [disturbed: {rounds} rounds waited for their core]"),
+        (true, _) => format!(" [disturbed: reference loop ±{varied:.0} %, {rounds} rounds waited for their core]"),
+    }
+}
+
+fn show(arguments: &Arguments, row: &Row, cycles: &Cycles) -> Result<()> {
+    if !arguments.lines {
+        report::line(&mut stdout(), row, cycles.per_second())?;
+    }
+    Ok(())
 }
 
 /// The counter's frequency: with it a report's cycles become time.
 fn tsc(cycles: &Cycles) -> Row {
-    let gigahertz = cycles.per_second() / 1e9;
-    let spread = Spread {
-        value: gigahertz,
-        min: gigahertz,
-        max: gigahertz,
-    };
-    Row::new("tsc", format!("time-stamp counter of {}", processor()), spread, "GHz")
-}
-
-/// As the kernel names it.
-fn processor() -> String {
-    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = text.lines().find_map(|line| line.strip_prefix("model name"));
-    name.map_or("unknown processor", |name| name.trim_start_matches([' ', '\t', ':']))
-        .to_owned()
-}
-
-/// Stays on one core, so that caches and the counter are one core's.
-fn pin(core: Option<usize>) {
-    let cores = core_affinity::get_core_ids().unwrap_or_default();
-    let wanted = match core {
-        Some(core) => cores.iter().find(|id| id.id == core),
-        None => cores.last(),
-    };
-    let pinned = wanted.is_some_and(|core| core_affinity::set_for_current(*core));
-    if !pinned {
-        eprintln!("journey: not pinned to a core: expect more spread");
-    }
+    let what = format!("time-stamp counter of {}; AEAD: {}", processor(), Provider::chosen());
+    Row::new("tsc", what, Spread::once(cycles.per_second() / 1e9), "GHz")
 }

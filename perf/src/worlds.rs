@@ -1,21 +1,26 @@
 //! The worlds of the scenarios: the demo's gateways, changed where a scenario needs more of something.
 
 use crate::random::Random;
-use crate::rules;
+use crate::{policies, rules};
 use std::net::{IpAddr, Ipv4Addr};
-use tombolo_sim::worlds::{DEV, PROD, Side, TunnelKind, UPLINK, demo, rule};
+use tombolo_sim::worlds::{DEV, PROD, Side, TunnelKind, UPLINK, demo, name, rule};
 use tombolo_tables::build::{Route, World};
 use tombolo_tables::layout::{
-    NatRuleRecord, NeighbourIndex, NeighbourRecord, NextHop, PoolIndex, PoolRecord, SegmentIndex, nat_kind,
-    neighbour_state, rule_action, segment_flag,
+    NatRuleRecord, NeighbourIndex, NeighbourRecord, NextHop, PoolIndex, PoolRecord, SaRecord, SegmentIndex,
+    TunnelIndex, TunnelRecord, nat_kind, neighbour_state, rule_action, segment_flag,
 };
+use tombolo_wire::mtu::{AEAD, Outer, esp_inner_mtu};
 
 /// Hosts of a cloud segment: .2 to .251.
 pub const HOSTS: u32 = 250;
+/// MTU where packets of more than 1,400 bytes are measured.
+const JUMBO: u16 = 9216;
 /// First outside address of the NAT pool.
 const POOL_FIRST: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 0);
-/// Addresses of the NAT pool.
-pub const POOL_ADDRESSES: u32 = 128;
+/// Addresses of the NAT pool for so many flows: an inside host keeps to one of them, and some get several hosts.
+pub fn pool_addresses(flows: usize) -> u32 {
+    if flows > 2 << 20 { 2048 } else { 128 }
+}
 
 /// Address of the first host of a cloud segment of gateway A.
 pub fn first_host(port: u16) -> Ipv4Addr {
@@ -65,27 +70,50 @@ fn neighbour(port: u16, host: u32) -> NeighbourRecord {
     }
 }
 
+/// Makes all hosts of a cloud segment known.
+fn add_hosts(world: &mut World, port: u16) {
+    let known = world.neighbours.clone();
+    let fresh = (0..HOSTS).map(|host| neighbour(port, host));
+    world
+        .neighbours
+        .extend(fresh.filter(|new| known.iter().all(|old| old.address != new.address)));
+}
+
 /// From prod to dev under `count` rules, of which the last lets it pass.
 pub fn policy(count: usize) -> World {
     let mut world = demo(Side::A, TunnelKind::PLAIN);
     let mut random = Random::new(7);
     world.policy_rules = (1..count).map(|_| rules::rule(&mut random)).collect();
     world.policy_rules.push(rule(PROD, DEV, rule_action::ALLOW));
-    let known = world.neighbours.clone();
-    let fresh = (0..HOSTS).map(|host| neighbour(DEV, host));
-    world
-        .neighbours
-        .extend(fresh.filter(|new| known.iter().all(|old| old.address != new.address)));
+    add_hosts(&mut world, DEV);
     world
 }
 
-/// From prod to the internet by source NAT from a pool.
-pub fn nat() -> World {
+/// Two stateless segments: from the one to the other under `count` diverse rules, whatever the addresses.
+pub fn stateless_policy(count: usize) -> World {
+    let mut world = forwarding(1, |hops| {
+        vec![
+            default_route(NextHop::Segment(SegmentIndex(DEV))),
+            Route {
+                segment: SegmentIndex(DEV),
+                ..default_route(hops[0])
+            },
+        ]
+    });
+    world.ports[usize::from(DEV)].segment = DEV;
+    world.segments[usize::from(DEV)].flags |= segment_flag::STATELESS;
+    world.policy_rules = policies::diverse(count, &mut Random::new(17));
+    world
+}
+
+/// From prod to the internet by source NAT from a pool that is large enough for so many flows.
+pub fn nat(flows: usize) -> World {
     let mut world = demo(Side::A, TunnelKind::PLAIN);
+    add_hosts(&mut world, PROD);
     let pool = PoolIndex(world.pools.len() as u32);
     world.pools.push(PoolRecord {
         first: POOL_FIRST.into(),
-        count: POOL_ADDRESSES,
+        count: pool_addresses(flows),
         port_first: 1024,
         port_last: u16::MAX,
         sessions_per_host_max: 0,
@@ -104,7 +132,63 @@ pub fn nat() -> World {
     world
 }
 
-/// A gateway whose prod segment reaches the other's through an ESP tunnel.
-pub fn tunnel(side: Side) -> World {
-    demo(side, TunnelKind::PLAIN)
+/// Address of the host behind tunnel `number` of [`tunnels`].
+pub fn behind(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 64, 0, 0)) + number)
+}
+
+/// `count` tunnels between the gateways with two SAs each, and a host behind each. The SAs are those from `first_sa` on; what comes
+/// before is empty, as after a replacement.
+pub fn tunnels(side: Side, count: u32, first_sa: u32) -> World {
+    let mut world = demo(side, TunnelKind::PLAIN);
+    let (tunnel, route) = (world.tunnels[0], world.routes[4]);
+    let pair = [world.sas[0], world.sas[1]];
+    world.tunnels.clear();
+    world.sas = vec![SaRecord { spi: 0, ..pair[0] }; first_sa as usize];
+    world
+        .routes
+        .retain(|route| !matches!(route.next_hop, NextHop::Tunnel(_)));
+    for number in 0..count {
+        let outbound = world.sas.len() as u32;
+        world.tunnels.push(TunnelRecord {
+            name: name(&format!("t{number}")),
+            outbound,
+            ..tunnel
+        });
+        for sa in pair {
+            world.sas.push(SaRecord {
+                // The same on both sides, and of its own for each pair and direction.
+                spi: sa.spi + ((1 + outbound / 2) << 16),
+                tunnel: number,
+                key_version: 1 + first_sa,
+                ..sa
+            });
+        }
+        world.routes.push(Route {
+            prefix: behind(number).into(),
+            length: 32,
+            next_hop: NextHop::Tunnel(TunnelIndex(number)),
+            ..route
+        });
+    }
+    world
+}
+
+/// A gateway whose prod segment reaches the other's through an ESP tunnel, for packets of `length` bytes.
+pub fn tunnel(side: Side, length: usize) -> World {
+    let mut world = demo(side, TunnelKind::PLAIN);
+    if length > 1400 {
+        for port in &mut world.ports {
+            port.mtu = JUMBO;
+        }
+        for tunnel in &mut world.tunnels {
+            let outer = Outer {
+                mtu: JUMBO,
+                v6: false,
+                udp: false,
+            };
+            tunnel.mtu = esp_inner_mtu(outer, AEAD);
+        }
+    }
+    world
 }

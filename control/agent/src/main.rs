@@ -10,6 +10,10 @@ use tombolo_agent::arguments::Arguments;
 const DEFAULT_LOG: &str = "info,netlink_packet_route=error,netlink_proto=error";
 
 fn main() -> ExitCode {
+    if let Some(problem) = tombolo_tables::processor::unfit() {
+        eprintln!("tombolod: {problem}");
+        return ExitCode::FAILURE;
+    }
     let arguments = Arguments::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| DEFAULT_LOG.into());
     let log = tracing_subscriber::fmt()

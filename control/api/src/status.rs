@@ -40,6 +40,8 @@ pub struct Dataplane {
     pub restarts: u64,
     /// Workers.
     pub workers: u32,
+    /// Who encrypts for tunnels: `ring` or `ipsec-mb`; none before the dataplane ran.
+    pub aead: Option<String>,
 }
 
 /// `Dataplane::state`.

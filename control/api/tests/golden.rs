@@ -65,6 +65,7 @@ fn the_status() {
             adopted: true,
             restarts: 1,
             workers: 2,
+            aead: Some("ring".into()),
         },
         generation: Generation {
             published: 3,
@@ -82,7 +83,7 @@ fn the_status() {
     };
     let json = concat!(
         r#"{"gateway":"gw-a","version":"0.1.0","pid":10,"uptime-seconds":5,"dataplane":{"state":"running","pid":11,"#,
-        r#""adopted":true,"restarts":1,"workers":2},"generation":{"published":3,"announced":null,"used-bytes":4096,"#,
+        r#""adopted":true,"restarts":1,"workers":2,"aead":"ring"},"generation":{"published":3,"announced":null,"used-bytes":4096,"#,
         r#""total-bytes":8192},"regions":[{"name":"state","bytes":1,"page-bytes":2}],"summary":{"ports-up":0,"ports":0,"#,
         r#""ports-generic":0,"ports-zero-copy":0,"#,
         r#""tunnels-up":0,"tunnels":0,"sessions4":0,"sessions4-max":0,"sessions6":0,"sessions6-max":0,"received":0,"#,

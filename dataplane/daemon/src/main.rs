@@ -7,6 +7,10 @@ use std::process::ExitCode;
 use tombolo_dataplane_daemon::{arguments, dataplane};
 
 fn main() -> ExitCode {
+    if let Some(problem) = tombolo_tables::processor::unfit() {
+        eprintln!("tombolo-dataplane: {problem}");
+        return ExitCode::FAILURE;
+    }
     let arguments = match arguments::parse(std::env::args().skip(1)) {
         Ok(arguments::Parsed::Run(arguments)) => arguments,
         Ok(arguments::Parsed::Print(text)) => {

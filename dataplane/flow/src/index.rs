@@ -143,14 +143,21 @@ impl<'a> Index<'a> {
         bucket[HEAD].load(Ordering::Acquire) != 0
     }
 
-    /// A bit for every slot of a primary bucket that has the tag.
+    /// The first slot of a primary bucket that has the tag; 0 if none has.
     #[inline(always)]
-    pub(crate) fn matches(bucket: &[AtomicU64], tag: u64) -> u32 {
-        let mut found = 0;
-        for (position, slot) in bucket[..HEAD].iter().enumerate() {
-            found |= u32::from(Slot(slot.load(Ordering::Acquire)).has_tag(tag)) << position;
+    pub(crate) fn first_match(bucket: &[AtomicU64], tag: u64) -> u64 {
+        #[cfg(not(loom))]
+        if let Some(words) = bucket.first_chunk() {
+            let found =
+                tombolo_tables::region_scan::tagged::<{ Slot::TAG_SHIFT as i32 }>(words, tag) & ((1 << HEAD) - 1);
+            if found == 0 {
+                return 0;
+            }
+            let slot = words[found.trailing_zeros() as usize & (BUCKET_WORDS - 1)].load(Ordering::Acquire);
+            return if Slot(slot).has_tag(tag) { slot } else { 0 };
         }
-        found
+        let slots = bucket[..HEAD].iter().map(|slot| slot.load(Ordering::Acquire));
+        slots.into_iter().find(|slot| Slot(*slot).has_tag(tag)).unwrap_or(0)
     }
 
     fn overflow_bucket(&self, hash: u64, distance: u64) -> &'a [AtomicU64] {

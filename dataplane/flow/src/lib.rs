@@ -31,7 +31,8 @@ pub use local::WorkerLocal;
 pub use mapping::{BindError, Binding, Inside, MappingView, Mappings, PoolView};
 pub use ports::Ports;
 pub use session::{
-    Ended, Hit, InsertError, Inserted, NO_MAPPING, NO_RULE, NewSession, SessionKey, SessionView, Sessions, Traffic,
+    Candidate, Ended, Found, Hit, InsertError, Inserted, NO_MAPPING, NO_RULE, NewSession, SessionKey, SessionView,
+    Sessions, Traffic,
 };
 pub use state::{FlowLimits, FlowParts, FlowState, FlowWords, ScrubReport};
 pub use table::StateError;

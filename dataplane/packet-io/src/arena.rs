@@ -1,7 +1,14 @@
 //! Frames in ordinary memory, for the backends without a device.
 
 use crate::frame::{FRAME_CAPACITY, FRAME_HEADROOM, FRAME_SIZE, Frame};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 use std::ptr::NonNull;
+
+/// Bytes from one frame to the next. One cache line more than a page: at a page's distance the first lines of all frames would
+/// share one set of the cache, which holds a dozen of them.
+const STRIDE: usize = FRAME_SIZE + 64;
+/// Frames are a page apart: on ordinary pages each would need an entry of its own in the TLB.
+const HUGE_PAGE: usize = 2 << 20;
 
 /// A packet at rest: its frame and its length in bytes.
 pub(crate) type Resting = (u32, u16);
@@ -10,6 +17,8 @@ pub(crate) type Resting = (u32, u16);
 pub(crate) struct Arena {
     base: NonNull<u8>,
     bytes: usize,
+    /// Length of the mapping: `bytes`, rounded up to its pages.
+    mapped: usize,
     free: Vec<u32>,
     outside: usize,
 }
@@ -18,20 +27,22 @@ pub(crate) struct Arena {
 unsafe impl Send for Arena {}
 
 impl Arena {
+    /// An arena of `frames` frames, on huge pages where the administrator reserved some, as a UMEM is.
     pub(crate) fn new(frames: usize) -> Self {
-        let bytes = frames * FRAME_SIZE;
-        let memory = Box::leak(vec![0u8; bytes].into_boxed_slice());
         let count = u32::try_from(frames).expect("the caller asks for fewer than 2^32 frames");
+        let bytes = frames * STRIDE;
+        let (base, mapped) = map(bytes);
         Self {
-            base: NonNull::from(memory).cast(),
+            base,
             bytes,
+            mapped,
             free: (0..count).rev().collect(),
             outside: 0,
         }
     }
 
     pub(crate) fn total(&self) -> usize {
-        self.bytes / FRAME_SIZE
+        self.bytes / STRIDE
     }
 
     pub(crate) fn free(&self) -> usize {
@@ -91,7 +102,7 @@ impl Arena {
     }
 
     fn start(&self, index: u32) -> NonNull<u8> {
-        let offset = index as usize * FRAME_SIZE + FRAME_HEADROOM;
+        let offset = index as usize * STRIDE + FRAME_HEADROOM;
         assert!(offset < self.bytes, "frame indices stay inside the arena");
         // SAFETY: `offset` was just checked to lie inside the allocation.
         unsafe { self.base.add(offset) }
@@ -103,8 +114,30 @@ impl Drop for Arena {
         if self.outside > 0 {
             return; // tokens still point into the memory: it stays
         }
-        let memory = NonNull::slice_from_raw_parts(self.base, self.bytes);
-        // SAFETY: `new` leaked exactly this box, and no token points into it.
-        drop(unsafe { Box::from_raw(memory.as_ptr()) });
+        // SAFETY: `new` mapped exactly this range, and no token points into it.
+        let unmapped = unsafe { munmap(self.base.as_ptr().cast(), self.mapped) };
+        debug_assert!(unmapped.is_ok(), "a mapping of our own can be unmapped");
     }
+}
+
+/// Zeroed memory for at least `bytes` bytes, and how many were mapped.
+fn map(bytes: usize) -> (NonNull<u8>, usize) {
+    let huge = bytes.next_multiple_of(HUGE_PAGE).max(HUGE_PAGE);
+    let ordinary = bytes.max(FRAME_SIZE);
+    let attempts = [
+        (huge, MapFlags::HUGETLB | MapFlags::HUGE_2MB),
+        (ordinary, MapFlags::empty()),
+    ];
+    for (length, pages) in attempts {
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory that exists.
+        let mapped = unsafe { mmap_anonymous(std::ptr::null_mut(), length, access, MapFlags::PRIVATE | pages) };
+        let Some(base) = mapped.ok().and_then(|address| NonNull::new(address.cast::<u8>())) else {
+            continue;
+        };
+        // SAFETY: the range is the mapping just made; the advice changes no content. A kernel may refuse it.
+        let _ = unsafe { madvise(base.as_ptr().cast(), length, Advice::LinuxHugepage) };
+        return (base, length);
+    }
+    panic!("no memory for {bytes} bytes of frames");
 }

@@ -52,11 +52,41 @@ impl FrameBatch {
         }
     }
 
+    /// Puts `count` frames on top that `next` gives.
+    ///
+    /// # Panics
+    /// When there is no room for so many.
+    #[inline]
+    pub(crate) fn push_each(&mut self, count: usize, mut next: impl FnMut(usize) -> Frame) {
+        for (number, slot) in self.slots[self.len..self.len + count].iter_mut().enumerate() {
+            *slot = Some(next(number));
+        }
+        self.len += count;
+    }
+
     /// Takes the frame on top.
     #[inline]
     pub fn pop(&mut self) -> Option<Frame> {
         self.len = self.len.checked_sub(1)?;
         self.slots[self.len].take()
+    }
+
+    /// Takes the frame at `position` out and leaves a gap: [`FrameBatch::close_gaps`] is to follow before anything else.
+    #[inline]
+    pub fn take(&mut self, position: usize) -> Option<Frame> {
+        self.slots.get_mut(position)?.take()
+    }
+
+    /// Moves the frames together that [`FrameBatch::take`] left, in their order.
+    pub fn close_gaps(&mut self) {
+        let mut kept = 0;
+        for position in 0..self.len {
+            if let Some(frame) = self.slots[position].take() {
+                self.slots[kept] = Some(frame);
+                kept += 1;
+            }
+        }
+        self.len = kept;
     }
 
     /// Takes all frames, in the order in which they were pushed. What the caller leaves in the iterator stays in the

@@ -12,6 +12,8 @@ pub const FRAME_SIZE: usize = 4096;
 pub const FRAME_HEADROOM: usize = 256;
 /// Longest packet a frame can hold, link header included, in bytes.
 pub const FRAME_CAPACITY: usize = FRAME_SIZE - FRAME_HEADROOM;
+/// Bytes that every frame has from the packet's start on, however short its packet is: one cache line.
+pub const FRAME_HEAD: usize = 64;
 
 /// Frames dropped without being given back; a release build counts them, a debug build panics.
 static LEAKED: AtomicU64 = AtomicU64::new(0);
@@ -45,7 +47,10 @@ impl Frame {
     /// Until the token is taken apart by [`Frame::into_parts`], or for ever if it never is, the bytes must stay mapped,
     /// be initialised, and be touched by nothing else.
     pub(crate) unsafe fn new(start: NonNull<u8>, index: u32, len: u16, capacity: u16) -> Self {
-        assert!(len <= capacity, "a packet fits into its frame");
+        assert!(
+            len <= capacity && usize::from(capacity) >= FRAME_HEAD,
+            "a packet fits into its frame"
+        );
         Self {
             start,
             index,
@@ -73,6 +78,20 @@ impl Frame {
     pub fn packet_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `packet`; the exclusive borrow of the token makes the access exclusive.
         unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), usize::from(self.len)) }
+    }
+
+    /// The first bytes of the frame's memory: a short packet ends before they do, and behind it lies whatever was there before.
+    #[inline(always)]
+    pub fn head(&self) -> &[u8; FRAME_HEAD] {
+        // SAFETY: `new` was promised `capacity` ≥ `FRAME_HEAD` bytes that only this token can reach.
+        unsafe { self.start.cast::<[u8; FRAME_HEAD]>().as_ref() }
+    }
+
+    /// The same, to write.
+    #[inline(always)]
+    pub fn head_mut(&mut self) -> &mut [u8; FRAME_HEAD] {
+        // SAFETY: as in `head`; the exclusive borrow of the token makes the access exclusive.
+        unsafe { self.start.cast::<[u8; FRAME_HEAD]>().as_mut() }
     }
 
     /// The whole capacity from the packet's start on; bytes beyond [`Frame::len`] hold whatever was there before.

@@ -16,8 +16,9 @@ pub mod memory;
 pub mod offload;
 mod packet_io;
 pub mod pcap;
+mod queue;
 pub mod tap;
 
 pub use batch::{BATCH, Drain, FrameBatch};
-pub use frame::{FRAME_CAPACITY, FRAME_HEADROOM, FRAME_SIZE, Frame, leaked_frames};
+pub use frame::{FRAME_CAPACITY, FRAME_HEAD, FRAME_HEADROOM, FRAME_SIZE, Frame, leaked_frames};
 pub use packet_io::{FrameCensus, PacketIo, PortSlot};

@@ -6,8 +6,8 @@ use crate::arena::{Arena, Resting};
 use crate::batch::FrameBatch;
 use crate::frame::Frame;
 use crate::packet_io::{FrameCensus, PacketIo, PortSlot};
+use crate::queue::Queue;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ pub const TRANSMIT_RING: usize = 2048;
 
 #[derive(Default)]
 struct Port {
-    received: VecDeque<Resting>,
-    from_kernel: VecDeque<Resting>,
-    transmit: VecDeque<Resting>,
-    sent: VecDeque<Resting>,
-    punts: VecDeque<Resting>,
+    received: Queue,
+    from_kernel: Queue,
+    transmit: Queue,
+    sent: Queue,
+    punts: Queue,
 }
 
 /// The memory backend.
@@ -34,7 +34,7 @@ pub struct Memory {
 impl Memory {
     /// `ports` ports that share `frames` frames.
     pub fn new(ports: usize, frames: usize) -> Self {
-        let queue = || VecDeque::with_capacity(frames);
+        let queue = || Queue::new(frames);
         let port = |_| Port {
             received: queue(),
             from_kernel: queue(),
@@ -61,8 +61,7 @@ impl Memory {
             return false;
         };
         let stored = self.arena.store(packet);
-        state.received.extend(stored);
-        stored.is_some()
+        stored.inspect(|packet| state.received.push_back(*packet)).is_some()
     }
 
     /// The test's side: the kernel sends `packet` through the TAP of `port`.
@@ -71,8 +70,7 @@ impl Memory {
             return false;
         };
         let stored = self.arena.store(packet);
-        state.from_kernel.extend(stored);
-        stored.is_some()
+        stored.inspect(|packet| state.from_kernel.push_back(*packet)).is_some()
     }
 
     /// The test's side: takes the oldest packet that left through `port`.
@@ -92,11 +90,11 @@ impl Memory {
         let Some(state) = self.ports.get_mut(port.usize()) else {
             return 0;
         };
-        let count = state.sent.len();
-        for (index, _) in state.sent.drain(..) {
-            self.arena.put_free(index);
+        let taken = state.sent.take_first(usize::MAX);
+        for (index, _) in taken {
+            self.arena.put_free(*index);
         }
-        count
+        taken.len()
     }
 
     /// The test's side: what left through `from` arrives on `to`, without copying: a wire between two ports. Returns how
@@ -119,12 +117,11 @@ impl Memory {
         bytes
     }
 
-    fn take_batch(arena: &mut Arena, queue: &mut VecDeque<Resting>, into: &mut FrameBatch) -> usize {
-        let count = queue.len().min(into.room());
-        for resting in queue.drain(..count) {
-            into.push(arena.hand_out(resting));
-        }
-        count
+    #[inline]
+    fn take_batch(arena: &mut Arena, queue: &mut Queue, into: &mut FrameBatch) -> usize {
+        let taken = queue.take_first(into.room());
+        into.push_each(taken.len(), |number| arena.hand_out(taken[number]));
+        taken.len()
     }
 
     fn has_input(&self) -> bool {
@@ -139,6 +136,7 @@ impl PacketIo for Memory {
         self.ports.len()
     }
 
+    #[inline]
     fn receive(&mut self, port: PortSlot, into: &mut FrameBatch) -> usize {
         let Some(port) = self.ports.get_mut(port.usize()) else {
             return 0;
@@ -146,6 +144,7 @@ impl PacketIo for Memory {
         Self::take_batch(&mut self.arena, &mut port.received, into)
     }
 
+    #[inline]
     fn transmit(&mut self, port: PortSlot, frame: Frame) -> Result<(), Frame> {
         match self.ports.get_mut(port.usize()) {
             Some(port) if port.transmit.len() < self.transmit_ring => {
@@ -182,8 +181,7 @@ impl PacketIo for Memory {
             return false;
         };
         let stored = self.arena.store(frame.packet());
-        state.punts.extend(stored);
-        stored.is_some()
+        stored.inspect(|packet| state.punts.push_back(*packet)).is_some()
     }
 
     fn receive_from_kernel(&mut self, port: PortSlot, into: &mut FrameBatch) -> usize {

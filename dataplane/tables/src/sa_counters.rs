@@ -23,14 +23,17 @@ pub struct SaCounters {
     pub last_ms: u64,
 }
 
-/// Counts one packet of `bytes` bytes. Only worker `worker` may.
+/// Counts `count` packets of `bytes` bytes together. Only worker `worker` may.
 #[inline]
-pub fn count(part: &[AtomicU64], sas: usize, worker: usize, sa: SaIndex, bytes: usize, now_ms: u64) {
+pub fn count(part: &[AtomicU64], sas: usize, worker: usize, sa: SaIndex, count: usize, bytes: usize, now_ms: u64) {
     let first = (worker * sas + sa.usize()) * SA_COUNTER_WORDS;
     let Some([packets, total, last, _]) = part.get(first..first + SA_COUNTER_WORDS) else {
         return;
     };
-    packets.store(packets.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    packets.store(
+        packets.load(Ordering::Relaxed).wrapping_add(count as u64),
+        Ordering::Relaxed,
+    );
     total.store(
         total.load(Ordering::Relaxed).wrapping_add(bytes as u64),
         Ordering::Relaxed,

@@ -155,11 +155,16 @@ fn scramble<T: IntoBytes + FromBytes>(records: &mut [T], random: &mut Random) {
     }
 }
 
-/// The sections of a segment with a direct table, its words overwritten one after the other.
+/// The routes of a segment with a direct table, and of one with blocks behind it, their bytes overwritten at random.
 #[test]
 fn broken_direct_tables_and_tries_are_harmless() {
+    broken_routes_are_harmless(1100);
+    broken_routes_are_harmless(8300);
+}
+
+fn broken_routes_are_harmless(routes: u32) {
     let mut world = world(1);
-    for at in 0..1100u32 {
+    for at in 0..routes {
         let prefix = std::net::Ipv4Addr::from(0x0a00_0000 + (at << 7));
         world.routes.push(route(0, &format!("{prefix}/25"), NextHop::Discard));
     }
@@ -175,8 +180,11 @@ fn broken_direct_tables_and_tries_are_harmless() {
         let mut all = sections.all();
         all[SectionId::Routes4 as usize] = aligned.get();
         let tables = Tables::from_sections(all).unwrap();
-        for _ in 0..200 {
-            tables.route4(SegmentIndex(0), 0x0a00_0000 | random.below(1 << 24) as u32);
+        let to: Vec<u32> = (0..200).map(|_| 0x0a00_0000 | random.below(1 << 24) as u32).collect();
+        let mut batch = vec![0; to.len()];
+        tables.routes4_batch(SegmentIndex(0), &to, &mut batch);
+        for (&to, hop) in to.iter().zip(batch) {
+            assert_eq!(tables.route4(SegmentIndex(0), to), NextHop::from_bits(hop));
         }
     }
 }

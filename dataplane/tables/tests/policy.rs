@@ -185,6 +185,10 @@ fn check(rules: Vec<PolicyRuleRecord>, flows: &[PolicyQuery]) {
     for flow in flows {
         assert_eq!(tables.policy(flow), first_match(&world.policy_rules, flow), "{flow:?}");
     }
+    let mut verdicts = vec![PolicyVerdict::Deny { rule: u32::MAX }; flows.len()];
+    tables.policy_batch(flows, &mut verdicts);
+    let one_by_one: Vec<_> = flows.iter().map(|flow| tables.policy(flow)).collect();
+    assert_eq!(verdicts, one_by_one);
 }
 
 proptest! {
@@ -390,5 +394,32 @@ fn every_rule_of_many_is_found_at_its_place() {
             (53, 53),
         );
         assert_eq!(tables(&sections).policy(&beside), PolicyVerdict::Default);
+    }
+}
+
+/// So many pairs of segments that they are no fields of one chunk.
+#[test]
+fn rules_of_very_many_segments_are_found() {
+    let rules: Vec<_> = (0..300u16)
+        .map(|at| PolicyRuleRecord {
+            from: at,
+            to: (at * 7) % 300,
+            protocol: [6, 17][usize::from(at % 2)],
+            ..policy_rule(rule_action::ALLOW)
+        })
+        .collect();
+    let world = World {
+        policy_rules: rules,
+        ..world(300)
+    };
+    let sections = world.build().unwrap();
+    for from in 0..300u16 {
+        for (to, protocol) in [((from * 7) % 300, 6), ((from * 7) % 300, 17), ((from + 1) % 300, 6)] {
+            let asked = query(from, to, "10.0.0.1", "10.0.0.2", protocol, (1000, 80));
+            assert_eq!(
+                tables(&sections).policy(&asked),
+                first_match(&world.policy_rules, &asked)
+            );
+        }
     }
 }

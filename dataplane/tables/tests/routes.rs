@@ -88,11 +88,29 @@ fn edges(prefixes: &Prefixes) -> Vec<u128> {
     prefixes.keys().flat_map(around).collect()
 }
 
+/// The same lookups as a batch.
+fn look_up_batch(tables: &Tables<'_>, segment: u16, keys: &[u128], v6: bool) -> Vec<NextHop> {
+    let mut out = vec![u32::MAX; keys.len()];
+    if v6 {
+        let keys: Vec<_> = keys.iter().map(|key| key.to_be_bytes()).collect();
+        tables.routes6_batch(SegmentIndex(segment), &keys, &mut out);
+    } else {
+        let keys: Vec<_> = keys.iter().map(|key| (key >> 96) as u32).collect();
+        tables.routes4_batch(SegmentIndex(segment), &keys, &mut out);
+    }
+    out.into_iter().map(NextHop::from_bits).collect()
+}
+
 fn check(prefixes: &Prefixes, v6: bool, more: &[u128]) {
     let mut world = world(3);
     world.routes = to_routes(prefixes, v6);
     let sections = world.build().unwrap();
     let tables = tables(&sections);
+    for segment in 0..3 {
+        let keys: Vec<_> = edges(prefixes);
+        let one_by_one: Vec<_> = keys.iter().map(|&key| look_up(&tables, segment, key, v6)).collect();
+        assert_eq!(look_up_batch(&tables, segment, &keys, v6), one_by_one);
+    }
     for &key in edges(prefixes).iter().chain(more) {
         let key = if v6 { key } else { key & mask(32) };
         for segment in 0..3 {
@@ -125,6 +143,44 @@ proptest! {
     fn segments_with_direct_tables_match_the_reference(v4 in prefixes(1, false, 1500..1700), v6 in prefixes(1, true, 1500..1700)) {
         check(&v4, false, &[0, u128::MAX]);
         check(&v6, true, &[0, u128::MAX]);
+    }
+}
+
+/// So many routes that IPv4 has blocks: /24s with shorter and longer ones around, against the routes that hold each edge.
+#[test]
+fn a_segment_with_blocks_matches_the_reference() {
+    let mut prefixes = Prefixes::new();
+    let mut number = 1_u64;
+    while prefixes.len() < 9000 {
+        number = number
+            .wrapping_mul(0x5851_f42d_4c95_7f2d)
+            .wrapping_add(0x1405_7b7e_f767_814f);
+        let length = [24, 24, 24, 23, 20, 17, 16, 12, 25, 30, 32][(number >> 8) as usize % 11];
+        let place = ((number >> 56) << 24) | (((number >> 40) % 4) << 16) | ((number >> 20) & 0xffff);
+        let bits = u128::from(place) << 96;
+        prefixes.insert(
+            (0, bits & mask(length), length),
+            NextHop::Segment(SegmentIndex(number as u16 % 3)),
+        );
+    }
+    let mut world = world(3);
+    world.routes = to_routes(&prefixes, false);
+    let sections = world.build().unwrap();
+    let tables = tables(&sections);
+    let keys: Vec<u128> = edges(&prefixes).into_iter().step_by(7).collect();
+    let found = look_up_batch(&tables, 0, &keys, false);
+    for (key, found) in keys.into_iter().zip(found) {
+        let of_length = |length| prefixes.get(&(0, key & mask(length), length));
+        let expected = (0..=32)
+            .rev()
+            .find_map(of_length)
+            .copied()
+            .unwrap_or(NextHop::Unreachable);
+        assert_eq!(
+            (look_up(&tables, 0, key, false), found),
+            (expected, expected),
+            "{key:032x}"
+        );
     }
 }
 

@@ -1,10 +1,11 @@
-//! Tunnels: seal and open one packet. Pure: no I/O, clock, randomness or allocation.
+//! Tunnels: seal and open one packet. Pure: no I/O, clock, randomness or allocation, but for [`Provider::chosen`], which
+//! looks once for a faster library.
 //!
 //! * [`esp`]: ESP in tunnel mode (RFC 4303) with AES-GCM (RFC 4106) and ChaCha20-Poly1305 (RFC 7634);
 //! * [`outer`]: the IP and UDP headers around it (RFC 3948, RFC 6040);
 //! * [`replay`]: which sequence numbers were received, in words that several workers share;
 //! * [`sequence`]: which sequence numbers may be sent, likewise;
-//! * [`aead`]: the one seam to the cryptographic provider.
+//! * [`aead`]: the one seam to the cryptographic providers.
 //!
 //! Packets come from strangers until [`esp::open`] says otherwise. Keys, windows and sequence words come from the state
 //! and tables that control filled.
@@ -19,7 +20,7 @@ pub mod outer;
 pub mod replay;
 pub mod sequence;
 
-pub use aead::{Cipher, SaKeys};
+pub use aead::{Cipher, Provider, SaKeys};
 
 /// The words that workers share; loom's own when it explores every interleaving (`RUSTFLAGS="--cfg loom"`).
 mod atomic {

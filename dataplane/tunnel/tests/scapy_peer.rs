@@ -1,11 +1,11 @@
-//! scapy's IPsec as the peer, both ways: every cipher, IPv4 and IPv6 inside and outside, with and without UDP, ESN off, on
+//! scapy's IPsec as the peer, both ways: every provider and cipher, IPv4 and IPv6 inside and outside, with and without UDP, ESN off, on
 //! and across 2³². Needs `/usr/bin/python3` with `python3-scapy` and `python3-cryptography`; no root.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use tombolo_tunnel::esp::{self, NEXT_HEADER_IPV4, NEXT_HEADER_IPV6, OpenError};
+use tombolo_tunnel::esp::{self, Label, NEXT_HEADER_IPV4, NEXT_HEADER_IPV6, OpenError};
 use tombolo_tunnel::outer::{self, DontFragment, Encapsulation, Inner, OuterTemplate};
-use tombolo_tunnel::{Cipher, SaKeys};
+use tombolo_tunnel::{Cipher, Provider, SaKeys};
 use tombolo_wire::ecn::Dscp;
 use tombolo_wire::{Addresses, L4, checksum, parse_ip};
 
@@ -72,6 +72,7 @@ impl Drop for Peer {
 
 #[derive(Clone, Copy, Debug)]
 struct Case {
+    provider: Provider,
     cipher: Cipher,
     esn: bool,
     sequence: u64,
@@ -95,12 +96,14 @@ impl Case {
             .into_iter()
             .chain([(true, (1 << 32) + 1), (true, 0xfedc_ba98_7654_3210)]);
         for (esn, sequence) in sequences {
-            for cipher in Cipher::ALL {
+            let suites = Provider::available().flat_map(|provider| Cipher::ALL.map(|cipher| (provider, cipher)));
+            for (provider, cipher) in suites {
                 for shape in 0..8 {
                     let (outer_v6, inner_v6, udp) = (shape & 1 != 0, shape & 2 != 0, shape & 4 != 0);
                     // Four lengths in a row meet every padding.
                     let payload = 57 + cases.len() % 4;
                     cases.push(Case {
+                        provider,
                         cipher,
                         esn,
                         sequence,
@@ -116,7 +119,8 @@ impl Case {
     }
 
     fn keys(&self) -> SaKeys {
-        SaKeys::new(self.cipher, &KEY[..self.cipher.key_bytes()], SALT).expect("the cipher's key length")
+        SaKeys::with(self.provider, self.cipher, &KEY[..self.cipher.key_bytes()], SALT)
+            .expect("the cipher's key length")
     }
 
     fn next_header(&self) -> u8 {
@@ -182,16 +186,14 @@ impl Case {
         let mut frame = vec![0; 2048];
         let esp_at = L3 + template.header_length();
         let keys = self.keys();
-        let length = esp::seal(
-            &keys,
-            SPI,
-            self.sequence,
-            self.esn,
-            self.next_header(),
-            inner,
-            &mut frame[esp_at..],
-        )
-        .expect("it fits");
+        let label = Label {
+            spi: SPI,
+            sequence: self.sequence,
+            esn: self.esn,
+            next_header: self.next_header(),
+        };
+        let mut source = [inner, &[0xcc; esp::TRAILER_ROOM]].concat();
+        let length = esp::seal_from(&keys, label, &mut source, inner.len(), &mut frame[esp_at..]).expect("it fits");
         let hints = Inner {
             tos: 0xb8,
             dont_fragment: false,

@@ -1,9 +1,9 @@
 //! Published ESP test cases: draft-mcgrew-gcm-test-01 (AES-GCM) and RFC 7634 appendix A (ChaCha20-Poly1305), each once
-//! through the AEAD seam, both ways, and once as a whole ESP packet through `open`. The IVs of these cases are not the
+//! through the AEAD seam, both ways, and once as a whole ESP packet through `open`, by every provider. The IVs of these cases are not the
 //! sequence number, so `seal`, which always sends that, cannot repeat them; `scapy_peer` faces it with a peer.
 
 use tombolo_tunnel::esp::{OpenError, open};
-use tombolo_tunnel::{Cipher, SaKeys};
+use tombolo_tunnel::{Cipher, Provider, SaKeys};
 
 struct Case {
     key: Vec<u8>,
@@ -41,22 +41,30 @@ fn cases(file: &str) -> Vec<Case> {
 }
 
 impl Case {
-    fn keys(&self, cipher: Cipher) -> SaKeys {
-        SaKeys::new(cipher, &self.key, self.nonce[..4].try_into().expect("a salt")).expect("the cipher's key length")
+    fn keys(&self, (provider, cipher): (Provider, Cipher)) -> SaKeys {
+        SaKeys::with(provider, cipher, &self.key, self.nonce[..4].try_into().expect("a salt"))
+            .expect("the cipher's key length")
     }
 
     fn iv(&self) -> [u8; 8] {
         self.nonce[4..].try_into().expect("an IV")
     }
 
-    fn check_seam(&self, cipher: Cipher) {
-        let keys = self.keys(cipher);
+    fn check_seam(&self, suite: (Provider, Cipher)) {
+        let keys = self.keys(suite);
         let mut data = self.plaintext.clone();
         let icv = keys
             .seal_in_place(self.iv(), &self.associated, &mut data)
             .expect("short enough");
         assert_eq!(data, self.ciphertext);
         assert_eq!(icv[..], self.icv);
+        let mut elsewhere = vec![0; data.len()];
+        let icv = keys.seal(self.iv(), &self.associated, &self.plaintext, &mut elsewhere);
+        assert_eq!(
+            (elsewhere, icv.expect("it fits")[..].to_vec()),
+            (data.clone(), self.icv.clone())
+        );
+        let icv = icv.expect("it fits");
         data.extend(icv);
         let length = keys
             .open_shifting(self.iv(), &self.associated, &mut data, 0..)
@@ -65,7 +73,7 @@ impl Case {
     }
 
     /// The answer of `open` for the whole ESP packet.
-    fn check_packet(&self, cipher: Cipher) -> Result<Vec<u8>, OpenError> {
+    fn check_packet(&self, suite: (Provider, Cipher)) -> Result<Vec<u8>, OpenError> {
         let esn = self.associated.len() == 12;
         let high: [u8; 4] = self.associated[4..8].try_into().expect("eight bytes at least");
         let low = &self.associated[self.associated.len() - 4..];
@@ -79,7 +87,7 @@ impl Case {
         .concat();
         let length = frame.len();
         let opened = open(
-            &self.keys(cipher),
+            &self.keys(suite),
             &mut frame,
             0..length,
             3,
@@ -102,9 +110,11 @@ fn aes_gcm_cases_of_the_draft() {
         } else {
             Cipher::Aes256Gcm
         };
-        case.check_seam(cipher);
-        // The draft's payloads are authentic, but their next header is 1: no tunnel packet.
-        assert_eq!(case.check_packet(cipher), Err(OpenError::NextHeader));
+        for provider in Provider::available() {
+            case.check_seam((provider, cipher));
+            // The draft's payloads are authentic, but their next header is 1: no tunnel packet.
+            assert_eq!(case.check_packet((provider, cipher)), Err(OpenError::NextHeader));
+        }
     }
 }
 
@@ -113,10 +123,10 @@ fn chacha20_poly1305_case_of_rfc_7634() {
     let cases = cases(include_str!("data/rfc7634-appendix-a.txt"));
     assert_eq!(cases.len(), 1);
     for case in &cases {
-        case.check_seam(Cipher::ChaCha20Poly1305);
-        assert_eq!(
-            case.check_packet(Cipher::ChaCha20Poly1305),
-            Ok(case.plaintext[..84].to_vec())
-        );
+        for provider in Provider::available() {
+            let suite = (provider, Cipher::ChaCha20Poly1305);
+            case.check_seam(suite);
+            assert_eq!(case.check_packet(suite), Ok(case.plaintext[..84].to_vec()));
+        }
     }
 }

@@ -20,6 +20,7 @@ pub mod link;
 mod mss;
 pub mod mtu;
 pub mod parse;
+pub mod plain;
 pub mod steer;
 #[cfg(test)]
 mod testing;

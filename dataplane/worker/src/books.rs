@@ -7,15 +7,31 @@ use tombolo_tables::layout::PortIndex;
 
 /// Counts of the batch under way, one row per port.
 pub struct Books {
-    rows: Vec<[u64; COUNTERS_PER_PORT]>,
+    rows: Vec<Row>,
+    /// Ports with counts, a bit each.
     touched: u64,
 }
+
+#[derive(Clone)]
+struct Row {
+    counts: [u64; COUNTERS_PER_PORT],
+    /// Counters that are not zero, a bit each.
+    touched: u128,
+}
+
+const _: () = assert!(COUNTERS_PER_PORT <= 128, "a bit for each counter");
 
 impl Books {
     /// Books for `ports` ports (at most 64).
     pub fn new(ports: usize) -> Self {
         Books {
-            rows: vec![[0; COUNTERS_PER_PORT]; ports.min(64)],
+            rows: vec![
+                Row {
+                    counts: [0; COUNTERS_PER_PORT],
+                    touched: 0,
+                };
+                ports.min(64)
+            ],
             touched: 0,
         }
     }
@@ -24,7 +40,8 @@ impl Books {
     #[inline]
     pub fn add(&mut self, port: PortIndex, counter: usize, count: u64) {
         if let Some(row) = self.rows.get_mut(port.usize()) {
-            row[counter] = row[counter].wrapping_add(count);
+            row.counts[counter] = row.counts[counter].wrapping_add(count);
+            row.touched |= 1 << counter;
             self.touched |= 1 << port.0;
         }
     }
@@ -77,8 +94,11 @@ impl Books {
             let Some(shared) = counters.port(PortIndex(port as u16)) else {
                 continue;
             };
-            for (counter, count) in self.rows[port].iter_mut().enumerate().filter(|(_, count)| **count != 0) {
-                shared.add(counter, core::mem::take(count));
+            let row = &mut self.rows[port];
+            while row.touched != 0 {
+                let counter = row.touched.trailing_zeros() as usize;
+                row.touched &= row.touched - 1;
+                shared.add(counter, core::mem::take(&mut row.counts[counter]));
             }
         }
     }

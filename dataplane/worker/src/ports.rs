@@ -118,12 +118,6 @@ impl PortMap {
     pub fn all(&self) -> &[ServedPort] {
         &self.served
     }
-
-    /// Those of them with a tag.
-    pub fn vlans(&self) -> Vec<ServedPort> {
-        let tagged = self.served.iter().filter(|served| served.vlan != 0);
-        tagged.copied().collect()
-    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tombolo_packet_io::PacketIo;
 use tombolo_tables::reader::Reader;
+use tombolo_tunnel::Provider;
 
 /// How a worker waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,9 @@ pub fn run<I: PacketIo>(
     idle: Idle,
     stop: &AtomicBool,
 ) {
+    let provider = Provider::chosen();
+    provider.prepare_thread();
+    reader.slot().encrypt_with(provider.to_word());
     let mut empty_rounds = 0;
     while !stop.load(Ordering::Acquire) {
         let now = now();

@@ -5,6 +5,7 @@
 use crate::books::Books;
 use crate::handover::Inbox;
 use crate::time::Now;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::fmt;
@@ -156,11 +157,10 @@ impl<'s> SharedState<'s> {
             .maintain(local, now.seconds(), &self.timers, EXPIRY_BUDGET, batch_counter);
     }
 
-    /// Takes one sequence number of an outbound SA; none when the lease or the counter is used up.
+    /// Takes up to `count` sequence numbers of an outbound SA; fewer, or none, when the lease or the counter is used up.
     #[inline]
-    pub fn reserve_sequence(&self, sa: SaIndex, esn: bool) -> Option<u64> {
-        let reserved = Sequence::at(self.sequences, sa.usize())?.reserve(1, esn);
-        (!reserved.is_empty()).then_some(reserved.start)
+    pub fn reserve_sequences(&self, sa: SaIndex, count: usize, esn: bool) -> Range<u64> {
+        Sequence::at(self.sequences, sa.usize()).map_or(0..0, |sequence| sequence.reserve(count as u64, esn))
     }
 
     /// Numbers that are still leased to an SA.
@@ -198,10 +198,18 @@ impl<'s> SharedState<'s> {
         lower
     }
 
-    /// Books an inner packet of `bytes` bytes on its SA.
+    /// Books inner packets, `bytes` bytes together, on their SA.
     #[inline]
-    pub fn count_sa(&self, worker: usize, sa: SaIndex, bytes: usize, now: Now) {
-        sa_counters::count(self.sa_counters, self.sas(), worker, sa, bytes, now.milliseconds);
+    pub fn count_sa_packets(&self, worker: usize, sa: SaIndex, packets: usize, bytes: usize, now: Now) {
+        sa_counters::count(
+            self.sa_counters,
+            self.sas(),
+            worker,
+            sa,
+            packets,
+            bytes,
+            now.milliseconds,
+        );
     }
 
     /// Adds a batch's books to a worker's counters.

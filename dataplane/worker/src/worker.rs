@@ -9,14 +9,13 @@ use crate::journey::Journey;
 use crate::limits::Limiter;
 use crate::ports::PortMap;
 use crate::state::SharedState;
-use crate::steering::{self, HOST_PORTS};
+use crate::steering;
 use crate::time::Now;
 use tombolo_flow::WorkerLocal;
 use tombolo_packet_io::{FrameBatch, PacketIo, PortSlot};
 use tombolo_tables::events::Event;
 use tombolo_tables::layout::{SaIndex, sa_flag, wildcard};
 use tombolo_tables::view::Tables;
-use tombolo_wire::steer::SteerConfig;
 
 /// How often, in milliseconds, the worker expires sessions and gives up held packets.
 pub const HOUSEKEEPING_MS: u64 = 100;
@@ -29,7 +28,7 @@ pub struct Worker<I: PacketIo> {
     io: I,
     index: usize,
     ports: PortMap,
-    steering: SteerConfig,
+    steering: steering::Rule,
     journey: Journey,
     books: Books,
     limiter: Limiter,
@@ -53,8 +52,8 @@ impl<I: PacketIo> Worker<I> {
         Worker {
             io,
             index,
+            steering: steering::Rule::new(ports.all()),
             ports,
-            steering: SteerConfig::default(),
             journey: Journey::new(state.sas()),
             books: Books::new(state.ports()),
             limiter: Limiter::new(),
@@ -85,8 +84,8 @@ impl<I: PacketIo> Worker<I> {
     /// this worker has not seen before.
     pub fn turn(&mut self, tables: Tables<'_>, changed: bool, state: &SharedState<'_>, now: Now) -> Turn {
         if changed {
-            self.journey.retain_keys(tables);
-            self.steering = steering::config(tables, &self.ports.vlans(), HOST_PORTS);
+            self.journey.renew(&tables, &self.ports);
+            self.steering.renew(&tables);
         }
         self.limiter.tick(now);
         let mut turn = Turn::default();
@@ -138,10 +137,8 @@ impl<I: PacketIo> Worker<I> {
         if self.frames.is_empty() {
             return;
         }
-        let mut frames = core::mem::take(&mut self.frames);
-        let (journey, mut gateway) = self.parts(tables, state, now);
-        journey.run(&mut gateway, slot, entry, &mut frames);
-        self.frames = frames;
+        let (journey, frames, mut gateway) = self.all_parts(tables, state, now);
+        journey.run(&mut gateway, slot, entry, frames);
     }
 
     fn parts<'a>(
@@ -150,13 +147,24 @@ impl<I: PacketIo> Worker<I> {
         state: &'a SharedState<'a>,
         now: Now,
     ) -> (&'a mut Journey, Gateway<'a, I>) {
+        let (journey, _, gateway) = self.all_parts(tables, state, now);
+        (journey, gateway)
+    }
+
+    #[inline(always)]
+    fn all_parts<'a>(
+        &'a mut self,
+        tables: Tables<'a>,
+        state: &'a SharedState<'a>,
+        now: Now,
+    ) -> (&'a mut Journey, &'a mut FrameBatch, Gateway<'a, I>) {
         self.capture.begin(tables, now);
         let gateway = Gateway {
             tables,
             state,
             io: &mut self.io,
             ports: &self.ports,
-            steering: &self.steering,
+            steering: self.steering.config(),
             books: &mut self.books,
             limiter: &mut self.limiter,
             flow: &mut self.flow,
@@ -165,7 +173,7 @@ impl<I: PacketIo> Worker<I> {
             now,
             worker: self.index,
         };
-        (&mut self.journey, gateway)
+        (&mut self.journey, &mut self.frames, gateway)
     }
 
     /// Gives up what waits, so that every frame is back where it belongs before the worker ends.

@@ -10,6 +10,7 @@ use hyper::StatusCode;
 use tombolo_api::{Checked, Dataplane, DataplaneState, Generation, Port, SaInitDone, Status, Summary};
 use tombolo_tables::layout::{PortIndex, wildcard};
 use tombolo_tables::port_status::{self, Attached};
+use tombolo_tunnel::Provider;
 
 impl Gateway {
     /// Answers one question.
@@ -63,6 +64,7 @@ impl Gateway {
                 adopted: connection.is_some_and(|connection| connection.adopted),
                 restarts: self.dataplane.restarts,
                 workers: u32::from(crate::regions::workers(&self.regions.state.limits())),
+                aead: connection.and_then(|_| self.aead()),
             },
             generation: self.generation(),
             regions,
@@ -77,6 +79,13 @@ impl Gateway {
                 .chain(short_of_pages)
                 .collect(),
         }
+    }
+
+    /// The workers of one process are of one mind.
+    fn aead(&self) -> Option<String> {
+        let mut slots = self.regions.state.workers().iter();
+        let provider = slots.find_map(|slot| Provider::from_word(slot.encrypts_with()))?;
+        Some(provider.name().into())
     }
 
     fn summary(&self) -> Summary {

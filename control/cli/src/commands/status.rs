@@ -32,6 +32,8 @@ fn text(status: &Status) -> String {
         DataplaneState::Down => "down",
     };
     let process = dataplane.pid.map(|pid| format!(", pid {pid}")).unwrap_or_default();
+    let aead = dataplane.aead.as_deref().map(|name| format!(", encrypts with {name}"));
+    let aead = aead.unwrap_or_default();
     let adopted = if dataplane.adopted { ", taken over" } else { "" };
     let announced = generation.announced.map_or("-".into(), |oldest| oldest.to_string());
     let mut text = String::new();
@@ -45,7 +47,10 @@ fn text(status: &Status) -> String {
     );
     let workers = counted(dataplane.workers.into(), "worker");
     let restarts = counted(dataplane.restarts, "restart");
-    line("dataplane", format!("{state}{process}{adopted}, {workers}, {restarts}"));
+    line(
+        "dataplane",
+        format!("{state}{process}{adopted}, {workers}, {restarts}{aead}"),
+    );
     let (published, used, total) = (
         generation.published,
         generation.used_bytes >> 10,

@@ -15,7 +15,7 @@ const fn next_hop_word(key_words: usize) -> usize {
 }
 
 /// Last-seen seconds, phase, rule.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Activity(pub(super) u64);
 
 impl Activity {

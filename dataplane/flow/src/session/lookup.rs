@@ -1,20 +1,15 @@
 //! Lookups: wait-free, one by one or a batch in passes.
 //!
-//! A batch goes in passes, so that the cache misses of its packets overlap: hash all keys and touch their buckets; compare tags
-//! and touch the entries and their counters; verify the keys.
+//! A batch goes in [passes](super::passes), so that the cache misses of its packets overlap.
 
 use super::entry::Copied;
-use super::{Hit, SessionKey, SessionView, Sessions};
-use crate::index::{Index, Slot};
-use crate::sync::{AtomicU64, Ordering};
+use super::{Candidate, Hit, SessionKey, SessionView, Sessions};
+use crate::index::Index;
 use crate::table::State;
 use core::ops::ControlFlow;
 
 /// Most keys of one batch lookup; longer slices are looked up in parts.
 pub const BATCH: usize = 64;
-
-/// Nothing to look at in this place of the batch.
-const NO_CANDIDATE: u64 = 0;
 
 impl<'a, K: SessionKey> Sessions<'a, K> {
     /// The session that has this key in either direction.
@@ -34,52 +29,33 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
         let mut hashes = [0u64; BATCH];
         for (hash, key) in hashes.iter_mut().zip(keys) {
             if let Some(key) = key {
-                *hash = self.hash(&key.to_words());
-                touch(&self.table.index.bucket(self.table.index.position(*hash))[0]);
+                *hash = self.aim(&key.to_words());
             }
         }
-        let mut candidates = [NO_CANDIDATE; BATCH];
+        let mut candidates = [Candidate::default(); BATCH];
         for ((candidate, hash), key) in candidates.iter_mut().zip(&hashes).zip(keys) {
             if key.is_some() {
-                *candidate = self.first_candidate(*hash);
+                *candidate = self.candidate(*hash);
             }
         }
         for (((hit, key), hash), candidate) in hits.iter_mut().zip(keys).zip(&hashes).zip(&candidates) {
             *hit = match key {
-                Some(key) => self.verify(&key.to_words(), *hash, Slot(*candidate)),
+                Some(key) => self.verify(&key.to_words(), *hash, *candidate),
                 None => None,
             };
         }
     }
 
-    /// The first slot of the primary bucket with the tag, its entry touched.
     #[inline(always)]
-    fn first_candidate(&self, hash: u64) -> u64 {
-        let bucket = self.table.index.bucket(self.table.index.position(hash));
-        let found = Index::matches(bucket, Slot::tag(hash));
-        if found == 0 {
-            return NO_CANDIDATE;
-        }
-        let slot = Slot(bucket[found.trailing_zeros() as usize].load(Ordering::Acquire));
-        let entry = self.table.entry(slot.entry());
-        touch(&entry[0]);
-        if K::ENTRY_WORDS > 8 {
-            touch(&entry[K::ENTRY_WORDS - 1]);
-        }
-        touch(&self.counter(slot.direction(), slot.entry())[0]);
-        slot.0
-    }
-
-    #[inline(always)]
-    fn verify(&self, key: &K::Words, hash: u64, candidate: Slot) -> Option<Hit<K>> {
-        if candidate.0 == NO_CANDIDATE {
+    fn verify(&self, key: &K::Words, hash: u64, candidate: Candidate) -> Option<Hit<K>> {
+        let Some(candidate) = candidate.slot() else {
             let bucket = self.table.index.bucket(self.table.index.position(hash));
             return if Index::overflowed(bucket) {
                 self.search(key, hash)
             } else {
                 None
             };
-        }
+        };
         match self.copy(candidate.entry(), |state| state == State::Live) {
             Some(entry) if entry.has_key(candidate.is_reverse(), key) => {
                 Some(entry.hit(candidate.entry(), candidate.is_reverse()))
@@ -136,13 +112,4 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
             counters: self.traffic(session),
         })
     }
-}
-
-/// Asks for a cache line and waits for nothing.
-#[inline(always)]
-fn touch(word: &AtomicU64) {
-    #[cfg(not(loom))]
-    tombolo_tables::region_prefetch::prefetch(word);
-    #[cfg(loom)]
-    let _ = word;
 }

@@ -12,12 +12,14 @@ mod insert;
 mod lookup;
 #[cfg(all(test, loom))]
 mod models;
+mod passes;
 mod scrub;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod touch;
 
 pub use lookup::BATCH;
+pub use passes::{Candidate, Found};
 
 use crate::hash::HashKey;
 use crate::index::Fill;

@@ -5,22 +5,33 @@ use super::{Hit, SessionKey, Sessions};
 use crate::expiry::LAST_SEEN_GRAIN;
 use crate::sync::{AtomicU64, Ordering};
 use crate::table::{Life, State, Table};
+use crate::tcp::Direction;
 
 impl<'a, K: SessionKey> Sessions<'a, K> {
     /// Books a packet of `bytes` on the session of a hit of this batch. `now` in seconds; `tcp_flags` 0 if it is not TCP.
     #[inline]
     pub fn touch(&self, hit: &Hit<K>, now: u32, tcp_flags: u8, bytes: u32) {
-        let counter = self.counter(hit.direction, hit.session);
+        self.add_traffic(hit.direction, hit.session, bytes);
+        self.refresh(hit.session, hit.version, hit.direction, now, tcp_flags);
+    }
+
+    #[inline(always)]
+    pub(super) fn add_traffic(&self, direction: Direction, session: u32, bytes: u32) {
+        let counter = self.counter(direction, session);
         add(&counter[0], 1);
         add(&counter[1], u64::from(bytes));
-        let word = &self.table.entry(hit.session)[K::ENTRY_WORDS - 1];
+    }
+
+    /// Writes down, where they changed, when the session was last seen and how far it is.
+    pub(super) fn refresh(&self, session: u32, version: u32, direction: Direction, now: u32, tcp_flags: u8) {
+        let word = &self.table.entry(session)[K::ENTRY_WORDS - 1];
         let mut before = word.load(Ordering::Acquire);
         loop {
             if Table::is_link(before) {
                 return;
             }
             let activity = Activity(before);
-            let phase = activity.phase().after(hit.direction, tcp_flags);
+            let phase = activity.phase().after(direction, tcp_flags);
             let idle = now.wrapping_sub(activity.last_seen());
             if phase == activity.phase() && idle < LAST_SEEN_GRAIN {
                 return;
@@ -28,7 +39,7 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
             // Workers read the clock at different moments: time does not go back.
             let last_seen = if idle > u32::MAX / 2 { activity.last_seen() } else { now };
             let after = Activity::new(last_seen, phase, activity.rule());
-            if after.0 == before || !self.is_still(hit) {
+            if after.0 == before || !self.is_still(session, version) {
                 return;
             }
             match word.compare_exchange_weak(before, after.0, Ordering::Relaxed, Ordering::Acquire) {
@@ -39,9 +50,9 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
     }
 
     #[inline]
-    fn is_still(&self, hit: &Hit<K>) -> bool {
-        let life = Life(self.table.entry(hit.session)[0].load(Ordering::Relaxed));
-        life.state() == State::Live && life.version() == hit.version
+    fn is_still(&self, session: u32, version: u32) -> bool {
+        let life = Life(self.table.entry(session)[0].load(Ordering::Relaxed));
+        life.state() == State::Live && life.version() == version
     }
 }
 

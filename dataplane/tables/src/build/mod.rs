@@ -6,6 +6,7 @@ mod error;
 pub(crate) mod hash_index;
 mod neighbours;
 pub(crate) mod policy;
+mod policy_direct;
 mod policy_fields;
 pub(crate) mod routes;
 mod sections;

@@ -5,11 +5,13 @@ use crate::view::{has_ports, has_type};
 use core::ops::RangeInclusive;
 use std::collections::BTreeMap;
 
-/// A summary word, then a bit per rule.
+/// A bit per rule.
 pub(super) type Row = Vec<u64>;
 
 /// What one rule asks of each field. Addresses and ports are numbers in host order.
 pub(super) struct Ranges {
+    from: RangeInclusive<u128>,
+    to: RangeInclusive<u128>,
     source: RangeInclusive<u128>,
     destination: RangeInclusive<u128>,
     protocol: RangeInclusive<u128>,
@@ -34,7 +36,13 @@ pub(super) fn ranges(rule: &PolicyRuleRecord, family: u32) -> Result<Ranges, &'s
     let source_port_counts = any_protocol || has_ports(rule.protocol);
     let destination_port_counts = source_port_counts || has_type(rule.protocol);
     let ports = |counts: bool, first: u16, last: u16| if counts { first.into()..=last.into() } else { ANY_PORT };
+    let segment = |number: u16| match number {
+        wildcard::SEGMENT => ANY_PORT,
+        one => one.into()..=one.into(),
+    };
     Ok(Ranges {
+        from: segment(rule.from),
+        to: segment(rule.to),
         source: addresses(rule.source, rule.source_length, family).ok_or("source prefix")?,
         destination: addresses(rule.destination, rule.destination_length, family).ok_or("destination prefix")?,
         protocol: if any_protocol {
@@ -66,6 +74,8 @@ fn addresses(prefix: Address, length: u8, family: u32) -> Option<RangeInclusive<
 
 /// A chunk's fields: for each the starts of its intervals, the first at 0, with the rules that match from there on.
 pub(super) struct Fields {
+    pub(super) from: Vec<(u128, Row)>,
+    pub(super) to: Vec<(u128, Row)>,
     pub(super) source: Vec<(u128, Row)>,
     pub(super) destination: Vec<(u128, Row)>,
     pub(super) protocol: Vec<(u128, Row)>,
@@ -85,9 +95,11 @@ impl Fields {
             let mut bits = vec![0; rules.len().div_ceil(64)];
             let matching = rules.iter().enumerate().filter(|(_, rule)| *field(rule) == ANY_PORT);
             matching.for_each(|(bit, _)| bits[bit / 64] |= 1 << (bit % 64));
-            row(&bits)
+            bits
         };
         Fields {
+            from: cut(|rule| &rule.from),
+            to: cut(|rule| &rule.to),
             source: cut(|rule| &rule.source),
             destination: cut(|rule| &rule.destination),
             protocol: cut(|rule| &rule.protocol),
@@ -112,19 +124,9 @@ fn intervals<'a>(ranges: impl Iterator<Item = &'a RangeInclusive<u128>>, rules: 
     let mut intervals = Vec::<(u128, Row)>::with_capacity(flips.len());
     for (start, flipped) in flips {
         flipped.iter().for_each(|bit| bits[bit / 64] ^= 1 << (bit % 64));
-        let row = row(&bits);
-        if intervals.last().is_none_or(|(_, before)| *before != row) {
-            intervals.push((start, row));
+        if intervals.last().is_none_or(|(_, before)| *before != bits) {
+            intervals.push((start, bits.clone()));
         }
     }
     intervals
-}
-
-/// Puts the summary in front: bit *n* says that word *n* is not zero.
-fn row(bits: &[u64]) -> Row {
-    let summary = bits
-        .iter()
-        .enumerate()
-        .fold(0, |summary, (at, &word)| summary | u64::from(word != 0) << at);
-    core::iter::once(summary).chain(bits.iter().copied()).collect()
 }

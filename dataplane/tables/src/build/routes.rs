@@ -1,7 +1,7 @@
 //! Routes compiled for longest-prefix match: one section per family, with the tries of all segments.
 //!
 //! # Format
-//! `RoutesHeader`, then its direct tables, cells and leaves, one behind the other. An *entry* is a `u32`: with bit 31 clear it
+//! `RoutesHeader`, then its direct tables, blocks, cells, leaves and hops, one behind the other. An *entry* is a `u32`: with bit 31 clear it
 //! is a leaf, the bits of a [`NextHop`]; with bit 31 set, bits 0–29 are the index of a node's first cell. A segment's root is an
 //! entry, where bit 30 beside bit 31 means: the index is that of a *direct table* of 65,536 entries, one for each value of the
 //! first 16 bits. Small segments have none and start with a node.
@@ -10,11 +10,15 @@
 //! table is found in one node behind the direct table; 6 for IPv6, in one cell, since its paths are long and bare. In a cell the
 //! bit of a slot in `children` says that a node follows: the `first_child` one plus as many as bits are set below.
 //! Otherwise the slot is a leaf; equal neighbours share one, `runs` marks where another begins (slots with children do not count).
+//!
+//! IPv4 segments with very many routes trade memory for steps: an entry of their direct table with bit 30 beside bit 31 names
+//! a *block*: for each value of the next 8 bits the place (`u16`) of an entry among the hops. Blocks and hops are the whole
+//! section's.
 
 use super::sections::Section;
 use super::{BuildError, Kind, Route, World};
 use crate::layout::{NextHop, SegmentIndex};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The entry leads to a node (or direct table), not to a next hop.
@@ -35,6 +39,11 @@ pub(crate) const STRIDE6: u32 = 6;
 /// A segment with more routes of a family than this has a direct table (256 KiB) for it.
 const DIRECT_ABOVE: usize = 1024;
 
+/// An IPv4 segment with more routes than this has blocks (512 bytes per used /16) behind its direct table.
+const BLOCKS_ABOVE: usize = 8192;
+/// One entry of the hops for each value of 8 bits.
+pub(crate) type Block = [u16; 256];
+
 /// What the section holds; 64 bytes, so that direct tables start on a cache line.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -47,8 +56,12 @@ pub(crate) struct RoutesHeader {
     pub(crate) cells: u32,
     /// Leaves.
     pub(crate) leaves: u32,
+    /// Blocks.
+    pub(crate) blocks: u32,
+    /// Hops.
+    pub(crate) hops: u32,
     /// Zero.
-    pub(crate) reserved: [u32; 12],
+    pub(crate) reserved: [u32; 10],
 }
 
 /// 64 slots of a node.
@@ -181,6 +194,8 @@ struct Trie {
     direct: Vec<u32>,
     cells: Vec<Cell>,
     leaves: Vec<u32>,
+    blocks: Vec<Block>,
+    hops: Hops,
 }
 
 impl Trie {
@@ -190,6 +205,8 @@ impl Trie {
             direct: Vec::new(),
             cells: Vec::new(),
             leaves: Vec::new(),
+            blocks: Vec::new(),
+            hops: Hops::default(),
         }
     }
 
@@ -205,7 +222,9 @@ impl Trie {
             return *next_hop;
         }
         let mut pending = VecDeque::new();
-        let root = if prefixes.len() > DIRECT_ABOVE {
+        let root = if self.stride == STRIDE4 && prefixes.len() > BLOCKS_ABOVE {
+            self.add_blocks(prefixes, &mut pending)
+        } else if prefixes.len() > DIRECT_ABOVE {
             self.add_direct(prefixes, &mut pending)
         } else {
             let cell = self.reserve_nodes(1);
@@ -246,6 +265,62 @@ impl Trie {
         }
         self.direct.append(&mut slots.leaves);
         NODE | DIRECT | table as u32
+    }
+
+    /// A direct table with blocks; where the hops are used up, with nodes.
+    fn add_blocks(&mut self, prefixes: &[Prefix], pending: &mut VecDeque<Pending>) -> u32 {
+        let table = self.direct.len() >> DIRECT_BITS;
+        let unreachable = NextHop::Unreachable.to_bits();
+        let mut slots = paint(prefixes, 0..prefixes.len(), 0, DIRECT_BITS, unreachable);
+        for &(slot, from, until) in &slots.deeper {
+            let inherited = slots.leaves[slot];
+            slots.leaves[slot] = self.add_block(prefixes, from..until, inherited, pending);
+        }
+        self.direct.append(&mut slots.leaves);
+        NODE | DIRECT | table as u32
+    }
+
+    /// The entry for a /16 whose routes, all longer, are `range`.
+    fn add_block(
+        &mut self,
+        prefixes: &[Prefix],
+        range: core::ops::Range<usize>,
+        inherited: u32,
+        pending: &mut VecDeque<Pending>,
+    ) -> u32 {
+        let mut slots = paint(prefixes, range.clone(), DIRECT_BITS, STRIDE4, inherited);
+        let mut later = Vec::new();
+        let mut cells = self.cells.len();
+        for &(slot, from, until) in &slots.deeper {
+            later.push(Pending {
+                cell: cells,
+                from,
+                until,
+                depth: DIRECT_BITS + STRIDE4,
+                inherited: slots.leaves[slot],
+            });
+            slots.leaves[slot] = NODE | cells as u32 & INDEX;
+            cells += self.cells_per_node();
+        }
+        match self.hops.block(&slots.leaves) {
+            Some(block) => {
+                self.reserve_nodes(later.len());
+                pending.extend(later);
+                self.blocks.push(block);
+                NODE | DIRECT | (self.blocks.len() - 1) as u32
+            }
+            None => {
+                let cell = self.reserve_nodes(1);
+                pending.push_back(Pending {
+                    cell,
+                    from: range.start,
+                    until: range.end,
+                    depth: DIRECT_BITS,
+                    inherited,
+                });
+                NODE | cell as u32 & INDEX
+            }
+        }
     }
 
     fn fill_node(&mut self, node: &Pending, prefixes: &[Prefix], pending: &mut VecDeque<Pending>) {
@@ -313,15 +388,53 @@ impl Trie {
             direct: (self.direct.len() >> DIRECT_BITS) as u32,
             cells: self.cells.len() as u32,
             leaves: self.leaves.len() as u32,
-            reserved: [0; 12],
+            blocks: self.blocks.len() as u32,
+            hops: self.hops.entries.len() as u32,
+            reserved: [0; 10],
         };
         let parts = [
             header.as_bytes(),
             self.direct.as_bytes(),
+            self.blocks.as_bytes(),
             self.cells.as_bytes(),
             self.leaves.as_bytes(),
+            self.hops.entries.as_bytes(),
         ];
         Ok(Section::concatenate(&parts))
+    }
+}
+
+/// The entries that blocks name.
+#[derive(Default)]
+struct Hops {
+    entries: Vec<u32>,
+    places: HashMap<u32, u16>,
+}
+
+impl Hops {
+    /// The block of 256 entries; `None` if there is no place for all of them.
+    fn block(&mut self, entries: &[u32]) -> Option<Block> {
+        let mut block = [0; 256];
+        let mut last = None;
+        for (slot, &entry) in block.iter_mut().zip(entries) {
+            let place = match last {
+                Some((same, place)) if same == entry => place,
+                _ => self.place(entry)?,
+            };
+            last = Some((entry, place));
+            *slot = place;
+        }
+        Some(block)
+    }
+
+    fn place(&mut self, entry: u32) -> Option<u16> {
+        if let Some(&known) = self.places.get(&entry) {
+            return Some(known);
+        }
+        let place = u16::try_from(self.entries.len()).ok()?;
+        self.entries.push(entry);
+        self.places.insert(entry, place);
+        Some(place)
     }
 }
 

@@ -16,6 +16,7 @@ const WORD_BATCHES: usize = 1;
 const WORD_HEARTBEAT: usize = 2;
 const WORD_REFUSED: usize = 3;
 const WORD_INVALID_EVENTS: usize = 4;
+const WORD_AEAD: usize = 5;
 
 /// All worker slots.
 #[derive(Clone, Copy, Debug)]
@@ -122,6 +123,16 @@ impl<'m> WorkerSlot<'m> {
     /// The last generation that this worker refused as invalid; 0 = none.
     pub fn refused(self) -> u64 {
         self.words[WORD_REFUSED].load(Ordering::Relaxed)
+    }
+
+    /// Writes who encrypts for this worker, as a number of `tombolo_tunnel::Provider`.
+    pub fn encrypt_with(self, provider: u64) {
+        self.words[WORD_AEAD].store(provider, Ordering::Relaxed);
+    }
+
+    /// Who encrypts for this worker, as a number of `tombolo_tunnel::Provider`; 0 before it ever ran.
+    pub fn encrypts_with(self) -> u64 {
+        self.words[WORD_AEAD].load(Ordering::Relaxed)
     }
 
     /// Records of this worker's event ring that control could not read (written by control).

@@ -3,7 +3,8 @@
 use super::{PolicyQuery, Tables};
 use crate::build::Sections;
 use crate::layout::{
-    Address, NeighbourIndex, PoolIndex, PortIndex, SECTION_COUNT, SaIndex, SectionId, SegmentIndex, TunnelIndex,
+    Address, NeighbourIndex, NextHop, PoolIndex, PortIndex, SECTION_COUNT, SaIndex, SectionId, SegmentIndex,
+    TunnelIndex,
 };
 use tombolo_wire::Addresses;
 
@@ -50,8 +51,10 @@ const ADDRESSES4: [u32; 8] = [
 fn ask_everything(tables: &Tables<'_>) {
     let addresses6 = [0, 0xfd00_0002 << 96, 0xfd00_0001 << 96 | 1, u128::MAX].map(u128::to_be_bytes);
     for segment in [0, 1, 2, u16::MAX].map(SegmentIndex) {
-        for address in ADDRESSES4 {
-            tables.route4(segment, address);
+        let mut hops = [u32::MAX; ADDRESSES4.len()];
+        tables.routes4_batch(segment, &ADDRESSES4, &mut hops);
+        for (address, hop) in ADDRESSES4.into_iter().zip(hops) {
+            assert_eq!(tables.route4(segment, address), NextHop::from_bits(hop));
             ask_rules(
                 tables,
                 segment,
@@ -61,8 +64,10 @@ fn ask_everything(tables: &Tables<'_>) {
                 },
             );
         }
-        for address in addresses6 {
-            tables.route6(segment, &address);
+        let mut hops = [u32::MAX; 4];
+        tables.routes6_batch(segment, &addresses6, &mut hops);
+        for (address, hop) in addresses6.into_iter().zip(hops) {
+            assert_eq!(tables.route6(segment, &address), NextHop::from_bits(hop));
             tables.is_own(segment, Address(address));
             ask_rules(
                 tables,

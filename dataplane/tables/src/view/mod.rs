@@ -11,6 +11,8 @@ mod hash_index;
 mod nat;
 mod neighbours;
 mod policy;
+mod policy_direct;
+mod policy_rows;
 mod query;
 mod records;
 mod routes;

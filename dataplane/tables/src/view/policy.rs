@@ -1,9 +1,11 @@
 //! Policy: the first rule that matches a flow; the format is in [`build::policy`](crate::build).
 
 use super::query::PolicyQuery;
-use super::{InvalidTables, Tables};
-use crate::build::policy::{Chunk, Field, Group, PolicyHeader};
+use super::{InvalidTables, Tables, policy_direct, policy_rows};
+use crate::build::policy::{ACTION_SHIFT, Chunk, DIRECT, Field, Group, PolicyHeader};
 use crate::layout::{Address, SectionId, rule_action, wildcard};
+use policy_direct::DirectFields;
+use policy_rows::{NO_ROW, RowsOfFlow};
 use tombolo_wire::Addresses;
 use zerocopy::FromBytes;
 
@@ -30,18 +32,43 @@ pub enum PolicyVerdict {
 }
 
 impl Tables<'_> {
-    /// The verdict on a flow. Its cost grows with the logarithm of the rules up to 1,024 per pair of segments, beyond that
-    /// with their number divided by 1,024. Segments that do not exist match only rules for any segment.
+    /// The verdict on a flow. Its cost does not depend on the rules up to 1,024 per family or else per pair of segments,
+    /// and grows with their number divided by 1,024 beyond that. Segments that do not exist match only rules for any segment.
     pub fn policy(&self, query: &PolicyQuery) -> PolicyVerdict {
-        let Some(rule) = self.policy_index.first_match(query) else {
-            return PolicyVerdict::Default;
-        };
-        match self.policy_rules.get(rule as usize).map(|record| record.action) {
-            Some(rule_action::ALLOW) => PolicyVerdict::Allow { rule },
-            Some(rule_action::REJECT) => PolicyVerdict::Reject { rule },
-            // A broken action or index denies.
-            _ => PolicyVerdict::Deny { rule },
+        let mut best = [NO_MEMBER];
+        self.policy_index.first_matches::<1>(&[*query], &mut best);
+        verdict(best[0])
+    }
+
+    /// [`policy`](Self::policy) for each query, as far as both slices reach. Cheapest where neighbours in the slice agree in
+    /// their segments and family.
+    pub fn policy_batch(&self, queries: &[PolicyQuery], out: &mut [PolicyVerdict]) {
+        for (queries, out) in queries.chunks(BATCH).zip(out.chunks_mut(BATCH)) {
+            let queries = &queries[..queries.len().min(out.len())];
+            let mut best = [NO_MEMBER; BATCH];
+            self.policy_index.first_matches::<BATCH>(queries, &mut best);
+            for (out, member) in out.iter_mut().zip(&best[..queries.len()]) {
+                *out = verdict(*member);
+            }
         }
+    }
+}
+
+/// Most flows that one pass serves: what they ask for stays in the first cache.
+const BATCH: usize = 64;
+/// No rule.
+const NO_MEMBER: u32 = u32::MAX;
+/// Bits of a member that name the rule.
+const RULE: u32 = (1 << ACTION_SHIFT) - 1;
+
+fn verdict(member: u32) -> PolicyVerdict {
+    let rule = member & RULE;
+    match (member >> ACTION_SHIFT) as u8 {
+        _ if member == NO_MEMBER => PolicyVerdict::Default,
+        rule_action::ALLOW => PolicyVerdict::Allow { rule },
+        rule_action::REJECT => PolicyVerdict::Reject { rule },
+        // A broken action or index denies.
+        _ => PolicyVerdict::Deny { rule },
     }
 }
 
@@ -56,7 +83,11 @@ pub(super) struct PolicyIndex<'g> {
     narrow_rows: &'g [u32],
     wide_rows: &'g [u32],
     wide_starts: &'g [Address],
+    direct: &'g [u16],
 }
+
+/// The groups that a flow asks.
+type Groups = [Option<u32>; 4];
 
 impl<'g> PolicyIndex<'g> {
     /// A section that is empty holds no rule.
@@ -77,7 +108,8 @@ impl<'g> PolicyIndex<'g> {
             let (narrow_starts, rest) = <[u32]>::ref_from_prefix_with_elems(rest, narrow).ok()?;
             let (narrow_rows, rest) = <[u32]>::ref_from_prefix_with_elems(rest, narrow).ok()?;
             let (wide_rows, rest) = <[u32]>::ref_from_prefix_with_elems(rest, wide).ok()?;
-            let wide_starts = <[Address]>::ref_from_bytes_with_elems(rest, wide).ok()?;
+            let (wide_starts, rest) = <[Address]>::ref_from_prefix_with_elems(rest, wide).ok()?;
+            let direct = <[u16]>::ref_from_bytes_with_elems(rest, header.direct as usize).ok()?;
             Some(PolicyIndex {
                 bitmaps,
                 groups,
@@ -87,97 +119,146 @@ impl<'g> PolicyIndex<'g> {
                 narrow_rows,
                 wide_rows,
                 wide_starts,
+                direct,
             })
         };
         parts().ok_or(InvalidTables::Header(section))
     }
 
-    /// The lowest rule of the up to four groups that speak of the flow's segments.
-    fn first_match(&self, query: &PolicyQuery) -> Option<u32> {
-        let (from, to, any) = (query.from.0, query.to.0, wildcard::SEGMENT);
-        let mut best = None;
-        for (from, to) in [(from, to), (from, any), (any, to), (any, any)] {
-            let key = (u32::from(query.family()), from, to);
-            let Ok(at) = self
-                .groups
-                .binary_search_by_key(&key, |group| (group.family, group.from, group.to))
-            else {
-                continue;
-            };
-            let found = self.first_of_group(&self.groups[at], query, best.unwrap_or(u32::MAX));
-            best = found.or(best);
+    /// The first rule's member for each of up to `MOST` flows; flows that ask the same groups go through them together.
+    fn first_matches<const MOST: usize>(&self, queries: &[PolicyQuery], best: &mut [u32; MOST]) {
+        let mut from = 0;
+        while let Some(first) = queries.get(from) {
+            let groups = self.groups_of(first);
+            let same = |query: &&PolicyQuery| is_alike(query, first) || self.groups_of(query) == groups;
+            let until = from + queries[from..].iter().take_while(same).count().max(1);
+            for group in groups.iter().flatten() {
+                self.group_pass::<MOST>(*group, &queries[from..until], &mut best[from..until]);
+            }
+            from = until;
         }
-        best
     }
 
-    /// The group's first rule that matches, if it stands before rule `before`.
-    fn first_of_group(&self, group: &Group, query: &PolicyQuery, before: u32) -> Option<u32> {
+    /// The up to four groups that speak of the flow's segments.
+    #[inline]
+    fn groups_of(&self, query: &PolicyQuery) -> Groups {
+        let (family, any) = (u32::from(query.family()), wildcard::SEGMENT);
+        let key = |group: &Group| (group.family, group.from, group.to);
+        // Groups are sorted: the first or last of at most two that speaks of all segments is its family's only one.
+        if self.groups.len() <= 2
+            && let Some(at) = self.groups.iter().position(|group| key(group) == (family, any, any))
+        {
+            return [Some(at as u32), None, None, None];
+        }
+        let (from, to) = (query.from.0, query.to.0);
+        [(from, to), (from, any), (any, to), (any, any)].map(|(from, to)| {
+            let at = self.groups.binary_search_by_key(&(family, from, to), key);
+            at.ok().map(|at| at as u32)
+        })
+    }
+
+    /// The chunks of a group, as long as one of the flows could find an earlier rule in them.
+    fn group_pass<const MOST: usize>(&self, group: u32, queries: &[PolicyQuery], best: &mut [u32]) {
+        let Some(group) = self.groups.get(group as usize) else {
+            return;
+        };
         let first = group.chunk_first as usize;
         let chunks = self
             .chunks
-            .get(first..first.saturating_add(group.chunk_count as usize))?;
+            .get(first..first.saturating_add(group.chunk_count as usize))
+            .unwrap_or(&[]);
         for chunk in chunks {
-            if *self.members.get(chunk.member_first as usize)? >= before {
-                return None;
+            let Some(earliest) = self.members.get(chunk.member_first as usize) else {
+                return;
+            };
+            if best.iter().all(|best| best & RULE < earliest & RULE) {
+                return;
             }
-            if let Some(bit) = self.first_of_chunk(chunk, query) {
-                let rule = *self.members.get(chunk.member_first as usize + bit as usize)?;
-                return (rule < before).then_some(rule);
-            }
+            self.chunk_pass::<MOST>(chunk, queries, best);
         }
-        None
     }
 
-    /// The lowest bit that all five rows have.
-    fn first_of_chunk(&self, chunk: &Chunk, query: &PolicyQuery) -> Option<u32> {
+    fn chunk_pass<const MOST: usize>(&self, chunk: &Chunk, queries: &[PolicyQuery], best: &mut [u32]) {
+        let mut rows = [[NO_ROW; 5]; MOST];
+        let mut segments = None;
+        let direct = DirectFields::of(self.direct, chunk);
+        for (rows, query) in rows.iter_mut().zip(queries) {
+            let contexts = match segments {
+                Some((from, to, contexts)) if (from, to) == (query.from, query.to) => contexts,
+                _ => self.contexts(chunk, query),
+            };
+            segments = Some((query.from, query.to, contexts));
+            let found = match (&direct, query.addresses) {
+                (Some(direct), Addresses::V4 { source, destination }) => {
+                    direct.rows(contexts, query, source, destination)
+                }
+                _ => self.rows(chunk, contexts, query),
+            };
+            if let Some(found) = found {
+                *rows = found.map(|row| row.saturating_add(chunk.row_first));
+                policy_rows::ask_for(self.bitmaps, chunk.words, rows);
+            }
+        }
+        let mut bits = [0; MOST];
+        policy_rows::lowest_bits(self.bitmaps, chunk.words, &rows[..queries.len()], &mut bits);
+        let first = chunk.member_first as usize;
+        let members = self
+            .members
+            .get(first..first.saturating_add(chunk.member_count as usize));
+        let members = members.unwrap_or(&[]);
+        for (best, bit) in best.iter_mut().zip(bits) {
+            let member = members.get(bit as usize).copied().unwrap_or(NO_MEMBER);
+            if member & RULE < *best & RULE {
+                *best = member;
+            }
+        }
+    }
+
+    /// Where the rows of the flow's segments stand, one for each class of protocols.
+    fn contexts(&self, chunk: &Chunk, query: &PolicyQuery) -> &'g [u16] {
+        let found = || {
+            let from = self.narrow::<16>(chunk.from, u32::from(query.from.0))? as usize;
+            let to = self.narrow::<16>(chunk.to, u32::from(query.to.0))? as usize;
+            let (to_classes, classes) = (chunk.to_classes as usize, chunk.protocol_classes as usize);
+            let pair = from.checked_mul(to_classes)?.checked_add(to)?;
+            let first = pair.checked_mul(classes)?.checked_add(chunk.contexts as usize)?;
+            self.direct.get(first..first.checked_add(classes)?)
+        };
+        found().unwrap_or(&[])
+    }
+
+    /// The flow's five rows, counted within the chunk.
+    #[inline]
+    fn rows(&self, chunk: &Chunk, contexts: &[u16], query: &PolicyQuery) -> Option<RowsOfFlow> {
         let (source, destination) = match query.addresses {
             Addresses::V4 { source, destination } => (
-                self.narrow(chunk.source, source)?,
-                self.narrow(chunk.destination, destination)?,
+                self.narrow::<32>(chunk.source, source)?,
+                self.narrow::<32>(chunk.destination, destination)?,
             ),
             Addresses::V6 { source, destination } => (
                 self.wide(chunk.source, &source)?,
                 self.wide(chunk.destination, &destination)?,
             ),
         };
-        let protocol = self.narrow(chunk.protocol, u32::from(query.protocol))?;
         let source_port = match query.source_port() {
-            Some(port) => self.narrow(chunk.source_port, u32::from(port))?,
+            Some(port) => self.narrow::<16>(chunk.source_port, u32::from(port))?,
             None => chunk.no_source_port,
         };
         let destination_port = match query.destination_port() {
-            Some(port) => self.narrow(chunk.destination_port, u32::from(port))?,
+            Some(port) => self.narrow::<16>(chunk.destination_port, u32::from(port))?,
             None => chunk.no_destination_port,
         };
-        let row = |at: u32| {
-            let at = at as usize;
-            self.bitmaps.get(at..at + 1 + chunk.words.min(64) as usize)
-        };
-        let rows = [
-            row(source)?,
-            row(destination)?,
-            row(protocol)?,
-            row(source_port)?,
-            row(destination_port)?,
-        ];
-        let word = |at: usize| rows.iter().map(|row| row[at]).fold(u64::MAX, |all, word| all & word);
-        let mut summary = word(0);
-        while summary != 0 {
-            let at = summary.trailing_zeros();
-            if at >= chunk.words {
-                return None;
-            }
-            let bits = word(1 + at as usize);
-            if bits != 0 {
-                return Some(at * 64 + bits.trailing_zeros());
-            }
-            summary &= summary - 1;
-        }
-        None
+        let class = self.narrow::<8>(chunk.protocol, u32::from(query.protocol))?;
+        let context = u32::from(*contexts.get(class as usize)?);
+        Some([source, destination, context, source_port, destination_port])
     }
 
-    /// The row of the interval that holds the value.
-    fn narrow(&self, field: Field, value: u32) -> Option<u32> {
+    /// The row of the interval that holds the value of a field of so many bits.
+    #[inline]
+    fn narrow<const BITS: u32>(&self, field: Field, value: u32) -> Option<u32> {
+        if field.count == DIRECT {
+            return policy_direct::row::<BITS>(self.direct, field.first, value);
+        }
         let range = field.first as usize..field.first as usize + field.count as usize;
         let interval = self
             .narrow_starts
@@ -187,9 +268,9 @@ impl<'g> PolicyIndex<'g> {
         self.narrow_rows.get(range)?.get(interval).copied()
     }
 
-    /// The same for IPv6 addresses.
+    /// The row of the interval that holds an IPv6 address.
     fn wide(&self, field: Field, value: &[u8; 16]) -> Option<u32> {
-        let range = field.first as usize..field.first as usize + field.count as usize;
+        let range = field.first as usize..(field.first as usize).checked_add(field.count as usize)?;
         let interval = self
             .wide_starts
             .get(range.clone())?
@@ -197,4 +278,10 @@ impl<'g> PolicyIndex<'g> {
             .checked_sub(1)?;
         self.wide_rows.get(range)?.get(interval).copied()
     }
+}
+
+/// Whether two flows ask the same groups for sure.
+#[inline]
+fn is_alike(one: &PolicyQuery, other: &PolicyQuery) -> bool {
+    (one.from, one.to, one.family()) == (other.from, other.to, other.family())
 }

@@ -14,9 +14,10 @@ mod seal;
 
 pub use header::{EspHeader, UdpPayload, classify_udp};
 pub use open::{OpenError, Opened, open};
-pub use seal::{SealError, seal, sealed_length};
+pub use seal::{Label, SealError, TRAILER_ROOM, seal, seal_from, sealed_length};
 
 use crate::aead::{ICV_BYTES, IV_BYTES};
+use tombolo_ipsec_mb::Block;
 
 /// Bytes of SPI and sequence number.
 pub const HEADER_BYTES: usize = 8;
@@ -36,23 +37,23 @@ pub const NEXT_HEADER_DUMMY: u8 = 59;
 
 /// Associated data of one packet: 8 bytes, with ESN 12 (RFC 4106 §5).
 struct Associated {
-    bytes: [u8; 12],
+    block: Block,
     length: usize,
 }
 
 impl Associated {
     #[inline]
     fn new(spi: u32, sequence: u64, esn: bool) -> Self {
-        let [a, b, c, d] = spi.to_be_bytes();
-        let [h0, h1, h2, h3, l0, l1, l2, l3] = sequence.to_be_bytes();
+        let spi = u64::from(u32::from_le_bytes(spi.to_be_bytes()));
+        let [high, low] = [(sequence >> 32) as u32, sequence as u32].map(|half| u64::from(half.swap_bytes()));
         if esn {
             Associated {
-                bytes: [a, b, c, d, h0, h1, h2, h3, l0, l1, l2, l3],
+                block: Block::new(spi | high << 32, low),
                 length: 12,
             }
         } else {
             Associated {
-                bytes: [a, b, c, d, l0, l1, l2, l3, 0, 0, 0, 0],
+                block: Block::new(spi | low << 32, 0),
                 length: 8,
             }
         }
@@ -60,7 +61,7 @@ impl Associated {
 
     #[inline]
     fn as_slice(&self) -> &[u8] {
-        &self.bytes[..self.length]
+        &self.block.bytes()[..self.length]
     }
 }
 

@@ -1,12 +1,22 @@
 use super::*;
-use crate::aead::{Cipher, SaKeys};
+use crate::aead::{Cipher, Provider, SaKeys};
 use proptest::prelude::*;
 
 const SPI: u32 = 0x1000_0001;
 const SALT: [u8; 4] = [9, 8, 7, 6];
 
-fn keys(cipher: Cipher) -> SaKeys {
-    SaKeys::new(cipher, &[0x5a; 32][..cipher.key_bytes()], SALT).expect("the length is the cipher's")
+/// A cipher, and who computes it.
+type Suite = (Provider, Cipher);
+
+/// Every cipher by every provider of this machine (`tests/providers.rs` says when one is missing).
+fn suites() -> Vec<Suite> {
+    Provider::available()
+        .flat_map(|provider| Cipher::ALL.map(|cipher| (provider, cipher)))
+        .collect()
+}
+
+fn keys((provider, cipher): Suite) -> SaKeys {
+    SaKeys::with(provider, cipher, &[0x5a; 32][..cipher.key_bytes()], SALT).expect("the length is the cipher's")
 }
 
 /// Something whose first nibble says IPv4 or IPv6; ESP looks at nothing else of it.
@@ -50,7 +60,7 @@ fn open_whole(keys: &SaKeys, packet: &[u8], high: u32, esn: bool) -> Result<(Vec
 proptest! {
     #[test]
     fn what_was_sealed_opens_to_the_same_packet(
-        cipher in prop::sample::select(Cipher::ALL.to_vec()),
+        suite in prop::sample::select(suites()),
         length in 1usize..1600,
         sequence in prop_oneof![1u64..=u32::MAX.into(), (1u64 << 32) - 2..(1 << 32) + 2, any::<u64>().prop_map(|wide| wide.max(1))],
         esn: bool,
@@ -59,7 +69,7 @@ proptest! {
         shift in 0usize..96,
     ) {
         prop_assume!(esn || sequence <= u64::from(u32::MAX));
-        let keys = keys(cipher);
+        let keys = keys(suite);
         let next_header = if v6 { NEXT_HEADER_IPV6 } else { NEXT_HEADER_IPV4 };
         let inner = inner(length, next_header);
         let packet = sealed(&keys, sequence, esn, next_header, &inner);
@@ -79,9 +89,9 @@ proptest! {
     }
 
     #[test]
-    fn another_high_half_of_the_sequence_number_is_refused(cipher in prop::sample::select(Cipher::ALL.to_vec()), high: u32, other: u32) {
+    fn another_high_half_of_the_sequence_number_is_refused(suite in prop::sample::select(suites()), high: u32, other: u32) {
         prop_assume!(high != other);
-        let keys = keys(cipher);
+        let keys = keys(suite);
         let packet = sealed(&keys, u64::from(high) << 32 | 5, true, NEXT_HEADER_IPV4, &inner(40, 4));
         prop_assert!(open_whole(&keys, &packet, high, true).is_ok());
         prop_assert_eq!(open_whole(&keys, &packet, other, true), Err(OpenError::Auth));
@@ -91,8 +101,8 @@ proptest! {
 
 #[test]
 fn every_flipped_bit_is_refused() {
-    for cipher in Cipher::ALL {
-        let keys = keys(cipher);
+    for suite in suites() {
+        let keys = keys(suite);
         let packet = sealed(&keys, 77, false, NEXT_HEADER_IPV4, &inner(21, 4));
         assert!(open_whole(&keys, &packet, 0, false).is_ok());
         for bit in 0..packet.len() * 8 {
@@ -101,7 +111,7 @@ fn every_flipped_bit_is_refused() {
             assert_eq!(
                 open_whole(&keys, &damaged, 0, false),
                 Err(OpenError::Auth),
-                "{cipher:?} bit {bit}"
+                "{suite:?} bit {bit}"
             );
         }
     }
@@ -109,8 +119,8 @@ fn every_flipped_bit_is_refused() {
 
 #[test]
 fn every_truncation_is_refused() {
-    for cipher in Cipher::ALL {
-        let keys = keys(cipher);
+    for suite in suites() {
+        let keys = keys(suite);
         let packet = sealed(&keys, 77, true, NEXT_HEADER_IPV6, &inner(61, 41));
         for length in 0..packet.len() {
             let expected = if length < 34 {
@@ -121,7 +131,7 @@ fn every_truncation_is_refused() {
             assert_eq!(
                 open_whole(&keys, &packet[..length], 0, true),
                 Err(expected),
-                "{cipher:?} {length} bytes"
+                "{suite:?} {length} bytes"
             );
             assert_eq!(
                 open_whole(&keys, &packet[packet.len() - length..], 0, true),
@@ -133,8 +143,8 @@ fn every_truncation_is_refused() {
 
 #[test]
 fn a_failed_open_leaves_no_plaintext() {
-    for cipher in Cipher::ALL {
-        let keys = keys(cipher);
+    for suite in suites() {
+        let keys = keys(suite);
         let secret = inner(1000, 4);
         let mut frame = sealed(&keys, 1, false, NEXT_HEADER_IPV4, &secret);
         *frame.last_mut().expect("not empty") ^= 1;
@@ -142,14 +152,14 @@ fn a_failed_open_leaves_no_plaintext() {
         assert_eq!(open(&keys, &mut frame, 0..length, 0, 0, false), Err(OpenError::Auth));
         assert!(
             !frame.windows(16).any(|window| window == &secret[100..116]),
-            "{cipher:?}"
+            "{suite:?}"
         );
     }
 }
 
 #[test]
 fn impossible_places_are_refused_without_a_panic() {
-    let keys = keys(Cipher::Aes128Gcm);
+    let keys = keys((Provider::chosen(), Cipher::Aes128Gcm));
     let packet = sealed(&keys, 1, false, NEXT_HEADER_IPV4, &inner(40, 4));
     let length = packet.len();
     #[expect(clippy::reversed_empty_ranges, reason = "hostile arguments are the point")]
@@ -180,7 +190,7 @@ fn impossible_places_are_refused_without_a_panic() {
 
 #[test]
 fn padding_is_checked_and_generous_padding_is_taken() {
-    let keys = keys(Cipher::Aes256Gcm);
+    let keys = keys((Provider::chosen(), Cipher::Aes256Gcm));
     let open_payload = |payload: &[u8]| open_whole(&keys, &sealed_raw(&keys, payload), 0, false);
     assert_eq!(open_payload(&[0x45, 9, 9, 1, 2, 3, 3, 4]), Ok((vec![0x45, 9, 9], 4)));
     assert_eq!(
@@ -210,7 +220,7 @@ fn padding_is_checked_and_generous_padding_is_taken() {
 
 #[test]
 fn next_header_and_version_must_agree() {
-    let keys = keys(Cipher::ChaCha20Poly1305);
+    let keys = keys((Provider::chosen(), Cipher::ChaCha20Poly1305));
     let open_payload = |payload: &[u8]| open_whole(&keys, &sealed_raw(&keys, payload), 0, false);
     assert_eq!(open_payload(&[0x45, 0, 0, 4]), Ok((vec![0x45, 0], 4)));
     assert_eq!(open_payload(&[0x60, 0, 0, 41]), Ok((vec![0x60, 0], 41)));
@@ -229,7 +239,7 @@ fn next_header_and_version_must_agree() {
 
 #[test]
 fn dummies_are_recognised_whatever_they_hold() {
-    let keys = keys(Cipher::Aes128Gcm);
+    let keys = keys((Provider::chosen(), Cipher::Aes128Gcm));
     let ours = sealed(&keys, 3, false, NEXT_HEADER_DUMMY, &[]);
     assert_eq!(open_whole(&keys, &ours, 0, false), Err(OpenError::Dummy));
     assert_eq!(
@@ -243,7 +253,7 @@ fn dummies_are_recognised_whatever_they_hold() {
 
 #[test]
 fn seal_refuses_numbers_that_may_not_be_sent_and_buffers_too_small() {
-    let keys = keys(Cipher::Aes128Gcm);
+    let keys = keys((Provider::chosen(), Cipher::Aes128Gcm));
     let packet = inner(20, 4);
     let mut out = vec![0; sealed_length(20)];
     let mut seal = |sequence, esn, room: usize| seal(&keys, SPI, sequence, esn, 4, &packet, &mut out[..room]);
@@ -276,13 +286,43 @@ fn lengths_match_the_mtu_function_of_wire() {
 
 #[test]
 fn another_key_or_salt_is_refused() {
-    for cipher in Cipher::ALL {
-        let packet = sealed(&keys(cipher), 5, false, NEXT_HEADER_IPV4, &inner(64, 4));
+    for suite in suites() {
+        let packet = sealed(&keys(suite), 5, false, NEXT_HEADER_IPV4, &inner(64, 4));
         let mut key = [0x5a; 32];
-        let other_salt = SaKeys::new(cipher, &key[..cipher.key_bytes()], [9, 8, 7, 5]).expect("right length");
+        let other_salt =
+            SaKeys::with(suite.0, suite.1, &key[..suite.1.key_bytes()], [9, 8, 7, 5]).expect("right length");
         key[0] ^= 1;
-        let other_key = SaKeys::new(cipher, &key[..cipher.key_bytes()], SALT).expect("right length");
+        let other_key = SaKeys::with(suite.0, suite.1, &key[..suite.1.key_bytes()], SALT).expect("right length");
         assert_eq!(open_whole(&other_salt, &packet, 0, false), Err(OpenError::Auth));
         assert_eq!(open_whole(&other_key, &packet, 0, false), Err(OpenError::Auth));
+    }
+}
+
+proptest! {
+    #[test]
+    fn sealing_from_a_frame_is_sealing(
+        suite in prop::sample::select(suites()),
+        length in 0usize..1600,
+        sequence in 1u64..,
+        behind in 0usize..20,
+        room in 0usize..60,
+    ) {
+        let keys = keys(suite);
+        let packet = inner(length, NEXT_HEADER_IPV4);
+        let expected = sealed(&keys, sequence, true, NEXT_HEADER_IPV4, &packet);
+        let mut source = [&packet[..], &vec![0x33; behind]].concat();
+        let mut out = vec![0xee; expected.len() + 30];
+        let label = Label { spi: SPI, sequence, esn: true, next_header: NEXT_HEADER_IPV4 };
+        prop_assert_eq!(seal_from(&keys, label, &mut source, length, &mut out), Ok(expected.len()));
+        prop_assert_eq!(&out[..expected.len()], &expected[..]);
+        prop_assert!(out[expected.len()..].iter().all(|byte| *byte == 0xee), "nothing is written behind the packet");
+        prop_assert_eq!(&source[..length], &packet[..], "the inner packet stays");
+        let beyond = source.get(length + TRAILER_ROOM..).unwrap_or(&[]);
+        prop_assert!(beyond.iter().all(|byte| *byte == 0x33), "nothing behind the trailer's room changes");
+
+        let room = room.min(expected.len() - 1);
+        prop_assert_eq!(seal_from(&keys, label, &mut source, length, &mut out[..room]), Err(SealError::NoRoom));
+        let longer = source.len() + 1;
+        prop_assert_eq!(seal_from(&keys, label, &mut source, longer, &mut out), Err(SealError::NoRoom));
     }
 }

@@ -26,9 +26,12 @@ pub struct Emit {
 }
 
 /// What is known of the station to send to.
-pub(super) enum Station {
+pub(crate) enum Station {
+    /// Its MAC address.
     Known([u8; 6]),
+    /// Not yet known.
     Unresolved,
+    /// It does not answer.
     Failed,
 }
 
@@ -163,9 +166,9 @@ impl Emit {
     }
 }
 
-/// Where a hop leads and who is there.
+/// The port that a hop leaves through, the address to resolve there, and what is known of it.
 #[inline]
-pub(super) fn find(tables: Tables<'_>, next_hop: NextHop, target: Address) -> Option<(PortIndex, Address, Station)> {
+pub(crate) fn find(tables: Tables<'_>, next_hop: NextHop, target: Address) -> Option<(PortIndex, Address, Station)> {
     match next_hop {
         NextHop::Neighbour(index) => {
             let record = tables.neighbour(index)?;

@@ -24,11 +24,15 @@ pub(crate) mod vlan;
 
 pub use decide::Decide;
 pub use emit::Emit;
+pub(crate) use emit::{Station, find};
 pub use error::Errors;
 pub use open::Open;
+pub(crate) use open::{OpenFrom, Sealed, UDP_ESP_PORT, find as find_sealed};
 pub use parse::Parse;
 pub use path_mtu::PathMtu;
 pub use rewrite::Rewrite;
 pub use seal::Seal;
+pub(crate) use seal::{SealTo, sealer};
+pub(crate) use session::TUNNELLED;
 pub use session::{Miss, Session, Why};
 pub use unreachable::Unreachable;

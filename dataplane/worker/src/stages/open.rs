@@ -7,12 +7,14 @@ use crate::batch::{Batch, Entry, Packet};
 use crate::gateway::Gateway;
 use crate::keys::KeyCache;
 use crate::stages::parse;
-use tombolo_packet_io::PacketIo;
+use tombolo_packet_io::{Frame, PacketIo};
 use tombolo_tables::fate::{DropReason, Fate, PuntReason};
 use tombolo_tables::layout::{
-    Address, PortRecord, SaRecord, SegmentIndex, SelectorRecord, TunnelIndex, encapsulation, port_flag, sa_flag,
+    PortRecord, SaIndex, SaRecord, SegmentIndex, SelectorRecord, TunnelIndex, TunnelRecord, encapsulation, port_flag,
+    sa_flag,
 };
 use tombolo_tables::view::Tables;
+use tombolo_tunnel::SaKeys;
 use tombolo_tunnel::esp::{self, EspHeader, OpenError, UdpPayload, classify_udp};
 use tombolo_tunnel::replay::{Check, Window};
 use tombolo_wire::{Fragment, Headers, L4, ecn, edit, parse_ip, protocol};
@@ -20,16 +22,18 @@ use tombolo_wire::{Fragment, Headers, L4, ecn, edit, parse_ip, protocol};
 const LINK_LENGTH: usize = 14;
 const UDP_HEADER: usize = 8;
 /// UDP port of encapsulated ESP (RFC 3948 §2.1).
-const UDP_ESP_PORT: u16 = 4500;
+pub(crate) const UDP_ESP_PORT: u16 = 4500;
 
 /// Opens packets.
 #[derive(Default)]
 pub struct Open;
 
 /// Where ESP begins in the frame, and its SPI.
-struct Sealed {
-    at: usize,
-    spi: u32,
+pub(crate) struct Sealed {
+    /// Offset in the frame.
+    pub(crate) at: usize,
+    /// SPI.
+    pub(crate) spi: u32,
 }
 
 impl Open {
@@ -40,17 +44,12 @@ impl Open {
                 .tables
                 .port(packet.ingress)
                 .is_some_and(|port: &PortRecord| port.flags & port_flag::UNDERLAY != 0);
-            if !underlay || packet.entry != Entry::Received {
+            if !underlay || packet.entry != Entry::Received || packet.tunnel.is_some() {
                 continue;
             }
-            let (_, local) = address::of(&packet.headers.addresses);
-            match find(packet, |address| gateway.tables.is_own(packet.segment, address), local) {
+            match find(&gateway.tables, packet.segment, &packet.headers, packet.bytes()) {
                 Ok(None) => {}
-                Ok(Some(sealed)) => {
-                    if let Err(reason) = open(gateway, keys, packet, &sealed, local) {
-                        packet.drop(reason);
-                    }
-                }
+                Ok(Some(sealed)) => open_packet(gateway, keys, packet, &sealed),
                 Err(fate) => packet.fate = Some(fate),
             }
         }
@@ -59,8 +58,14 @@ impl Open {
 
 /// Whether the packet is ESP, bare or in UDP, for one of our own addresses.
 #[inline]
-fn find(packet: &Packet, is_own: impl Fn(Address) -> bool, local: Address) -> Result<Option<Sealed>, Fate> {
-    let headers = &packet.headers;
+pub(crate) fn find(
+    tables: &Tables<'_>,
+    segment: SegmentIndex,
+    headers: &Headers,
+    bytes: &[u8],
+) -> Result<Option<Sealed>, Fate> {
+    let (_, local) = address::of(&headers.addresses);
+    let is_own = |address| tables.is_own(segment, address);
     let l4 = usize::from(headers.l4);
     match headers.l4_kind {
         L4::Esp { spi } if is_own(local) => match headers.fragment {
@@ -71,10 +76,7 @@ fn find(packet: &Packet, is_own: impl Fn(Address) -> bool, local: Address) -> Re
             if headers.fragment != Fragment::None {
                 return Err(Fate::Drop(DropReason::OuterFragment));
             }
-            let payload = packet
-                .bytes()
-                .get(l4 + UDP_HEADER..usize::from(headers.end))
-                .unwrap_or(&[]);
+            let payload = bytes.get(l4 + UDP_HEADER..usize::from(headers.end)).unwrap_or(&[]);
             match classify_udp(payload) {
                 UdpPayload::Keepalive => Err(Fate::Drop(DropReason::KeepaliveConsumed)),
                 UdpPayload::Ike => Err(Fate::Punt(PuntReason::Protocol)),
@@ -102,62 +104,148 @@ fn find(packet: &Packet, is_own: impl Fn(Address) -> bool, local: Address) -> Re
     }
 }
 
-fn open<I: PacketIo>(
-    gateway: &mut Gateway<'_, I>,
-    keys: &mut KeyCache,
-    packet: &mut Packet,
-    sealed: &Sealed,
-    local: Address,
-) -> Result<(), DropReason> {
-    let tables = gateway.tables;
-    let index = tables
-        .find_inbound_sa(sealed.spi, local)
-        .ok_or(DropReason::EspUnknownSpi)?;
-    let sa = tables.sa(index).ok_or(DropReason::EspUnknownSpi)?;
-    let tunnel = tables.tunnel(TunnelIndex(sa.tunnel)).ok_or(DropReason::EspUnknownSpi)?;
-    let in_udp = sealed.at != usize::from(packet.headers.l4);
-    if in_udp != (tunnel.encapsulation == encapsulation::ESP_UDP) {
-        return Err(DropReason::EspUnknownSpi);
-    }
-    let expanded = keys.expanded(index, sa).ok_or(DropReason::EspUnknownSpi)?;
+fn open_packet<I: PacketIo>(gateway: &Gateway<'_, I>, keys: &mut KeyCache, packet: &mut Packet, sealed: &Sealed) {
     let outer = packet.headers;
-    let esp = sealed.at..usize::from(outer.end);
-    let window = gateway.state.window(index, sa);
-    let sequence = fresh_sequence(window, sa, packet.bytes(), sealed.at)?;
-    let frame = packet.frame.as_mut().ok_or(DropReason::EspTooShort)?;
-    let esn = sa.flags & sa_flag::ESN != 0;
-    let opened = esp::open(
-        expanded,
-        frame.packet_mut(),
-        esp,
-        LINK_LENGTH,
-        (sequence >> 32) as u32,
-        esn,
-    );
-    if opened.as_ref().err().is_none_or(|error| error.authentic())
-        && !window.is_none_or(|window| window.accept(sequence))
-    {
-        return Err(DropReason::EspReplay);
+    let Some(frame) = packet.frame.as_mut() else { return };
+    let opened = match OpenFrom::new(gateway, keys, &outer, sealed) {
+        Ok(from) => from.open(frame, sealed.at, outer.end.into()).and_then(|()| {
+            let inner = from.inner(&gateway.tables, frame, outer.tos)?;
+            from.count(gateway, 1, inner.ip_len());
+            Ok((inner, from.segment(), from.tunnel_index()))
+        }),
+        Err(reason) => Err(reason),
+    };
+    match opened {
+        Ok((inner, segment, tunnel)) => {
+            packet.headers = inner;
+            packet.segment = segment;
+            packet.tunnel = Some(tunnel);
+        }
+        Err(reason) => packet.drop(reason),
     }
-    let opened = opened.map_err(reason)?;
-    frame.set_len(opened.inner.end);
-    let mut inner = parse_ip(frame.packet(), LINK_LENGTH).map_err(parse::reason)?;
-    if inner.addresses.destination_is_multicast() || inner.addresses.is_link_local_v6() {
-        return Err(DropReason::AddressInvalid);
+}
+
+/// An inbound SA, and all that it takes to open its packets.
+pub(crate) struct OpenFrom<'a> {
+    index: SaIndex,
+    sa: &'a SaRecord,
+    tunnel: &'a TunnelRecord,
+    keys: &'a SaKeys,
+    window: Option<Window<'a>>,
+    /// First and last IPv4 address of the peer's side and of ours, of the first selector that has any.
+    selector4: [u32; 4],
+}
+
+/// No IPv4 address lies in it.
+const NO_SELECTOR4: [u32; 4] = [1, 0, 1, 0];
+
+impl<'a> OpenFrom<'a> {
+    /// The SA of a packet with these outer headers.
+    pub(crate) fn new<I: PacketIo>(
+        gateway: &Gateway<'a, I>,
+        keys: &'a mut KeyCache,
+        outer: &Headers,
+        sealed: &Sealed,
+    ) -> Result<Self, DropReason> {
+        let tables = &gateway.tables;
+        let (_, local) = address::of(&outer.addresses);
+        let index = tables
+            .find_inbound_sa(sealed.spi, local)
+            .ok_or(DropReason::EspUnknownSpi)?;
+        let sa = tables.sa(index).ok_or(DropReason::EspUnknownSpi)?;
+        let tunnel = tables.tunnel(TunnelIndex(sa.tunnel)).ok_or(DropReason::EspUnknownSpi)?;
+        let in_udp = sealed.at != usize::from(outer.l4);
+        if in_udp != (tunnel.encapsulation == encapsulation::ESP_UDP) {
+            return Err(DropReason::EspUnknownSpi);
+        }
+        Ok(OpenFrom {
+            index,
+            sa,
+            tunnel,
+            keys: keys.expanded(index, sa).ok_or(DropReason::EspUnknownSpi)?,
+            window: gateway.state.window(index, sa),
+            selector4: tables.selectors(sa).iter().find_map(selector4).unwrap_or(NO_SELECTOR4),
+        })
     }
-    let tos = ecn::decapsulate(inner.tos, outer.tos).ok_or(DropReason::EcnNotCapable)?;
-    if tos != inner.tos {
-        edit::write_tos(frame.packet_mut(), &inner, tos);
-        inner.tos = tos;
+
+    /// The segment of what comes out.
+    #[inline]
+    pub(crate) fn segment(&self) -> SegmentIndex {
+        SegmentIndex(self.tunnel.segment)
     }
-    check_selectors(tables, sa, &inner)?;
-    packet.headers = inner;
-    packet.segment = SegmentIndex(tunnel.segment);
-    packet.tunnel = Some(TunnelIndex(sa.tunnel));
-    gateway
-        .state
-        .count_sa(gateway.worker, index, packet.ip_length(), gateway.now);
-    Ok(())
+
+    /// The tunnel.
+    #[inline]
+    pub(crate) fn tunnel_index(&self) -> TunnelIndex {
+        TunnelIndex(self.sa.tunnel)
+    }
+
+    /// Opens what lies at `at..end` of the frame: the inner packet, authentic and not seen before, then lies behind the link header.
+    #[inline]
+    pub(crate) fn open(&self, frame: &mut Frame, at: usize, end: usize) -> Result<(), DropReason> {
+        let sequence = fresh_sequence(self.window, self.sa, frame.packet(), at)?;
+        let opened = esp::open(
+            self.keys,
+            frame.packet_mut(),
+            at..end,
+            LINK_LENGTH,
+            (sequence >> 32) as u32,
+            self.sa.flags & sa_flag::ESN != 0,
+        );
+        if opened.as_ref().err().is_none_or(|error| error.authentic())
+            && !self.window.is_none_or(|window| window.accept(sequence))
+        {
+            return Err(DropReason::EspReplay);
+        }
+        frame.set_len(opened.map_err(reason)?.inner.end);
+        Ok(())
+    }
+
+    /// Checks the inner packet of an opened frame: headers, ECN of an outer packet with `tos`, selectors.
+    pub(crate) fn inner(&self, tables: &Tables<'_>, frame: &mut Frame, tos: u8) -> Result<Headers, DropReason> {
+        let mut inner = parse_ip(frame.packet(), LINK_LENGTH).map_err(parse::reason)?;
+        if inner.addresses.destination_is_multicast() || inner.addresses.is_link_local_v6() {
+            return Err(DropReason::AddressInvalid);
+        }
+        let tos = ecn::decapsulate(inner.tos, tos).ok_or(DropReason::EcnNotCapable)?;
+        if tos != inner.tos {
+            edit::write_tos(frame.packet_mut(), &inner, tos);
+            inner.tos = tos;
+        }
+        check_selectors(tables, self.sa, &inner)?;
+        Ok(inner)
+    }
+
+    /// Whether a plain IPv4 packet with these addresses and TOS passes all checks of [`OpenFrom::inner`] as it is. False is no
+    /// verdict.
+    #[inline(always)]
+    pub(crate) fn passes(&self, addresses: u64, inner_tos: u8, tos: u8) -> bool {
+        let (remote, local) = ((addresses >> 32) as u32, addresses as u32);
+        let [remote_first, remote_last, local_first, local_last] = self.selector4;
+        (remote_first <= remote)
+            & (remote <= remote_last)
+            & (local_first <= local)
+            & (local <= local_last)
+            & (ecn::decapsulate(inner_tos, tos) == Some(inner_tos))
+    }
+
+    /// Books inner packets, `bytes` bytes together, on the SA.
+    pub(crate) fn count<I: PacketIo>(&self, gateway: &Gateway<'_, I>, packets: usize, bytes: usize) {
+        gateway
+            .state
+            .count_sa_packets(gateway.worker, self.index, packets, bytes, gateway.now);
+    }
+}
+
+fn selector4(selector: &SelectorRecord) -> Option<[u32; 4]> {
+    let ends = [
+        selector.remote_first,
+        selector.remote_last,
+        selector.local_first,
+        selector.local_last,
+    ];
+    let all_v4 = ends.iter().all(|end| end.is_v4());
+    all_v4.then(|| ends.map(|end| u32::from_be_bytes(end.v4_bytes())))
 }
 
 /// Reads the sequence number and refuses what the window has seen, before any decryption (RFC 4303 §3.4.3).
@@ -182,7 +270,7 @@ fn fresh_sequence(window: Option<Window<'_>>, sa: &SaRecord, bytes: &[u8], esp_a
     }
 }
 
-fn check_selectors(tables: Tables<'_>, sa: &SaRecord, inner: &Headers) -> Result<(), DropReason> {
+fn check_selectors(tables: &Tables<'_>, sa: &SaRecord, inner: &Headers) -> Result<(), DropReason> {
     let (source, destination) = address::of(&inner.addresses);
     let fits = |selector: &SelectorRecord| {
         (selector.remote_first..=selector.remote_last).contains(&source)

@@ -10,6 +10,8 @@ use tombolo_tables::fate::{DropReason, Fate};
 use tombolo_tables::layout::{
     NextHop, SaIndex, SaRecord, TunnelIndex, TunnelRecord, encapsulation, sa_flag, tunnel_flag, wildcard,
 };
+use tombolo_tables::view::Tables;
+use tombolo_tunnel::esp::Label;
 use tombolo_tunnel::outer::{self, DontFragment, Encapsulation, Inner, OuterTemplate};
 use tombolo_tunnel::{SaKeys, esp};
 use tombolo_wire::ecn::Dscp;
@@ -66,7 +68,7 @@ impl Seal {
 
 /// The other worker that must seal for this tunnel, because its peer's replay window is narrow; none if this one may.
 #[inline]
-fn sealer<I: PacketIo>(gateway: &Gateway<'_, I>, tunnel: TunnelIndex) -> Option<usize> {
+pub(crate) fn sealer<I: PacketIo>(gateway: &Gateway<'_, I>, tunnel: TunnelIndex) -> Option<usize> {
     let outbound = gateway.tables.tunnel(tunnel)?.outbound;
     let sa = gateway.tables.sa(SaIndex(outbound))?;
     if sa.flags & sa_flag::WIDE_PEER_WINDOW != 0 {
@@ -82,32 +84,22 @@ fn seal<I: PacketIo>(
     packet: &mut Packet,
     index: TunnelIndex,
 ) -> Result<(), DropReason> {
-    let tunnel = gateway.tables.tunnel(index).ok_or(DropReason::TunnelDown)?;
-    if tunnel.outbound == wildcard::NONE || tunnel.flags & tunnel_flag::ENABLED == 0 {
-        return Err(DropReason::TunnelDown);
-    }
-    let sa_index = SaIndex(tunnel.outbound);
-    let sa = gateway.tables.sa(sa_index).ok_or(DropReason::TunnelDown)?;
-    let expanded = keys.expanded(sa_index, sa).ok_or(DropReason::TunnelDown)?;
+    let to = SealTo::new(&gateway.tables, keys, index).ok_or(DropReason::TunnelDown)?;
     let mut sealed = gateway.io.allocate().ok_or(DropReason::NoFrame)?;
-    let esn = sa.flags & sa_flag::ESN != 0;
-    let written = match gateway.state.reserve_sequence(sa_index, esn) {
-        Some(sequence) => write(tunnel, sa, expanded, sequence, packet, &mut sealed),
+    let written = match gateway.state.reserve_sequences(to.sa_index, 1, to.esn()).next() {
+        Some(sequence) => to.write_packet(sequence, packet, &mut sealed),
         None => Err(DropReason::SequenceExhausted),
     };
     match written {
-        Ok(length) => {
-            sealed.set_len(length);
+        Ok(()) => {
             gateway
                 .state
-                .count_sa(gateway.worker, sa_index, packet.ip_length(), gateway.now);
+                .count_sa_packets(gateway.worker, to.sa_index, 1, packet.ip_length(), gateway.now);
+            let (next_hop, target) = (NextHop::from_bits(to.underlay_hop()), to.tunnel.remote);
             if let Some(plain) = packet.frame.replace(sealed) {
                 gateway.io.release(plain);
             }
-            packet.exit = Exit::Hop {
-                next_hop: NextHop::from_bits(tunnel.underlay_next_hop),
-                target: tunnel.remote,
-            };
+            packet.exit = Exit::Hop { next_hop, target };
             Ok(())
         }
         Err(reason) => {
@@ -117,39 +109,125 @@ fn seal<I: PacketIo>(
     }
 }
 
-/// Writes the outer packet into `sealed`; returns the frame's length.
-fn write(
-    tunnel: &TunnelRecord,
-    sa: &SaRecord,
-    keys: &SaKeys,
-    sequence: u64,
-    packet: &Packet,
-    sealed: &mut Frame,
-) -> Result<usize, DropReason> {
-    let template = template(tunnel);
-    let headers = &packet.headers;
-    let inner = packet
-        .bytes()
-        .get(usize::from(headers.l3)..usize::from(headers.end))
-        .ok_or(DropReason::IpMalformed)?;
-    let next_header = if headers.addresses.is_v6() {
-        esp::NEXT_HEADER_IPV6
-    } else {
-        esp::NEXT_HEADER_IPV4
-    };
-    let esn = sa.flags & sa_flag::ESN != 0;
-    let buffer = sealed.buffer_mut();
-    let room = buffer
-        .get_mut(LINK_LENGTH + template.header_length()..)
-        .ok_or(DropReason::TooBig)?;
-    let esp_length =
-        esp::seal(keys, sa.spi, sequence, esn, next_header, inner, room).map_err(|_| DropReason::TooBig)?;
-    let shown = Inner {
-        tos: headers.tos,
-        dont_fragment: headers.dont_fragment,
-    };
-    outer::write_outer(buffer, LINK_LENGTH, &template, esp_length, shown, sequence as u16)
-        .map_err(|_| DropReason::TooBig)
+/// A tunnel that packets can be sealed for, and what they all have in common.
+pub(crate) struct SealTo<'a> {
+    tunnel: &'a TunnelRecord,
+    sa: &'a SaRecord,
+    /// The outbound SA.
+    pub(crate) sa_index: SaIndex,
+    keys: &'a SaKeys,
+    template: OuterTemplate,
+}
+
+impl<'a> SealTo<'a> {
+    /// None while the tunnel is down or has no usable outbound SA.
+    pub(crate) fn new(tables: &Tables<'a>, keys: &'a mut KeyCache, index: TunnelIndex) -> Option<Self> {
+        let tunnel = tables.tunnel(index)?;
+        if tunnel.outbound == wildcard::NONE || tunnel.flags & tunnel_flag::ENABLED == 0 {
+            return None;
+        }
+        let sa_index = SaIndex(tunnel.outbound);
+        let sa = tables.sa(sa_index)?;
+        Some(SealTo {
+            tunnel,
+            sa,
+            sa_index,
+            keys: keys.expanded(sa_index, sa)?,
+            template: template(tunnel),
+        })
+    }
+
+    /// Whether sequence numbers have 64 bits.
+    #[inline]
+    pub(crate) fn esn(&self) -> bool {
+        self.sa.flags & sa_flag::ESN != 0
+    }
+
+    /// `NextHop` bits of the way to the far end.
+    #[inline]
+    pub(crate) fn underlay_hop(&self) -> u32 {
+        self.tunnel.underlay_next_hop
+    }
+
+    /// Whether the outer packet is IPv6.
+    #[inline]
+    pub(crate) fn is_v6(&self) -> bool {
+        !self.tunnel.remote.is_v4()
+    }
+
+    /// The far end's IPv4 address; 0 if it has an IPv6 one.
+    #[inline]
+    pub(crate) fn remote4(&self) -> u32 {
+        if self.is_v6() {
+            0
+        } else {
+            u32::from_be_bytes(self.tunnel.remote.v4_bytes())
+        }
+    }
+
+    /// Seals the plain IPv4 packet of `ip_length` bytes of a frame into `sealed`, all but its link header.
+    #[inline]
+    pub(crate) fn write(
+        &self,
+        sequence: u64,
+        plain: &mut Frame,
+        ip_length: u16,
+        sealed: &mut Frame,
+    ) -> Result<(), DropReason> {
+        let head = plain.head();
+        let shown = Inner {
+            tos: head[LINK_LENGTH + 1],
+            dont_fragment: head[LINK_LENGTH + 6] & 0x40 != 0,
+        };
+        self.seal(sequence, esp::NEXT_HEADER_IPV4, shown, plain, ip_length.into(), sealed)
+    }
+
+    /// The same for any packet.
+    fn write_packet(&self, sequence: u64, packet: &mut Packet, sealed: &mut Frame) -> Result<(), DropReason> {
+        let next_header = if packet.headers.addresses.is_v6() {
+            esp::NEXT_HEADER_IPV6
+        } else {
+            esp::NEXT_HEADER_IPV4
+        };
+        let shown = Inner {
+            tos: packet.headers.tos,
+            dont_fragment: packet.headers.dont_fragment,
+        };
+        let length = packet.ip_length();
+        let frame = packet.frame.as_mut().ok_or(DropReason::IpMalformed)?;
+        self.seal(sequence, next_header, shown, frame, length, sealed)
+    }
+
+    #[inline]
+    fn seal(
+        &self,
+        sequence: u64,
+        next_header: u8,
+        shown: Inner,
+        plain: &mut Frame,
+        length: usize,
+        sealed: &mut Frame,
+    ) -> Result<(), DropReason> {
+        let label = Label {
+            spi: self.sa.spi,
+            sequence,
+            esn: self.esn(),
+            next_header,
+        };
+        let source = plain
+            .buffer_mut()
+            .get_mut(LINK_LENGTH..)
+            .ok_or(DropReason::IpMalformed)?;
+        let buffer = sealed.buffer_mut();
+        let room = buffer
+            .get_mut(LINK_LENGTH + self.template.header_length()..)
+            .ok_or(DropReason::TooBig)?;
+        let esp_length = esp::seal_from(self.keys, label, source, length, room).map_err(|_| DropReason::TooBig)?;
+        let end = outer::write_outer(buffer, LINK_LENGTH, &self.template, esp_length, shown, sequence as u16)
+            .map_err(|_| DropReason::TooBig)?;
+        sealed.set_len(end);
+        Ok(())
+    }
 }
 
 /// What the outer header is made of.

@@ -17,7 +17,7 @@ use tombolo_wire::{Fragment, Headers, L4, checksum, icmp, mtu, tcp_flag};
 
 /// In a session's flags, by direction: its packets come out of a tunnel, so that none is believed which comes in clear from
 /// the underlay (where the underlay and the tunnel share a segment, the key alone would not tell).
-pub(super) const TUNNELLED: [u8; 2] = [1, 2];
+pub(crate) const TUNNELLED: [u8; 2] = [1, 2];
 
 /// A packet that `decide` has to look at.
 #[derive(Clone, Copy)]

@@ -1,0 +1,147 @@
+//! AES-GCM with 96-bit nonces: one indirect call per packet, no allocation, no lock, no state but the key.
+
+use crate::library::{Gcm, Library};
+use crate::manager::GcmCrypt;
+use crate::{Block, TAG_BYTES, Tag, Unauthentic, same, wipe};
+use core::ffi::c_void;
+use core::mem::MaybeUninit;
+use zeroize::Zeroize;
+
+/// `struct gcm_key_data` of 1.3, aligned as it asks for: round keys, then powers of the hash key.
+#[repr(C, align(64))]
+struct Expanded([u8; 1024]);
+
+/// `struct gcm_context_data` of 1.3 is 88 bytes: scratch, which the library fills before it reads it.
+#[repr(C, align(64))]
+struct Scratch(MaybeUninit<[u8; 128]>);
+
+/// An expanded key of AES-128-GCM or AES-256-GCM. Overwritten on drop; never `Debug`, `Clone` or compared.
+pub struct GcmKey {
+    expanded: Expanded,
+    seal: GcmCrypt,
+    open: GcmCrypt,
+}
+
+impl GcmKey {
+    /// Expands a key of 16 or 32 bytes; `None` for other lengths.
+    pub fn new(library: &'static Library, key: &[u8]) -> Option<Self> {
+        let Gcm { expand, seal, open } = match key.len() {
+            16 => library.gcm128,
+            32 => library.gcm256,
+            _ => return None,
+        };
+        let mut new = GcmKey {
+            expanded: Expanded([0; 1024]),
+            seal,
+            open,
+        };
+        let expanded: *mut c_void = new.expanded.0.as_mut_ptr().cast();
+        // SAFETY: the key has the length that was just matched; `expanded` has the size and alignment of the library's struct.
+        unsafe { expand(key.as_ptr(), expanded) };
+        Some(new)
+    }
+
+    /// Encrypts `source` into the start of `destination`; returns the tag, or `None` if it does not fit.
+    #[inline]
+    pub fn seal(&self, nonce: &Block, associated: &[u8], source: &[u8], destination: &mut [u8]) -> Option<Tag> {
+        let destination = destination.get_mut(..source.len())?;
+        let (to, from) = (destination.as_mut_ptr(), source.as_ptr());
+        // SAFETY: both are as long as `source`, and being a shared and a unique borrow they do not overlap.
+        Some(unsafe { self.crypt(self.seal, nonce, associated, from, to, source.len()) })
+    }
+
+    /// Encrypts `data` in place; returns the tag.
+    #[inline]
+    pub fn seal_in_place(&self, nonce: &Block, associated: &[u8], data: &mut [u8]) -> Tag {
+        let at = data.as_mut_ptr();
+        // SAFETY: `at` begins `data.len()` bytes that may be read and written; the library encrypts in place.
+        unsafe { self.crypt(self.seal, nonce, associated, at, at, data.len()) }
+    }
+
+    /// Decrypts `buffer[from..]`, ciphertext then tag, to the start of `buffer`; returns the plaintext's length.
+    /// On failure what was decrypted is wiped.
+    #[inline]
+    pub fn open_shifting(
+        &self,
+        nonce: &Block,
+        associated: &[u8],
+        buffer: &mut [u8],
+        from: usize,
+    ) -> Result<usize, Unauthentic> {
+        let (ciphertext, received) = buffer
+            .get(from..)
+            .and_then(|sealed| sealed.split_last_chunk::<TAG_BYTES>())
+            .ok_or(Unauthentic)?;
+        let (length, received) = (ciphertext.len(), *received);
+        let to = buffer.as_mut_ptr();
+        // SAFETY: `from` was just found to lie within the buffer.
+        let source = unsafe { to.add(from) };
+        // SAFETY: `length` bytes from `source` on lie within the buffer, hence those from its start do. The ranges may overlap
+        // with the destination in front: the library goes forward, and reads each part before it writes that part
+        // (`tests/shift.rs` tries every length; the order of its loads and stores depends on nothing but lengths).
+        let computed = unsafe { self.crypt(self.open, nonce, associated, source, to, length) };
+        if same(computed, received) {
+            return Ok(length);
+        }
+        wipe(&mut buffer[..length]);
+        Err(Unauthentic)
+    }
+
+    /// # Safety
+    /// `from` begins `length` readable bytes and `to` as many writable ones, the same, disjoint, or `to` in front.
+    #[inline]
+    unsafe fn crypt(
+        &self,
+        crypt: GcmCrypt,
+        nonce: &Block,
+        associated: &[u8],
+        from: *const u8,
+        to: *mut u8,
+        length: usize,
+    ) -> Tag {
+        let mut scratch = Scratch(MaybeUninit::uninit());
+        let mut tag = [0; TAG_BYTES];
+        // SAFETY: the caller answers for `from` and `to`; nonce (12 of 16 bytes), associated data and tag are as long as said;
+        // key and scratch have the layout of the library's structs.
+        unsafe {
+            crypt(
+                core::ptr::from_ref(&self.expanded).cast(),
+                core::ptr::from_mut(&mut scratch).cast(),
+                to,
+                from,
+                length as u64,
+                nonce.bytes().as_ptr(),
+                associated.as_ptr(),
+                associated.len() as u64,
+                tag.as_mut_ptr(),
+                TAG_BYTES as u64,
+            );
+        }
+        tag
+    }
+}
+
+impl Drop for GcmKey {
+    fn drop(&mut self) {
+        self.expanded.0.zeroize();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::mem::ManuallyDrop;
+
+    #[test]
+    fn a_dropped_key_leaves_nothing() {
+        let Ok(library) = Library::load() else {
+            eprintln!("not run: no library");
+            return;
+        };
+        let mut key = ManuallyDrop::new(GcmKey::new(library, &[7; 32]).expect("32 bytes"));
+        assert!(key.expanded.0.iter().filter(|byte| **byte != 0).count() > 500);
+        // SAFETY: it is dropped once, here; its bytes stay readable, and nothing in it points anywhere.
+        unsafe { ManuallyDrop::drop(&mut key) };
+        assert!(key.expanded.0.iter().all(|byte| *byte == 0));
+    }
+}

@@ -1,0 +1,104 @@
+//! Packets at rest in the order in which they came. Allocates once: no more rest than there are frames.
+
+use crate::arena::Resting;
+
+/// Taken from the front, added to the end; what was taken is forgotten when the queue is empty, or when its place is needed.
+#[derive(Default)]
+pub(crate) struct Queue {
+    packets: Vec<Resting>,
+    first: usize,
+}
+
+impl Queue {
+    /// Room for `frames` packets.
+    pub(crate) fn new(frames: usize) -> Self {
+        Queue {
+            packets: Vec::with_capacity(frames),
+            first: 0,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.packets.len() - self.first
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    #[inline]
+    pub(crate) fn push_back(&mut self, packet: Resting) {
+        if self.packets.len() == self.packets.capacity() {
+            self.forget_taken();
+        }
+        self.packets.push(packet);
+    }
+
+    #[inline]
+    pub(crate) fn pop_front(&mut self) -> Option<Resting> {
+        self.take_first(1).first().copied()
+    }
+
+    /// The oldest packets, at most `count`, which are taken.
+    #[inline]
+    pub(crate) fn take_first(&mut self, count: usize) -> &[Resting] {
+        if self.is_empty() {
+            self.packets.clear();
+            self.first = 0;
+            return &[];
+        }
+        let from = self.first;
+        self.first = from.saturating_add(count).min(self.packets.len());
+        &self.packets[from..self.first]
+    }
+
+    /// Moves all packets of `other` to the end.
+    pub(crate) fn append(&mut self, other: &mut Queue) {
+        if self.packets.len() + other.len() > self.packets.capacity() {
+            self.forget_taken();
+        }
+        self.packets.extend_from_slice(&other.packets[other.first..]);
+        other.packets.clear();
+        other.first = 0;
+    }
+
+    #[cold]
+    fn forget_taken(&mut self) {
+        self.packets.drain(..self.first);
+        self.first = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_first_goes_first_and_nothing_is_allocated() {
+        let mut queue = Queue::new(4);
+        let (mut next, mut expected) = (0, 0);
+        for round in 0..100 {
+            while queue.len() < 4 {
+                queue.push_back((next, 60));
+                next += 1;
+            }
+            for taken in queue.take_first(1 + round % 3).to_vec() {
+                assert_eq!(taken, (expected, 60));
+                expected += 1;
+            }
+        }
+        assert_eq!(queue.packets.capacity(), 4);
+        let mut other = Queue::new(4);
+        other.push_back((1_000, 60));
+        while queue.len() > 3 {
+            queue.pop_front();
+        }
+        queue.append(&mut other);
+        assert!(other.is_empty());
+        assert_eq!(queue.take_first(9).last(), Some(&(1_000, 60)));
+        assert_eq!(queue.pop_front(), None);
+        assert_eq!(queue.packets.capacity(), 4);
+    }
+}

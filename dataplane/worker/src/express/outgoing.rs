@@ -1,0 +1,105 @@
+//! The lane's way out: to a station or into a tunnel, where either is simply there.
+
+use super::exits::Exits;
+use super::ingress::Ingress;
+use super::sending::Sending;
+use super::tunnel_exit::{TunnelExit, tunnel_of};
+use crate::gateway::Gateway;
+use crate::keys::KeyCache;
+use tombolo_packet_io::{FrameBatch, PacketIo};
+use tombolo_wire::plain;
+
+/// All that leaves.
+pub(super) struct Outgoing {
+    pub(super) departures: Departures,
+    tunnel_exit: TunnelExit,
+}
+
+/// What a packet to a station needs, sealed or not.
+pub(super) struct Departures {
+    /// Known stations.
+    pub(super) exits: Exits,
+    /// What was sent.
+    pub(super) sending: Sending,
+}
+
+/// A packet whose way is decided.
+#[derive(Clone, Copy)]
+pub(super) struct Leaving {
+    /// Place of its frame in the batch.
+    pub(super) place: usize,
+    /// `NextHop` bits.
+    pub(super) hop: u32,
+    /// IPv4 destination as it leaves.
+    pub(super) destination: u32,
+    /// Bytes of the IP packet.
+    pub(super) ip_length: u16,
+    /// It was taken from the batch, and booked, before.
+    pub(super) booked: bool,
+}
+
+impl Outgoing {
+    pub(super) fn new() -> Self {
+        Outgoing {
+            departures: Departures {
+                exits: Exits::new(),
+                sending: Sending::default(),
+            },
+            tunnel_exit: TunnelExit::default(),
+        }
+    }
+
+    /// Takes the packet out of the batch, has it edited and sends it on its way. False, and nothing is changed, if its way out is not
+    /// simply there.
+    #[inline(always)]
+    pub(super) fn send<I: PacketIo>(
+        &mut self,
+        gateway: &mut Gateway<'_, I>,
+        keys: &mut KeyCache,
+        ingress: &Ingress,
+        frames: &mut FrameBatch,
+        leaving: Leaving,
+        edit: impl FnOnce(&mut [u8; plain::HEAD]),
+    ) -> bool {
+        let Leaving { hop, ip_length, .. } = leaving;
+        if tunnel_of(hop).is_some() {
+            let departures = &mut self.departures;
+            let takes = self
+                .tunnel_exit
+                .takes(gateway, keys, departures, ingress, hop, ip_length);
+            if !takes {
+                return false;
+            }
+            let Some(mut frame) = frames.take(leaving.place) else {
+                return false;
+            };
+            if !leaving.booked {
+                departures.sending.received(frame.len());
+            }
+            edit(frame.head_mut());
+            self.tunnel_exit.add(frame);
+            return true;
+        }
+        let Departures { exits, sending } = &mut self.departures;
+        let found = exits.find(&gateway.tables, gateway.ports, hop, leaving.destination);
+        let Some(exit) = found.filter(|exit| ip_length <= exit.mtu) else {
+            return false;
+        };
+        let Some(mut frame) = frames.take(leaving.place) else {
+            return false;
+        };
+        if !leaving.booked {
+            sending.received(frame.len());
+        }
+        edit(frame.head_mut());
+        exit.stations.write(frame.head_mut());
+        sending.send(gateway, ingress, exit, frame);
+        true
+    }
+
+    /// Sends the rest of a batch and closes its books.
+    pub(super) fn finish<I: PacketIo>(&mut self, gateway: &mut Gateway<'_, I>, keys: &mut KeyCache, ingress: &Ingress) {
+        self.tunnel_exit.finish(gateway, keys, &mut self.departures, ingress);
+        self.departures.sending.finish(gateway, ingress);
+    }
+}

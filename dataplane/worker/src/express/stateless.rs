@@ -1,0 +1,141 @@
+//! Riders of a segment without sessions: each is routed and judged anew, a batch at a time.
+//!
+//! Only where nothing is translated and nothing comes in from the underlay; what policy does not allow is left to the general
+//! journey, which has the words for it.
+
+use super::ingress::Ingress;
+use super::outgoing::{Leaving, Outgoing};
+use crate::gateway::Gateway;
+use crate::keys::KeyCache;
+use tombolo_packet_io::{BATCH, FrameBatch, PacketIo};
+use tombolo_tables::layout::{NextHop, SegmentIndex};
+use tombolo_tables::view::{PolicyQuery, PolicyVerdict};
+use tombolo_wire::Addresses;
+use tombolo_wire::plain::{self, Plain};
+
+/// How many frames ahead of the one that is read are asked for.
+const AHEAD: usize = 12;
+
+/// Scratch of one batch, by rider.
+pub(super) struct Stateless {
+    packets: [Plain; BATCH],
+    places: [u8; BATCH],
+    destinations: [u32; BATCH],
+    hops: [u32; BATCH],
+}
+
+const NOBODY: Plain = Plain {
+    addresses: 0,
+    ports: 0,
+    ip_length: 0,
+    protocol: 0,
+    tcp_flags: 0,
+};
+
+impl Default for Stateless {
+    fn default() -> Self {
+        Stateless {
+            packets: [NOBODY; BATCH],
+            places: [0; BATCH],
+            destinations: [0; BATCH],
+            hops: [0; BATCH],
+        }
+    }
+}
+
+impl Stateless {
+    /// Sends what route and policy let pass at once.
+    pub(super) fn run<I: PacketIo>(
+        &mut self,
+        gateway: &mut Gateway<'_, I>,
+        keys: &mut KeyCache,
+        outgoing: &mut Outgoing,
+        ingress: &Ingress,
+        frames: &mut FrameBatch,
+    ) {
+        let riders = self.read(ingress, frames);
+        let segment = SegmentIndex(ingress.segment);
+        gateway
+            .tables
+            .routes4_batch(segment, &self.destinations[..riders], &mut self.hops[..riders]);
+        let judged = !gateway.tables.policy_rules().is_empty();
+        for rider in 0..riders {
+            let Some((egress, hop)) = follow(gateway, segment, self.hops[rider], self.destinations[rider]) else {
+                continue;
+            };
+            let packet = self.packets[rider];
+            if judged || egress != segment {
+                let verdict = gateway.tables.policy(&query(segment, egress, &packet));
+                let default = verdict == PolicyVerdict::Default && egress == segment;
+                if !default && !matches!(verdict, PolicyVerdict::Allow { .. }) {
+                    continue;
+                }
+            }
+            let leaving = Leaving {
+                place: self.places[rider].into(),
+                hop,
+                destination: self.destinations[rider],
+                ip_length: packet.ip_length,
+                booked: false,
+            };
+            outgoing.send(gateway, keys, ingress, frames, leaving, plain::decrement_ttl);
+        }
+    }
+
+    #[inline(always)]
+    fn read(&mut self, ingress: &Ingress, frames: &FrameBatch) -> usize {
+        let mut riders = 0;
+        for place in 0..frames.len() {
+            super::ask(frames, place + AHEAD);
+            let Some(frame) = frames.get(place) else { continue };
+            let head = frame.head();
+            if !plain::is_for(head, ingress.station) {
+                continue;
+            }
+            let Some(packet) = plain::read(head, frame.len()) else {
+                continue;
+            };
+            if ingress.own.may_hold((packet.addresses >> 32) as u32) {
+                continue;
+            }
+            self.packets[riders] = packet;
+            self.places[riders] = place as u8;
+            self.destinations[riders] = packet.addresses as u32;
+            riders += 1;
+        }
+        riders
+    }
+}
+
+/// The segment and hop that a route leads to, one change of segment followed; none where it leads nowhere else.
+#[inline(always)]
+fn follow<I: PacketIo>(
+    gateway: &Gateway<'_, I>,
+    segment: SegmentIndex,
+    hop: u32,
+    destination: u32,
+) -> Option<(SegmentIndex, u32)> {
+    match NextHop::from_bits(hop) {
+        NextHop::Neighbour(_) | NextHop::OnLink(_) | NextHop::Tunnel(_) => Some((segment, hop)),
+        NextHop::Segment(other) => match gateway.tables.route4(other, destination) {
+            hop @ (NextHop::Neighbour(_) | NextHop::OnLink(_) | NextHop::Tunnel(_)) => Some((other, hop.to_bits())),
+            NextHop::Segment(_) | NextHop::Unreachable | NextHop::Discard | NextHop::Local(_) => None,
+        },
+        NextHop::Unreachable | NextHop::Discard | NextHop::Local(_) => None,
+    }
+}
+
+#[inline(always)]
+fn query(from: SegmentIndex, to: SegmentIndex, packet: &Plain) -> PolicyQuery {
+    PolicyQuery {
+        from,
+        to,
+        addresses: Addresses::V4 {
+            source: (packet.addresses >> 32) as u32,
+            destination: packet.addresses as u32,
+        },
+        protocol: packet.protocol,
+        source_port: (packet.ports >> 16) as u16,
+        destination_port: packet.ports as u16,
+    }
+}

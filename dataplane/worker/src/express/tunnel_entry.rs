@@ -1,0 +1,271 @@
+//! Opening in the lane: what came through a tunnel is opened before the batch is read, and rides on as what it was inside.
+
+use super::ingress::Ingress;
+use super::sending::Sending;
+use crate::batch::{Batch, Entry, Exit, Packet, Translation};
+use crate::gateway::Gateway;
+use crate::keys::KeyCache;
+use crate::stages::{OpenFrom, Sealed, UDP_ESP_PORT, find_sealed};
+use tombolo_packet_io::{BATCH, Frame, FrameBatch, PacketIo};
+use tombolo_tables::fate::{DropReason, Fate};
+use tombolo_tables::layout::{SegmentIndex, TunnelIndex};
+use tombolo_tables::region_prefetch::prefetch;
+use tombolo_wire::plain::{self, Plain, PlainEsp};
+use tombolo_wire::{Addresses, Headers, parse_ip};
+
+const LINK_LENGTH: usize = 14;
+const CACHE_LINE: usize = 64;
+
+/// What a frame was opened to.
+#[derive(Clone, Copy)]
+pub(super) struct Opened {
+    /// Segment of the inner packet.
+    pub(super) segment: SegmentIndex,
+    tunnel: TunnelIndex,
+}
+
+/// What was opened, by its place in the batch.
+pub(super) struct TunnelEntry {
+    opened: [Option<Opened>; BATCH],
+    any: bool,
+}
+
+impl Default for TunnelEntry {
+    fn default() -> Self {
+        TunnelEntry {
+            opened: [None; BATCH],
+            any: false,
+        }
+    }
+}
+
+/// The SA that was used last, and what was opened with it since.
+struct Used<'a> {
+    spi: u32,
+    local: u32,
+    encapsulated: bool,
+    from: OpenFrom<'a>,
+    packets: usize,
+    bytes: usize,
+}
+
+impl TunnelEntry {
+    /// Opens every frame that is plain ESP for this gateway; those that cannot be opened are dropped. Whatever else there is stays as
+    /// it came.
+    pub(super) fn open<I: PacketIo>(
+        &mut self,
+        gateway: &mut Gateway<'_, I>,
+        keys: &mut KeyCache,
+        sending: &mut Sending,
+        ingress: &Ingress,
+        frames: &mut FrameBatch,
+    ) {
+        let mut used: Option<Used<'_>> = None;
+        ask_whole(frames, 0);
+        for place in 0..frames.len() {
+            ask_whole(frames, place + 1);
+            let Some(frame) = frames.get_mut(place) else { continue };
+            if !plain::is_for(frame.head(), ingress.station) || !plain::may_be_sealed(frame.head(), UDP_ESP_PORT) {
+                continue;
+            }
+            // Nearly always it is the same SA as before.
+            if let Some(esp) = plain::read_esp(frame.head(), frame.len())
+                && let Some(used) = used.as_mut().filter(|used| used.is_for_plain(&esp))
+            {
+                sending.received(frame.len());
+                let opened = open_one(gateway, used, frame, esp.tos, plain::ESP_AT, esp.end.into());
+                self.keep(gateway, ingress, frames, place, opened);
+                continue;
+            }
+            let Ok(outer) = parse_ip(frame.packet(), LINK_LENGTH) else {
+                continue;
+            };
+            let segment = SegmentIndex(ingress.segment);
+            let Ok(Some(sealed)) = find_sealed(&gateway.tables, segment, &outer, frame.packet()) else {
+                continue;
+            };
+            sending.received(frame.len());
+            let at_hand = used.as_ref().is_some_and(|used| used.is_for(&outer, &sealed));
+            if !at_hand {
+                if let Some(used) = used {
+                    used.count(gateway);
+                }
+                used = match OpenFrom::new(gateway, &mut *keys, &outer, &sealed) {
+                    Ok(from) => Some(Used::new(from, &outer, &sealed)),
+                    Err(reason) => {
+                        used = None;
+                        drop_frame(gateway, ingress, frames, place, reason);
+                        continue;
+                    }
+                };
+            }
+            let Some(used) = used.as_mut() else { continue };
+            let opened = open_one(gateway, used, frame, outer.tos, sealed.at, outer.end.into());
+            self.keep(gateway, ingress, frames, place, opened);
+        }
+        if let Some(used) = used {
+            used.count(gateway);
+        }
+    }
+
+    #[inline(always)]
+    fn keep<I: PacketIo>(
+        &mut self,
+        gateway: &mut Gateway<'_, I>,
+        ingress: &Ingress,
+        frames: &mut FrameBatch,
+        place: usize,
+        opened: Result<Opened, DropReason>,
+    ) {
+        match opened {
+            Ok(opened) => {
+                self.opened[place] = Some(opened);
+                self.any = true;
+            }
+            Err(reason) => drop_frame(gateway, ingress, frames, place, reason),
+        }
+    }
+
+    /// What the frame at `place` was opened to, if it was.
+    #[inline(always)]
+    pub(super) fn at(&self, place: usize) -> Option<&Opened> {
+        self.opened[place].as_ref()
+    }
+
+    /// What was opened and did not ride goes on the general way, as what it was inside. After this nothing is opened.
+    #[inline(always)]
+    pub(super) fn leave<I: PacketIo>(
+        &mut self,
+        gateway: &mut Gateway<'_, I>,
+        ingress: &Ingress,
+        frames: &mut FrameBatch,
+        batch: &mut Batch,
+    ) {
+        if core::mem::take(&mut self.any) {
+            for place in 0..frames.len() {
+                if let Some(opened) = self.opened[place].take() {
+                    leave_one(gateway, ingress, frames, batch, place, &opened);
+                }
+            }
+        }
+    }
+}
+
+fn leave_one<I: PacketIo>(
+    gateway: &mut Gateway<'_, I>,
+    ingress: &Ingress,
+    frames: &mut FrameBatch,
+    batch: &mut Batch,
+    place: usize,
+    opened: &Opened,
+) {
+    let Some(frame) = frames.take(place) else { return };
+    // It was parsed when it was opened, or is plain.
+    let Ok(headers) = parse_ip(frame.packet(), LINK_LENGTH) else {
+        return gateway.settle_frame(frame, ingress.port, ingress.slot, Fate::Drop(DropReason::IpMalformed));
+    };
+    let [_, _, _, _, _, _, a, b, c, d, e, f, ..] = *frame.head();
+    let packet = Packet {
+        frame: Some(frame),
+        ingress: ingress.port,
+        slot: ingress.slot,
+        entry: Entry::Received,
+        segment: opened.segment,
+        tunnel: Some(opened.tunnel),
+        station: [a, b, c, d, e, f],
+        headers,
+        exit: Exit::Undecided,
+        translation: Translation::None,
+        mss: 0,
+        fate: None,
+    };
+    if let Err(packet) = batch.push(packet) {
+        gateway.settle(packet, Fate::Drop(DropReason::NoFrame));
+    }
+}
+
+impl<'a> Used<'a> {
+    fn new(from: OpenFrom<'a>, outer: &Headers, sealed: &Sealed) -> Self {
+        Used {
+            spi: sealed.spi,
+            local: local(outer),
+            encapsulated: sealed.at != usize::from(outer.l4),
+            from,
+            packets: 0,
+            bytes: 0,
+        }
+    }
+
+    #[inline(always)]
+    fn is_for(&self, outer: &Headers, sealed: &Sealed) -> bool {
+        let encapsulated = sealed.at != usize::from(outer.l4);
+        (self.spi == sealed.spi) & (self.local == local(outer)) & (self.encapsulated == encapsulated)
+    }
+
+    #[inline(always)]
+    fn is_for_plain(&self, esp: &PlainEsp) -> bool {
+        (self.spi == esp.spi) & (self.local == esp.destination) & !self.encapsulated
+    }
+
+    fn count<I: PacketIo>(&self, gateway: &Gateway<'_, I>) {
+        if self.packets > 0 {
+            self.from.count(gateway, self.packets, self.bytes);
+        }
+    }
+}
+
+/// The outer destination: only IPv4 rides.
+#[inline(always)]
+fn local(outer: &Headers) -> u32 {
+    match outer.addresses {
+        Addresses::V4 { destination, .. } => destination,
+        Addresses::V6 { .. } => 0,
+    }
+}
+
+#[inline(always)]
+fn open_one<I: PacketIo>(
+    gateway: &Gateway<'_, I>,
+    used: &mut Used<'_>,
+    frame: &mut Frame,
+    tos: u8,
+    at: usize,
+    end: usize,
+) -> Result<Opened, DropReason> {
+    used.from.open(frame, at, end)?;
+    let head = frame.head();
+    let passes = |packet: Plain| used.from.passes(packet.addresses, head[LINK_LENGTH + 1], tos);
+    let bytes = match plain::read(head, frame.len()) {
+        Some(packet) if passes(packet) => packet.ip_length.into(),
+        Some(_) | None => used.from.inner(&gateway.tables, frame, tos)?.ip_len(),
+    };
+    used.packets += 1;
+    used.bytes += bytes;
+    Ok(Opened {
+        segment: used.from.segment(),
+        tunnel: used.from.tunnel_index(),
+    })
+}
+
+#[cold]
+fn drop_frame<I: PacketIo>(
+    gateway: &mut Gateway<'_, I>,
+    ingress: &Ingress,
+    frames: &mut FrameBatch,
+    place: usize,
+    reason: DropReason,
+) {
+    if let Some(frame) = frames.take(place) {
+        gateway.settle_frame(frame, ingress.port, ingress.slot, Fate::Drop(reason));
+    }
+}
+
+/// Decryption reads all of a frame.
+#[inline(always)]
+fn ask_whole(frames: &FrameBatch, place: usize) {
+    if let Some(frame) = frames.get(place) {
+        for line in frame.packet().chunks(CACHE_LINE) {
+            prefetch(&line[0]);
+        }
+    }
+}

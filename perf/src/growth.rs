@@ -1,0 +1,272 @@
+//! How cost grows: one kind of thing in some number, what a packet costs then, what it takes to build and publish it.
+
+use crate::clock::Cycles;
+use crate::flows::{Flow, Frames6};
+use crate::gateway::{Gateway, Shared, section_bytes};
+use crate::journeys::{self, Journey, ample, established, frames, limits};
+use crate::measure::{Spread, Waiting};
+use crate::random::Random;
+use crate::report::{CYCLES_PER_PACKET, Row};
+use crate::{rules, worlds};
+use anyhow::{Context, Result};
+use std::net::Ipv6Addr;
+use std::time::Instant;
+use tombolo_sim::worlds::{DEV, PROD, Side, UPLINK};
+use tombolo_tables::build::{Route, World};
+use tombolo_tables::layout::SegmentIndex;
+use tombolo_tables::state::Limits;
+use tombolo_worker::state::spec;
+
+/// What grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// Source-NATed sessions.
+    Sessions,
+    /// IPv4 routes.
+    Routes4,
+    /// IPv6 routes.
+    Routes6,
+    /// Rules, above established flows.
+    RulesEstablished,
+    /// Diverse rules that decide every packet.
+    Rules,
+    /// Security associations: two per tunnel.
+    Sas,
+}
+
+/// Flows where the number of flows is not what grows.
+const FLOWS: u32 = 1 << 16;
+/// The memory of a gateway.
+const MEMORY: f64 = (8u64 << 30) as f64;
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Sessions => "sessions",
+            Kind::Routes4 => "routes4",
+            Kind::Routes6 => "routes6",
+            Kind::RulesEstablished => "rules-established",
+            Kind::Rules => "rules",
+            Kind::Sas => "sas",
+        }
+    }
+
+    fn what(self) -> &'static str {
+        match self {
+            Kind::Sessions => "source-NATed sessions, random flow per packet",
+            Kind::Routes4 => "IPv4 routes, lengths as in the internet's table, random destinations",
+            Kind::Routes6 => "IPv6 routes, random destinations",
+            Kind::RulesEstablished => "rules above 65536 established flows",
+            Kind::Rules => "diverse overlapping rules, every packet decided anew",
+            Kind::Sas => "security associations, a random one seals each packet",
+        }
+    }
+
+    fn world(self, count: usize) -> World {
+        match self {
+            Kind::Sessions => worlds::nat(count),
+            Kind::Routes4 => journeys::forwarding_world(count),
+            Kind::Routes6 => worlds::forwarding(64, |hops| {
+                let mut all = rules::routes6(count, SegmentIndex(PROD), hops, &mut Random::new(6));
+                all.push(Route {
+                    prefix: Ipv6Addr::UNSPECIFIED.into(),
+                    v6: true,
+                    ..worlds::default_route(hops[0])
+                });
+                all
+            }),
+            Kind::RulesEstablished => worlds::policy(count),
+            Kind::Rules => worlds::stateless_policy(count),
+            Kind::Sas => worlds::tunnels(Side::A, tunnels(count), 0),
+        }
+    }
+
+    fn limits(self, count: usize) -> Limits {
+        match self {
+            Kind::Sessions => ample(count as u32),
+            Kind::RulesEstablished => ample(FLOWS),
+            Kind::Routes4 | Kind::Routes6 | Kind::Rules => limits(64),
+            Kind::Sas => Limits {
+                tunnels: tunnels(count) + 1,
+                sas: count as u32 + 2,
+                ..ample(tunnels(count).max(64))
+            },
+        }
+    }
+
+    fn journey(self, gateway: Gateway, world: &World, count: usize) -> Journey {
+        match self {
+            Kind::Sessions => established(gateway, UPLINK, 0..count as u32, 64),
+            Kind::Routes4 => journeys::forward_on(gateway, world, 64),
+            Kind::Routes6 => forward6(gateway, world),
+            Kind::RulesEstablished => established(gateway, DEV, 0..FLOWS, 64),
+            Kind::Rules => journeys::stateless_on(gateway, world, 64),
+            Kind::Sas => seal(gateway, tunnels(count)),
+        }
+    }
+}
+
+fn tunnels(sas: usize) -> u32 {
+    (sas as u32 / 2).max(1)
+}
+
+fn forward6(gateway: Gateway, world: &World) -> Journey {
+    let mut random = Random::new(4);
+    let longer = &world.routes[..world.routes.len() - 1];
+    let destinations: Vec<u128> = (0..1 << 18).map(|_| rules::inside(longer, &mut random)).collect();
+    let mut frames = Frames6::new(Side::A.host_mac(PROD, 2), Side::A.mac(PROD));
+    let offer = move |gateway: &mut Gateway, count| {
+        for _ in 0..count {
+            gateway.offer(PROD, frames.to(destinations[random.below(destinations.len())]));
+        }
+    };
+    Journey::new(gateway, vec![DEV], Box::new(offer))
+}
+
+/// A flow to the host behind each tunnel, random ones in turn.
+pub fn seal(gateway: Gateway, tunnels: u32) -> Journey {
+    let flow = |number: u32| Flow {
+        source: worlds::first_host(PROD).into(),
+        destination: worlds::behind(number).into(),
+        source_port: 1024,
+        destination_port: 443,
+    };
+    let (mut random, mut frames) = (Random::new(19), frames(64));
+    let offer = move |gateway: &mut Gateway, count| {
+        for _ in 0..count {
+            gateway.offer(PROD, frames.of(&flow(random.below(tunnels as usize) as u32)));
+        }
+    };
+    Journey::new(gateway, vec![UPLINK], Box::new(offer)).after((0..tunnels).map(flow).collect())
+}
+
+/// 1000000 as 1m.
+fn short(count: usize) -> String {
+    match count {
+        _ if count >= 1_000_000 => format!("{}m", count / 1_000_000),
+        _ if count >= 1000 => format!("{}k", count / 1000),
+        _ => count.to_string(),
+    }
+}
+
+/// Builds and publishes; milliseconds.
+fn put_in_force(shared: &mut Shared, world: &World) -> Result<f64> {
+    let start = Instant::now();
+    shared.publish(&world.build().context("the world builds")?)?;
+    Ok(start.elapsed().as_secs_f64() * 1e3)
+}
+
+/// The rows of `count` things.
+pub fn rows(kind: Kind, count: usize, repetitions: usize, rounds: usize) -> Result<Vec<Row>> {
+    let id = format!("growth.{}.{}", kind.name(), short(count));
+    let world = kind.world(count);
+    let mut shared = Shared::new(&world, kind.limits(count), 1, 4);
+    let sections = world.build().context("the world builds")?;
+    let mut rows = vec![memory(kind, &id, count, &shared, section_bytes(&sections))];
+    drop(sections);
+    // Sessions are in no table.
+    if kind != Kind::Sessions {
+        rows.push(publish(kind, &mut shared, &world, count)?);
+        rows.push(one_more(kind, &mut shared, &world, count)?);
+    }
+    let cycles = Cycles::new();
+    let mut journey = kind.journey(shared.worker(0), &world, count);
+    journey.establish(&cycles)?;
+    let waiting = Waiting::of_this_thread();
+    let mut samples = Vec::new();
+    for repetition in 0..=repetitions {
+        let mut sum = 0.0;
+        for _ in 0..rounds {
+            sum += journey.undisturbed_round(&waiting, &cycles)?.0;
+        }
+        // The first one warms up.
+        if repetition > 0 {
+            samples.push(sum / rounds as f64);
+        }
+    }
+    let spread = Spread::of(samples).context("repetitions")?;
+    rows.push(Row::new(
+        &id,
+        format!("{count} {}", kind.what()),
+        spread,
+        CYCLES_PER_PACKET,
+    ));
+    Ok(rows)
+}
+
+/// All of them, from the world to the published generation.
+fn publish(kind: Kind, shared: &mut Shared, world: &World, count: usize) -> Result<Row> {
+    let mut times = Vec::new();
+    for _ in 0..if count > 100_000 { 3 } else { 5 } {
+        // Other tables in between: sections that did not change would not be written again.
+        put_in_force(shared, &kind.world(1))?;
+        times.push(put_in_force(shared, world)?);
+    }
+    let what = format!("{count} {}: to build and publish the tables", kind.what());
+    let id = format!("growth.{}.{}.publish", kind.name(), short(count));
+    Ok(Row::new(id, what, Spread::of(times).context("repetitions")?, "ms"))
+}
+
+/// What it takes: the state for sessions, the tables for all others; and how many would fit beside a second generation.
+fn memory(kind: Kind, id: &str, count: usize, shared: &Shared, bytes: usize) -> Row {
+    let (bytes, copies) = match kind {
+        Kind::Sessions | Kind::Sas => (spec(kind.limits(count)).bytes() + bytes, 1.0),
+        Kind::Routes4 | Kind::Routes6 | Kind::RulesEstablished | Kind::Rules => (bytes, 2.0),
+    };
+    let fits = MEMORY / (bytes as f64 * copies / count as f64);
+    let page = shared.state_bytes().1 >> 10;
+    let what = format!(
+        "{count} {}: bytes of state or tables (pages of {page} KiB); at this rate {} fit in 8 GiB",
+        kind.what(),
+        short(fits as usize)
+    );
+    Row::new(
+        format!("{id}.memory"),
+        what,
+        Spread::once(bytes as f64 / (1 << 20) as f64),
+        "MiB",
+    )
+}
+
+/// One more of them, from the changed world to the published generation. In the end the world is what it was.
+fn one_more(kind: Kind, shared: &mut Shared, world: &World, count: usize) -> Result<Row> {
+    let mut times = Vec::new();
+    let mut random = Random::new(41);
+    for more in 1..=3 {
+        let larger = match kind {
+            Kind::Rules | Kind::RulesEstablished => {
+                let mut larger = world.clone();
+                larger.policy_rules.insert(0, rules::rule(&mut random));
+                larger
+            }
+            Kind::Sas => worlds::tunnels(Side::A, tunnels(count) + more, 0),
+            Kind::Sessions | Kind::Routes4 | Kind::Routes6 => kind.world(count + more as usize),
+        };
+        times.push(put_in_force(shared, &larger)?);
+    }
+    put_in_force(shared, world)?;
+    let id = format!("growth.{}.{}.one-more", kind.name(), short(count));
+    let what = format!("{count} {}: to build and publish one more", kind.what());
+    Ok(Row::new(id, what, Spread::of(times).context("repetitions")?, "ms"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::ValueEnum;
+
+    #[test]
+    fn every_kind_has_its_rows_and_no_packet_is_lost() {
+        for kind in Kind::value_variants() {
+            let rows = rows(*kind, 100, 5, 1).expect("all packets are sent");
+            let last = rows.last().expect("rows");
+            assert_eq!(last.id, format!("growth.{}.100", kind.name()));
+            assert!(last.value.is_some_and(|cycles| cycles > 0.0));
+        }
+    }
+
+    #[test]
+    fn names_of_numbers_are_short() {
+        assert_eq!([1, 1000, 65_536, 1 << 22].map(short), ["1", "1k", "65k", "4m"]);
+    }
+}
