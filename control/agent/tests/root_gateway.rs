@@ -192,7 +192,10 @@ fn a_gateway_starts_and_sets_the_kernel() {
     assert_eq!(status["gateway"], "gw-test");
     assert_eq!(status["dataplane"]["workers"], 2);
     assert_eq!(status["dataplane"]["adopted"], false);
-    assert!(status["dataplane"]["aead"].is_null(), "this dataplane has no workers, who would say it");
+    assert!(
+        status["dataplane"]["aead"].is_null(),
+        "this dataplane has no workers, who would say it"
+    );
     assert!(ip("address show dev a0").contains("10.1.0.1/24"));
     assert!(ip("address show dev a0").contains("fd00:1::1/64"));
     assert_eq!(

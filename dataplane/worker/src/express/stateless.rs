@@ -22,6 +22,9 @@ pub(super) struct Stateless {
     places: [u8; BATCH],
     destinations: [u32; BATCH],
     hops: [u32; BATCH],
+    egresses: [SegmentIndex; BATCH],
+    queries: [PolicyQuery; BATCH],
+    verdicts: [PolicyVerdict; BATCH],
 }
 
 const NOBODY: Plain = Plain {
@@ -39,6 +42,9 @@ impl Default for Stateless {
             places: [0; BATCH],
             destinations: [0; BATCH],
             hops: [0; BATCH],
+            egresses: [SegmentIndex(0); BATCH],
+            queries: [query(SegmentIndex(0), SegmentIndex(0), &NOBODY); BATCH],
+            verdicts: [PolicyVerdict::Default; BATCH],
         }
     }
 }
@@ -58,28 +64,59 @@ impl Stateless {
         gateway
             .tables
             .routes4_batch(segment, &self.destinations[..riders], &mut self.hops[..riders]);
-        let judged = !gateway.tables.policy_rules().is_empty();
+        let riders = self.follow(gateway, segment, riders);
+        self.judge(gateway, segment, riders);
         for rider in 0..riders {
-            let Some((egress, hop)) = follow(gateway, segment, self.hops[rider], self.destinations[rider]) else {
-                continue;
+            let within = self.egresses[rider] == segment;
+            let passes = match self.verdicts[rider] {
+                PolicyVerdict::Allow { .. } => true,
+                PolicyVerdict::Default => within,
+                PolicyVerdict::Deny { .. } | PolicyVerdict::Reject { .. } => false,
             };
-            let packet = self.packets[rider];
-            if judged || egress != segment {
-                let verdict = gateway.tables.policy(&query(segment, egress, &packet));
-                let default = verdict == PolicyVerdict::Default && egress == segment;
-                if !default && !matches!(verdict, PolicyVerdict::Allow { .. }) {
-                    continue;
-                }
+            if passes {
+                let leaving = Leaving {
+                    place: self.places[rider].into(),
+                    hop: self.hops[rider],
+                    destination: self.destinations[rider],
+                    ip_length: self.packets[rider].ip_length,
+                    booked: false,
+                };
+                outgoing.send(gateway, keys, ingress, frames, leaving, plain::decrement_ttl);
             }
-            let leaving = Leaving {
-                place: self.places[rider].into(),
-                hop,
-                destination: self.destinations[rider],
-                ip_length: packet.ip_length,
-                booked: false,
-            };
-            outgoing.send(gateway, keys, ingress, frames, leaving, plain::decrement_ttl);
         }
+    }
+
+    /// Keeps the riders whose route leads out of the gateway; returns how many. Their hops are where it ends.
+    #[inline(always)]
+    fn follow<I: PacketIo>(&mut self, gateway: &Gateway<'_, I>, segment: SegmentIndex, riders: usize) -> usize {
+        let mut kept = 0;
+        for rider in 0..riders {
+            let destination = self.destinations[rider];
+            if let Some((egress, hop)) = follow(gateway, segment, self.hops[rider], destination) {
+                self.egresses[kept] = egress;
+                self.hops[kept] = hop;
+                if kept != rider {
+                    self.packets[kept] = self.packets[rider];
+                    self.places[kept] = self.places[rider];
+                    self.destinations[kept] = destination;
+                }
+                kept += 1;
+            }
+        }
+        kept
+    }
+
+    /// What policy says of each rider.
+    #[inline(always)]
+    fn judge<I: PacketIo>(&mut self, gateway: &Gateway<'_, I>, segment: SegmentIndex, riders: usize) {
+        let tables = &gateway.tables;
+        if tables.policy_rules().is_empty() {
+            return self.verdicts[..riders].fill(PolicyVerdict::Default);
+        }
+        for rider in 0..riders {
+            self.queries[rider] = query(segment, self.egresses[rider], &self.packets[rider]);
+        }
+        tables.policy_batch(&self.queries[..riders], &mut self.verdicts[..riders]);
     }
 
     #[inline(always)]
