@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use tombolo_sim::gateway::{SMALL, SimGateway};
 use tombolo_sim::lab::{ends, from_host, from_internet, parsed, sealed_by};
 use tombolo_sim::packets::TcpFlags;
-use tombolo_sim::worlds::{NAT_PORTS, PROD, Side, TunnelKind, UPLINK, WEB4, WEB6, demo};
+use tombolo_sim::worlds::{NAT_PORTS, PROD, Side, TunnelKind, UPLINK, WEB4, WEB6, demo, move_epochs};
 use tombolo_tables::build::World;
 use tombolo_tables::fate::{Counter, DropReason};
 use tombolo_tables::layout::{NextHop, neighbour_state, tunnel_flag, wildcard};
@@ -358,5 +358,46 @@ fn a_full_transmit_ring_is_a_counted_drop() {
     let answer = from_internet(Side::A, WEB4, Side::A.outside4()).tcp(80, 1, TcpFlags::ACK, None, b"");
     a.arrive(0, UPLINK as u8, &answer);
     a.run();
+    a.assert_books();
+}
+
+#[test]
+fn a_full_session_table_keeps_its_flows_when_policy_changes() {
+    let mut world = plain();
+    let limits = Limits { sessions4: 64, ..SMALL };
+    let mut a = SimGateway::new(&world, limits, 1);
+    let flow = |port: u16| from_host(Side::A, PROD, WEB4).udp(2_000 + port, 53, b"x");
+    let pass = |a: &mut SimGateway, ports: std::ops::Range<u16>| {
+        for port in ports {
+            a.arrive(0, PROD as u8, &flow(port));
+        }
+        a.run();
+        a.sent(UPLINK as u8)
+    };
+    let outside = |sent: &[Vec<u8>]| {
+        let ports = sent.iter().map(|frame| parsed(frame).source_port);
+        ports.collect::<BTreeSet<_>>()
+    };
+    let fit = pass(&mut a, 0..400).len() as u16;
+    assert!(fit < 400, "the table is full");
+    let before = pass(&mut a, 0..fit);
+    assert_eq!(before.len(), usize::from(fit));
+    let full = reasons(&a);
+    for _ in 0..3 {
+        move_epochs(&mut world);
+        a.publish(&world);
+        let after = pass(&mut a, 0..fit);
+        assert_eq!(after.len(), before.len(), "{:?}", reasons(&a));
+        assert_eq!(outside(&after), outside(&before), "every flow keeps its mapping");
+        // Replies, too, and sooner or later all flows are decided anew.
+        a.sleep(1_000);
+        a.run();
+    }
+    assert_eq!(reasons(&a), full, "nothing more was dropped");
+    // What policy no longer allows ends all the same.
+    world.policy_rules.clear();
+    move_epochs(&mut world);
+    a.publish(&world);
+    assert!(pass(&mut a, 0..fit).is_empty());
     a.assert_books();
 }

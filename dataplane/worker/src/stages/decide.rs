@@ -140,16 +140,31 @@ fn begin<I: PacketIo, K: Family>(
         )?;
     }
     let session = new_session::<I, K>(gateway, packet, &question, &forward, stale.as_ref())?;
-    let made = bind::session(gateway.state, gateway.flow, &session, stale.as_ref(), gateway.now)?;
-    let hit = match &stale {
-        Some(hit) if hit.direction == Direction::Reverse => {
+    let made = bind::session(gateway.state, gateway.flow, &session, stale.as_ref(), gateway.now);
+    let hit = match (&stale, made) {
+        (Some(hit), Err(DropReason::SessionTableFull)) => {
+            unchanged(hit, &session).ok_or(DropReason::SessionTableFull)?
+        }
+        (_, Err(reason)) => return Err(reason),
+        (Some(hit), Ok(_)) if hit.direction == Direction::Reverse => {
             reply_hit(gateway, packet, &session).ok_or(DropReason::StateInvalid)?
         }
-        Some(_) | None => made,
+        (Some(_) | None, Ok(made)) => made,
     };
     apply(gateway, packet, &hit);
     count(gateway, packet, &hit);
     Ok(())
+}
+
+/// How a packet of a known flow goes on when there is no entry for its new decision: a full table takes nothing from those
+/// who are in it. None if the flow is to be translated otherwise than before. The next packet decides again.
+fn unchanged<K: Tuple>(stale: &Hit<K>, session: &NewSession<K>) -> Option<Hit<K>> {
+    let way = stale.direction as usize;
+    let to = [session.reverse, session.forward][way];
+    (stale.rewrite_to == to.swapped()).then(|| Hit {
+        next_hop: session.next_hop[way],
+        ..*stale
+    })
 }
 
 /// How a reply goes on after its flow was decided again. None when it answers what the flow no longer is: another port, or
