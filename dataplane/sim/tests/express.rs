@@ -236,25 +236,8 @@ fn with_tunnels_in_udp() {
     );
 }
 
-#[test]
-fn between_segments_and_with_a_narrow_port() {
-    let change = |world: &mut World| {
-        world.policy_rules.insert(0, rule(PROD, DEV, rule_action::ALLOW));
-        world.policy_rules.insert(0, rule(DEV, PROD, rule_action::ALLOW));
-        world.ports[usize::from(DEV)].mtu = 120;
-    };
-    all_alike("open", Twins::new(TunnelKind::PLAIN, change));
-}
-
-#[test]
-fn in_a_segment_without_sessions() {
-    let mut twins = Twins::new(TunnelKind::PLAIN, |world| {
-        world.segments[usize::from(PROD)].flags |= segment_flag::STATELESS;
-        world
-            .nat_rules
-            .retain(|rule| rule.from != PROD && rule.from != u16::MAX);
-        world.policy_rules.insert(0, rule(PROD, DEV, rule_action::ALLOW));
-    });
+/// Packets of many lengths to everywhere, and their mutations.
+fn lengths_alike(mut twins: Twins) -> usize {
     let mut random = Random::new(0x57a7);
     let to = [
         Side::A.host4(DEV, 10),
@@ -266,16 +249,40 @@ fn in_a_segment_without_sessions() {
         IpAddr::V4([203, 0, 113, 255].into()),
     ];
     for to in to {
-        for length in [0, 1, 300, 1300, 1460] {
+        for length in [0, 1, 92, 93, 300, 1300, 1372, 1373, 1374, 1375, 1376, 1400, 1460] {
             let udp = from_host(Side::A, PROD, to).udp(1000, 53, &vec![7; length]);
-            let tcp = from_host(Side::A, PROD, to).tcp(1000, 80, TcpFlags::ACK, None, &vec![7; length.min(1400)]);
-            for frame in [udp, tcp] {
+            let tcp = |flags| from_host(Side::A, PROD, to).tcp(1000, 80, flags, None, &vec![7; length.min(1400)]);
+            for frame in [udp, tcp(TcpFlags::SYN), tcp(TcpFlags::ACK)] {
                 twins.compare_frame(&format!("{to}, {length} bytes"), PROD as u8, &frame);
-                for _ in 0..10 {
+                for _ in 0..6 {
                     let frame = mutated(&mut random, &frame);
                     twins.compare_frame(&format!("{to}: {frame:02x?}"), PROD as u8, &frame);
                 }
             }
         }
     }
+    twins.served
+}
+
+#[test]
+fn between_segments_and_with_a_narrow_port() {
+    let change = |world: &mut World| {
+        world.policy_rules.insert(0, rule(PROD, DEV, rule_action::ALLOW));
+        world.policy_rules.insert(0, rule(DEV, PROD, rule_action::ALLOW));
+        world.ports[usize::from(DEV)].mtu = 120;
+    };
+    all_alike("open", Twins::new(TunnelKind::PLAIN, change));
+    assert!(lengths_alike(Twins::new(TunnelKind::PLAIN, change)) > 100);
+}
+
+#[test]
+fn in_a_segment_without_sessions() {
+    lengths_alike(Twins::new(TunnelKind::PLAIN, |world| {
+        world.segments[usize::from(PROD)].flags |= segment_flag::STATELESS;
+        world
+            .nat_rules
+            .retain(|rule| rule.from != PROD && rule.from != u16::MAX);
+        world.policy_rules.insert(0, rule(PROD, DEV, rule_action::ALLOW));
+        world.ports[usize::from(DEV)].mtu = 120;
+    }));
 }
