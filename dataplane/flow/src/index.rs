@@ -8,7 +8,7 @@
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-use crate::sync::{AtomicU64, Ordering, step};
+use crate::sync::{AtomicU64, Ordering, step, touch};
 use crate::tcp::Direction;
 use core::ops::ControlFlow;
 
@@ -167,23 +167,30 @@ impl<'a> Index<'a> {
         &self.overflow[first..first + BUCKET_WORDS]
     }
 
-    /// Visits every slot with the hash's tag, until `visit` breaks.
+    /// Asks for the primary bucket of a hash.
+    #[inline(always)]
+    pub(crate) fn ask(&self, hash: u64) {
+        touch(&self.bucket(self.position(hash))[0]);
+    }
+
+    /// Visits every slot with the hash's tag, until `visit` breaks. The loads are ordered after a [`place`](Self::place) before them: see
+    /// [`placed_before_looking`](crate::sync::placed_before_looking).
     #[inline]
     pub(crate) fn visit<B>(&self, hash: u64, mut visit: impl FnMut(Slot) -> ControlFlow<B>) -> Option<B> {
         let tag = Slot::tag(hash);
         let bucket = self.bucket(self.position(hash));
         for slot in &bucket[..HEAD] {
-            let slot = Slot(slot.load(Ordering::Acquire));
+            let slot = Slot(slot.load(Ordering::SeqCst));
             if slot.has_tag(tag)
                 && let ControlFlow::Break(found) = visit(slot)
             {
                 return Some(found);
             }
         }
-        let reach = (bucket[HEAD].load(Ordering::Acquire) & REACH_MASK).min(self.overflow_buckets);
+        let reach = (bucket[HEAD].load(Ordering::SeqCst) & REACH_MASK).min(self.overflow_buckets);
         for distance in 0..reach {
             for slot in self.overflow_bucket(hash, distance) {
-                let slot = Slot(slot.load(Ordering::Acquire));
+                let slot = Slot(slot.load(Ordering::SeqCst));
                 if slot.has_tag(tag)
                     && let ControlFlow::Break(found) = visit(slot)
                 {

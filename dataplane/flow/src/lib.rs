@@ -28,10 +28,10 @@ pub mod tcp;
 pub use expiry::Timers;
 pub use key::{Key, Key4, Key6};
 pub use local::WorkerLocal;
-pub use mapping::{BindError, Binding, Inside, MappingView, Mappings, PoolView};
+pub use mapping::{Aimed, BindError, Binding, Bound, Inside, MappingView, Mappings, PoolView};
 pub use ports::Ports;
 pub use session::{
-    Candidate, Ended, Found, Hit, InsertError, Inserted, NO_MAPPING, NO_RULE, NewSession, SessionKey, SessionView,
+    Aim, Candidate, Ended, Found, Hit, InsertError, Inserted, NO_MAPPING, NO_RULE, NewSession, SessionKey, SessionView,
     Sessions, Traffic,
 };
 pub use state::{FlowLimits, FlowParts, FlowState, FlowWords, ScrubReport};

@@ -5,6 +5,24 @@ pub use core::sync::atomic::{AtomicU64, Ordering, fence};
 #[cfg(loom)]
 pub use loom::sync::atomic::{AtomicU64, Ordering, fence};
 
+/// Asks for a cache line and waits for nothing.
+#[inline(always)]
+pub(crate) fn touch(word: &AtomicU64) {
+    #[cfg(not(loom))]
+    tombolo_tables::region_prefetch::prefetch(word);
+    #[cfg(loom)]
+    let _ = word;
+}
+
+/// Stands between placing one's own slots in an index and looking at those of others: of two workers at least one sees the other's
+/// slot. The exchanges that place slots and the loads that look for them are sequentially consistent, which is enough; the model
+/// checker knows that order of fences only.
+#[inline(always)]
+pub(crate) fn placed_before_looking() {
+    #[cfg(loom)]
+    fence(Ordering::SeqCst);
+}
+
 /// A place between two writes to shared memory. Nothing, except in unit tests, where a test may stop the program here.
 #[inline(always)]
 pub(crate) fn step() {

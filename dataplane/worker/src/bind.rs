@@ -6,8 +6,8 @@ use crate::tuple::Tuple;
 use tombolo_flow::decide::Mapped;
 use tombolo_flow::mapping::Address as InsideAddress;
 use tombolo_flow::{
-    BindError, Binding, Ended, Hit, InsertError, Inserted, Inside, Key4, Key6, Mappings, NO_MAPPING, NewSession,
-    PoolView, Sessions, WorkerLocal,
+    Aim, Aimed, BindError, Binding, Bound, Ended, Hit, InsertError, Inserted, Inside, Key4, Key6, Mappings, NO_MAPPING,
+    NewSession, PoolView, Sessions, WorkerLocal,
 };
 use tombolo_tables::fate::DropReason;
 use tombolo_tables::layout::{Address, PoolIndex, PoolRecord, SegmentIndex};
@@ -80,7 +80,7 @@ impl Family for Key6 {
 pub fn outside<K: Family>(
     state: &SharedState<'_>,
     local: &mut WorkerLocal,
-    tables: Tables<'_>,
+    tables: &Tables<'_>,
     pool: PoolIndex,
     first: &K,
     stale: Option<&Hit<K>>,
@@ -94,23 +94,71 @@ pub fn outside<K: Family>(
             mapping: bound.mapping,
         });
     }
-    let view = pool_view::<K>(tables, pool).ok_or(DropReason::NatUntranslatable)?;
-    let (address, port) = first.source();
-    let inside = Inside {
-        segment: first.segment(),
-        protocol: first.protocol(),
-        address,
-        port,
-        pool: pool.0,
-    };
-    let bound = K::mappings(state)
-        .bind(&state.flows().ports, local, &inside, &view, now.seconds())
-        .map_err(reason)?;
-    Ok(Outside {
+    let wanted = Wanted::new(state, tables, pool, first)?;
+    let bound = wanted.bind(state, local, now)?;
+    Ok(show::<K>(state, &bound))
+}
+
+/// A mapping that is asked for, in the steps of [`Mappings::aim`], so that a batch of them waits for memory together.
+pub struct Wanted<K: Family> {
+    aimed: Aimed<K::Address>,
+    pool: PoolView<K::Address>,
+}
+
+impl<K: Family> Wanted<K> {
+    /// The mapping of `first`'s source towards `pool`; its memory is on its way.
+    #[inline]
+    pub fn new(state: &SharedState<'_>, tables: &Tables<'_>, pool: PoolIndex, first: &K) -> Result<Self, DropReason> {
+        let view = pool_view::<K>(tables, pool).ok_or(DropReason::NatUntranslatable)?;
+        let (address, port) = first.source();
+        let inside = Inside {
+            segment: first.segment(),
+            protocol: first.protocol(),
+            address,
+            port,
+            pool: pool.0,
+        };
+        Ok(Wanted {
+            aimed: K::mappings(state).aim(&inside),
+            pool: view,
+        })
+    }
+
+    /// Asks for what the first step led to.
+    #[inline]
+    pub fn approach(&self, state: &SharedState<'_>) {
+        K::mappings(state).approach(&self.aimed);
+    }
+
+    /// Takes the reference; [`show`] is still to come.
+    pub fn bind(
+        &self,
+        state: &SharedState<'_>,
+        local: &mut WorkerLocal,
+        now: Now,
+    ) -> Result<Bound<K::Address>, DropReason> {
+        K::mappings(state)
+            .bind_aimed(&state.flows().ports, local, &self.aimed, &self.pool, now.seconds())
+            .map_err(reason)
+    }
+}
+
+/// The outside endpoint that was taken.
+#[inline]
+pub fn taken<K: Family>(bound: &Bound<K::Address>) -> Outside {
+    let bound = &bound.binding;
+    Outside {
         address: K::to_address(bound.address),
         port: bound.port,
         mapping: bound.mapping,
-    })
+    }
+}
+
+/// Makes it known, for hairpins.
+#[inline]
+pub fn show<K: Family>(state: &SharedState<'_>, bound: &Bound<K::Address>) -> Outside {
+    let _ = K::mappings(state).show(bound);
+    taken::<K>(bound)
 }
 
 /// Who has the outside endpoint.
@@ -133,7 +181,7 @@ fn keep<A: InsideAddress>(mappings: &Mappings<'_, A>, mapping: u32, pool: PoolIn
     }
 }
 
-fn pool_view<K: Family>(tables: Tables<'_>, index: PoolIndex) -> Option<PoolView<K::Address>> {
+fn pool_view<K: Family>(tables: &Tables<'_>, index: PoolIndex) -> Option<PoolView<K::Address>> {
     let pools = tables.pools();
     let pool: &PoolRecord = pools.get(index.usize())?;
     let row = pools[..index.usize()]
@@ -162,6 +210,7 @@ pub fn session<K: Family>(
     state: &SharedState<'_>,
     local: &mut WorkerLocal,
     new: &NewSession<K>,
+    aim: Aim,
     stale: Option<&Hit<K>>,
     now: Now,
 ) -> Result<Hit<K>, DropReason> {
@@ -171,7 +220,7 @@ pub fn session<K: Family>(
         let release = |ended: Ended<K>| release_ended(mappings, &ended, now);
         let inserted = match &old {
             Some(old) => sessions.supersede(local, old, new, now.seconds(), release),
-            None => sessions.insert(local, new, now.seconds()),
+            None => sessions.insert_aimed(local, new, aim, now.seconds()),
         };
         match inserted {
             Ok(Inserted::New(hit)) => return Ok(hit),

@@ -67,7 +67,7 @@ impl Capture {
 
     /// A batch begins: what its generation wants captured.
     #[inline]
-    pub fn begin(&mut self, tables: Tables<'_>, now: Now) {
+    pub fn begin(&mut self, tables: &Tables<'_>, now: Now) {
         self.ports = tables.capture();
         self.time_ns = now.milliseconds.saturating_mul(1_000_000);
     }
@@ -232,7 +232,7 @@ pub fn sealing<I: PacketIo>(gateway: &mut Gateway<'_, I>, batch: &mut Batch) {
     }
 }
 
-fn tunnel_port(tables: Tables<'_>, exit: Exit) -> Option<PortIndex> {
+fn tunnel_port(tables: &Tables<'_>, exit: Exit) -> Option<PortIndex> {
     match exit {
         Exit::Hop {
             next_hop: NextHop::Tunnel(tunnel),

@@ -19,7 +19,7 @@ use tombolo_wire::steer::SteerConfig;
 /// The surroundings of a batch.
 pub struct Gateway<'a, I: PacketIo> {
     /// One consistent world.
-    pub tables: Tables<'a>,
+    pub tables: &'a Tables<'a>,
     /// Sessions, mappings, sequence numbers, windows, counters.
     pub state: &'a SharedState<'a>,
     /// Ports and frames.

@@ -48,7 +48,7 @@ impl Journey {
             open: Open,
             path_mtu: PathMtu,
             session: Session::new(),
-            decide: Decide,
+            decide: Decide::new(),
             unreachable: Unreachable::default(),
             rewrite: Rewrite::new(),
             seal: Seal::default(),

@@ -11,7 +11,7 @@ const MTU_UNKNOWN: u16 = 1280;
 
 /// Largest IP packet that `exit` takes, in bytes.
 #[inline]
-pub fn mtu(tables: Tables<'_>, state: &SharedState<'_>, exit: Exit) -> u16 {
+pub fn mtu(tables: &Tables<'_>, state: &SharedState<'_>, exit: Exit) -> u16 {
     match exit {
         Exit::Hop {
             next_hop: NextHop::Tunnel(tunnel),
@@ -25,13 +25,13 @@ pub fn mtu(tables: Tables<'_>, state: &SharedState<'_>, exit: Exit) -> u16 {
 
 /// Largest IP packet of a port, in bytes.
 #[inline]
-pub fn port_mtu(tables: Tables<'_>, port: PortIndex) -> u16 {
+pub fn port_mtu(tables: &Tables<'_>, port: PortIndex) -> u16 {
     tables.port(port).map_or(MTU_UNKNOWN, |record| record.mtu)
 }
 
 /// Largest inner packet of a tunnel, in bytes: as configured, or lower since a router on the way said so.
 #[inline]
-pub fn tunnel_mtu(tables: Tables<'_>, state: &SharedState<'_>, tunnel: TunnelIndex) -> u16 {
+pub fn tunnel_mtu(tables: &Tables<'_>, state: &SharedState<'_>, tunnel: TunnelIndex) -> u16 {
     let configured = tables.tunnel(tunnel).map_or(MTU_UNKNOWN, |record| record.mtu);
     match state.tunnel_mtu(tunnel) {
         0 => configured,

@@ -92,22 +92,22 @@ impl<I: PacketIo> Worker<I> {
         let housekeeping = now.milliseconds >= self.housekeeping_at_ms;
         for slot in (0..self.io.ports()).map(|slot| PortSlot(slot as u8)) {
             turn.frames += self.io.receive(slot, &mut self.frames);
-            self.run(tables, state, now, slot, Entry::Received);
+            self.run(&tables, state, now, slot, Entry::Received);
             turn.frames += self.io.receive_from_kernel(slot, &mut self.frames);
-            self.run(tables, state, now, slot, Entry::Kernel);
+            self.run(&tables, state, now, slot, Entry::Kernel);
         }
         if state.inbox(self.index).is_some_and(|inbox| !inbox.is_empty()) {
-            let (journey, mut gateway) = self.parts(tables, state, now);
+            let (journey, mut gateway) = self.parts(&tables, state, now);
             turn.frames += journey.run_handed(&mut gateway);
         }
         if (changed || housekeeping) && self.journey.holds() {
-            let (journey, mut gateway) = self.parts(tables, state, now);
+            let (journey, mut gateway) = self.parts(&tables, state, now);
             journey.release_held(&mut gateway);
         }
         if housekeeping {
             self.housekeeping_at_ms = now.milliseconds + HOUSEKEEPING_MS;
             state.maintain(&mut self.flow, now);
-            self.watch_leases(tables, state);
+            self.watch_leases(&tables, state);
         }
         self.io.flush();
         state.close_books(self.index, &mut self.books);
@@ -116,7 +116,7 @@ impl<I: PacketIo> Worker<I> {
     }
 
     /// Asks control for more sequence numbers before an SA runs out of them. One worker does it for all.
-    fn watch_leases(&mut self, tables: Tables<'_>, state: &SharedState<'_>) {
+    fn watch_leases(&mut self, tables: &Tables<'_>, state: &SharedState<'_>) {
         if self.index != 0 {
             return;
         }
@@ -133,7 +133,7 @@ impl<I: PacketIo> Worker<I> {
         }
     }
 
-    fn run(&mut self, tables: Tables<'_>, state: &SharedState<'_>, now: Now, slot: PortSlot, entry: Entry) {
+    fn run(&mut self, tables: &Tables<'_>, state: &SharedState<'_>, now: Now, slot: PortSlot, entry: Entry) {
         if self.frames.is_empty() {
             return;
         }
@@ -143,7 +143,7 @@ impl<I: PacketIo> Worker<I> {
 
     fn parts<'a>(
         &'a mut self,
-        tables: Tables<'a>,
+        tables: &'a Tables<'a>,
         state: &'a SharedState<'a>,
         now: Now,
     ) -> (&'a mut Journey, Gateway<'a, I>) {
@@ -154,7 +154,7 @@ impl<I: PacketIo> Worker<I> {
     #[inline(always)]
     fn all_parts<'a>(
         &'a mut self,
-        tables: Tables<'a>,
+        tables: &'a Tables<'a>,
         state: &'a SharedState<'a>,
         now: Now,
     ) -> (&'a mut Journey, &'a mut FrameBatch, Gateway<'a, I>) {
@@ -178,7 +178,7 @@ impl<I: PacketIo> Worker<I> {
 
     /// Gives up what waits, so that every frame is back where it belongs before the worker ends.
     pub fn stop(&mut self, tables: Tables<'_>, state: &SharedState<'_>, now: Now) {
-        let (journey, mut gateway) = self.parts(tables, state, now);
+        let (journey, mut gateway) = self.parts(&tables, state, now);
         journey.abandon_held(&mut gateway);
         self.io.flush();
         state.close_books(self.index, &mut self.books);

@@ -14,7 +14,7 @@ use tombolo_wire::{Addresses, protocol};
 /// The decision for a packet to an address of `port`, in the segment `outside`. None when it is no hairpin: the address is of
 /// the packet's own segment, or nobody is behind it.
 pub(super) fn decide(
-    tables: Tables<'_>,
+    tables: &Tables<'_>,
     question: &Question,
     outside: SegmentIndex,
     port: PortIndex,
@@ -69,7 +69,7 @@ pub(super) fn decide(
 
 /// The packet to the host whose mapping's outside endpoint is the destination, an address of `port`. An echo request is the
 /// gateway's own: its identifier is the asker's, and names no mapping.
-fn to_mapped(tables: Tables<'_>, question: &Question, port: PortIndex, find: FindMapped<'_>) -> Option<Translated> {
+fn to_mapped(tables: &Tables<'_>, question: &Question, port: PortIndex, find: FindMapped<'_>) -> Option<Translated> {
     if !matches!(question.protocol, protocol::TCP | protocol::UDP) {
         return None;
     }

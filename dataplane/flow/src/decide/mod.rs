@@ -114,7 +114,7 @@ pub struct Mapped {
 pub type FindMapped<'f> = &'f dyn Fn(u8, Address, u16) -> Option<Mapped>;
 
 /// Answers `question` from one generation, and from the mappings that `find` knows.
-pub fn decide(tables: Tables<'_>, question: &Question, find: FindMapped<'_>) -> Result<Decision, DropReason> {
+pub fn decide(tables: &Tables<'_>, question: &Question, find: FindMapped<'_>) -> Result<Decision, DropReason> {
     let translated = destination_nat(tables, question, question.segment);
     if translated.changed && !is_translatable(question) {
         return Err(DropReason::NatUntranslatable);
@@ -167,7 +167,7 @@ struct Translated {
 }
 
 /// Destination NAT as for a packet that came in `from`.
-fn destination_nat(tables: Tables<'_>, question: &Question, from: SegmentIndex) -> Translated {
+fn destination_nat(tables: &Tables<'_>, question: &Question, from: SegmentIndex) -> Translated {
     let unchanged = Translated {
         segment: from,
         addresses: question.addresses,
@@ -222,7 +222,7 @@ fn with_destination(addresses: Addresses, to: Address) -> Option<Addresses> {
 
 /// To the gateway itself: only within the segment that bears the address, or where a rule says so.
 fn local(
-    tables: Tables<'_>,
+    tables: &Tables<'_>,
     question: &Question,
     egress: SegmentIndex,
     port: PortIndex,
@@ -238,7 +238,7 @@ fn local(
 
 /// Nothing in clear from the underlay may claim, or reach, what is behind a tunnel (law 1).
 fn refuse_clear_text(
-    tables: Tables<'_>,
+    tables: &Tables<'_>,
     question: &Question,
     egress: SegmentIndex,
     next_hop: NextHop,
@@ -263,14 +263,14 @@ fn refuse_clear_text(
     Ok(())
 }
 
-fn is_underlay(tables: Tables<'_>, port: PortIndex) -> bool {
+fn is_underlay(tables: &Tables<'_>, port: PortIndex) -> bool {
     tables
         .port(port)
         .is_some_and(|record| record.flags & port_flag::UNDERLAY != 0)
 }
 
 /// Whether some segment routes the destination of `addresses` into a tunnel.
-fn is_protected(tables: Tables<'_>, addresses: &Addresses) -> bool {
+fn is_protected(tables: &Tables<'_>, addresses: &Addresses) -> bool {
     let leads_into_tunnel = |segment| matches!(resolve(tables, segment, addresses).next_hop, NextHop::Tunnel(_));
     tables
         .tunnels()
@@ -278,7 +278,7 @@ fn is_protected(tables: Tables<'_>, addresses: &Addresses) -> bool {
         .any(|tunnel| leads_into_tunnel(SegmentIndex(tunnel.segment)))
 }
 
-fn admit(tables: Tables<'_>, query: &PolicyQuery) -> Result<u32, DropReason> {
+fn admit(tables: &Tables<'_>, query: &PolicyQuery) -> Result<u32, DropReason> {
     match tables.policy(query) {
         PolicyVerdict::Allow { rule } => Ok(rule),
         PolicyVerdict::Deny { .. } => Err(DropReason::PolicyDenied),
@@ -288,7 +288,7 @@ fn admit(tables: Tables<'_>, query: &PolicyQuery) -> Result<u32, DropReason> {
     }
 }
 
-fn source_nat(tables: Tables<'_>, query: &PolicyQuery, next_hop: NextHop) -> Result<Option<PoolIndex>, DropReason> {
+fn source_nat(tables: &Tables<'_>, query: &PolicyQuery, next_hop: NextHop) -> Result<Option<PoolIndex>, DropReason> {
     let Some((_, rule)) = tables.source_nat(query) else {
         return Ok(None);
     };
@@ -310,7 +310,7 @@ fn source_nat(tables: Tables<'_>, query: &PolicyQuery, next_hop: NextHop) -> Res
 }
 
 /// Replies go back into the tunnel that the flow came from, or where the route to its source leads.
-fn reverse_hop(tables: Tables<'_>, question: &Question) -> Result<NextHop, DropReason> {
+fn reverse_hop(tables: &Tables<'_>, question: &Question) -> Result<NextHop, DropReason> {
     match question.origin {
         Origin::Tunnel(tunnel) => Ok(NextHop::Tunnel(tunnel)),
         Origin::Port(_) => {

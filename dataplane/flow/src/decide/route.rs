@@ -15,7 +15,7 @@ pub struct Egress {
 
 /// Looks the destination of `addresses` up in `segment`; a route into another segment is followed once.
 #[inline]
-pub fn resolve(tables: Tables<'_>, segment: SegmentIndex, addresses: &Addresses) -> Egress {
+pub fn resolve(tables: &Tables<'_>, segment: SegmentIndex, addresses: &Addresses) -> Egress {
     let first = lookup(tables, segment, addresses);
     let NextHop::Segment(other) = first else {
         return Egress {
@@ -33,7 +33,7 @@ pub fn resolve(tables: Tables<'_>, segment: SegmentIndex, addresses: &Addresses)
 
 /// The port a hop leaves through; none for a tunnel or a hop that leads nowhere.
 #[inline]
-pub fn egress_port(tables: Tables<'_>, next_hop: NextHop) -> Option<PortIndex> {
+pub fn egress_port(tables: &Tables<'_>, next_hop: NextHop) -> Option<PortIndex> {
     match next_hop {
         NextHop::Neighbour(index) => tables.neighbour(index).map(|record| PortIndex(record.port)),
         NextHop::OnLink(port) | NextHop::Local(port) => Some(port),
@@ -42,7 +42,7 @@ pub fn egress_port(tables: Tables<'_>, next_hop: NextHop) -> Option<PortIndex> {
 }
 
 #[inline]
-fn lookup(tables: Tables<'_>, segment: SegmentIndex, addresses: &Addresses) -> NextHop {
+fn lookup(tables: &Tables<'_>, segment: SegmentIndex, addresses: &Addresses) -> NextHop {
     match addresses {
         Addresses::V4 { destination, .. } => tables.route4(segment, *destination),
         Addresses::V6 { destination, .. } => tables.route6(segment, destination),

@@ -2,15 +2,34 @@
 
 use super::entry::{REFERENCES_MAX, Record, references, with_references};
 use super::{Address, BindError, Binding, Inside, Mappings, POOL_ADDRESSES_MAX, POOLS_MAX, PoolView};
-use crate::index::Slot;
+use crate::index::{Index, Slot};
 use crate::local::WorkerLocal;
 use crate::ports::{PortLocal, PortRange, Ports};
-use crate::sync::{Ordering, fence, step};
+use crate::sync::{placed_before_looking, step, touch};
 use crate::table::{Life, NONE, State, TableLocal};
 use core::ops::ControlFlow;
 
 /// How often a bind begins anew because a mapping it found had just ended.
 const ATTEMPTS_MAX: usize = 8;
+
+/// An inside endpoint whose mapping is asked for: made by [`Mappings::aim`].
+#[derive(Clone, Copy, Debug)]
+pub struct Aimed<A> {
+    inside: Inside<A>,
+    host: Inside<A>,
+    hash: u64,
+    host_hash: u64,
+}
+
+/// A binding that is not yet known by its outside endpoint: [`Mappings::show`] makes it so.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "a binding holds a reference, and is found from outside only once it is shown"]
+pub struct Bound<A> {
+    /// The reference.
+    pub binding: Binding<A>,
+    /// Of the outside endpoint of a mapping made just now.
+    hidden: Option<u64>,
+}
 
 /// What a bind works on.
 struct Binder<'b, 'a, A> {
@@ -50,6 +69,55 @@ impl<'a, A: Address> Mappings<'a, A> {
         pool: &PoolView<A>,
         now: u32,
     ) -> Result<Binding<A>, BindError> {
+        let bound = self.bind_aimed(ports, local, &self.aim(inside), pool, now)?;
+        Ok(self.show(&bound))
+    }
+
+    /// First of the steps that a bind is made of, for a caller that has several under way: between two of them it takes the same step
+    /// for the others, and meanwhile the memory arrives that the next one reads.
+    #[inline]
+    pub fn aim(&self, inside: &Inside<A>) -> Aimed<A> {
+        let host = Inside {
+            protocol: 0,
+            port: 0,
+            ..*inside
+        };
+        let (hash, host_hash) = (self.hash(inside), self.hash(&host));
+        self.table.index.ask(hash);
+        self.table.index.ask(host_hash);
+        Aimed {
+            inside: *inside,
+            host,
+            hash,
+            host_hash,
+        }
+    }
+
+    /// Second step: asks for the entries that there may be.
+    #[inline]
+    pub fn approach(&self, aimed: &Aimed<A>) {
+        for hash in [aimed.hash, aimed.host_hash] {
+            let bucket = self.table.index.bucket(self.table.index.position(hash));
+            let slot = Slot(Index::first_match(bucket, Slot::tag(hash)));
+            if slot.0 != 0 {
+                touch(&self.table.entry(slot.entry())[0]);
+            }
+        }
+    }
+
+    /// Third step: [`bind`](Self::bind), but for what [`show`](Self::show) does.
+    ///
+    /// # Errors
+    /// See [`BindError`]; nothing is held then.
+    pub fn bind_aimed(
+        &self,
+        ports: &Ports<'a>,
+        local: &mut WorkerLocal,
+        aimed: &Aimed<A>,
+        pool: &PoolView<A>,
+        now: u32,
+    ) -> Result<Bound<A>, BindError> {
+        let inside = &aimed.inside;
         let rows_end = u64::from(pool.row) + u64::from(pool.count);
         if pool.count == 0 || inside.pool >= POOLS_MAX || rows_end > u64::from(POOL_ADDRESSES_MAX) {
             return Err(BindError::PoolInvalid);
@@ -67,11 +135,20 @@ impl<'a, A: Address> Mappings<'a, A> {
             now,
         };
         for _ in 0..ATTEMPTS_MAX {
-            if let Some(done) = binder.attempt(inside)? {
+            if let Some(done) = binder.attempt(aimed)? {
                 return Ok(done);
             }
         }
         Err(BindError::PoolExhausted)
+    }
+
+    /// Last step, while the reference is held, so that the mapping does not end meanwhile.
+    #[inline]
+    pub fn show(&self, bound: &Bound<A>) -> Binding<A> {
+        if let Some(hash) = bound.hidden {
+            self.show_at(hash, bound.binding.mapping);
+        }
+        bound.binding
     }
 
     /// One more reference on a mapping for the new decision of a session that it already has; the quota is not asked again.
@@ -98,14 +175,12 @@ impl<'a, A: Address> Mappings<'a, A> {
     }
 
     /// The live entry of an inside key; host entries have protocol and port 0.
-    pub(super) fn find_inside(&self, inside: &Inside<A>) -> Option<(u32, Life, Record<A>)> {
-        self.find_with(inside, |state| state == State::Live)
-    }
-
-    fn find_with(&self, inside: &Inside<A>, wanted: impl Fn(State) -> bool + Copy) -> Option<(u32, Life, Record<A>)> {
+    #[inline]
+    pub(super) fn find_inside(&self, inside: &Inside<A>, hash: u64) -> Option<(u32, Life, Record<A>)> {
+        let live = |state| state == State::Live;
         self.table
             .index
-            .visit(self.hash(inside), |slot| match self.copy(slot.entry(), wanted) {
+            .visit(hash, |slot| match self.copy(slot.entry(), live) {
                 Some((life, record)) if record.inside == *inside => ControlFlow::Break((slot.entry(), life, record)),
                 _ => ControlFlow::Continue(()),
             })
@@ -131,29 +206,26 @@ impl<'a, A: Address> Mappings<'a, A> {
 
 impl<A: Address> Binder<'_, '_, A> {
     /// `None` if what it found ended before it had a reference: begin anew.
-    fn attempt(&mut self, inside: &Inside<A>) -> Result<Option<Binding<A>>, BindError> {
-        if let Some((mapping, life, record)) = self.mappings.find_inside(inside) {
-            return self.join(mapping, life, &record);
+    fn attempt(&mut self, aimed: &Aimed<A>) -> Result<Option<Bound<A>>, BindError> {
+        let inside = &aimed.inside;
+        if let Some((mapping, life, record)) = self.mappings.find_inside(inside, aimed.hash) {
+            let joined = self.join(mapping, life, &record)?;
+            return Ok(joined.map(|binding| Bound { binding, hidden: None }));
         }
-        let host_key = Inside {
-            protocol: 0,
-            port: 0,
-            ..*inside
-        };
-        if let Some((host, life, record)) = self.mappings.find_inside(&host_key) {
+        if let Some((host, life, record)) = self.mappings.find_inside(&aimed.host, aimed.host_hash) {
             return match self.hold_host(host, life)? {
                 false => Ok(None),
-                true => self.map_for_host(inside, host, &record, None),
+                true => self.map_for_host(aimed, host, &record, None),
             };
         }
-        let (offset, port) = self.first_port(inside, &host_key)?;
-        let record = self.record(&host_key, offset, 0, NONE);
-        match self.add(&record) {
+        let (offset, port) = self.first_port(inside, aimed.host_hash)?;
+        let record = self.record(&aimed.host, offset, 0, NONE);
+        match self.add(&record, aimed.host_hash) {
             Err(error) => {
                 self.give_back(inside.protocol, record.row, port);
                 Err(error)
             }
-            Ok(Added::New(host)) => self.map_for_host(inside, host, &record, Some(port)),
+            Ok(Added::New(host)) => self.map_for_host(aimed, host, &record, Some(port)),
             Ok(Added::Existing(..)) => {
                 self.give_back(inside.protocol, record.row, port);
                 Ok(None)
@@ -201,13 +273,13 @@ impl<A: Address> Binder<'_, '_, A> {
     /// A new mapping on the host's outside address. The host's reference is held, and given back on failure.
     fn map_for_host(
         &mut self,
-        inside: &Inside<A>,
+        aimed: &Aimed<A>,
         host: u32,
         host_record: &Record<A>,
         port: Option<u16>,
-    ) -> Result<Option<Binding<A>>, BindError> {
+    ) -> Result<Option<Bound<A>>, BindError> {
         step();
-        let done = self.map(inside, host, host_record, port);
+        let done = self.map(aimed, host, host_record, port);
         if !matches!(done, Ok(Some(_))) {
             self.mappings.release_one(host, self.now);
         }
@@ -216,11 +288,12 @@ impl<A: Address> Binder<'_, '_, A> {
 
     fn map(
         &mut self,
-        inside: &Inside<A>,
+        aimed: &Aimed<A>,
         host: u32,
         host_record: &Record<A>,
         port: Option<u16>,
-    ) -> Result<Option<Binding<A>>, BindError> {
+    ) -> Result<Option<Bound<A>>, BindError> {
+        let inside = &aimed.inside;
         let port = match port {
             Some(port) => port,
             None => self.ports.allocate(
@@ -238,20 +311,21 @@ impl<A: Address> Binder<'_, '_, A> {
             host,
             ..*host_record
         };
-        match self.add(&record) {
-            Ok(Added::New(mapping)) => Ok(Some(Binding {
+        let outside = self.mappings.ask_outside(&record);
+        let bound = |mapping, record: &Record<A>, hidden| Bound {
+            binding: Binding {
                 mapping,
                 address: record.address,
-                port,
-            })),
+                port: record.port,
+            },
+            hidden,
+        };
+        match self.add(&record, aimed.hash) {
+            Ok(Added::New(mapping)) => Ok(Some(bound(mapping, &record, Some(outside)))),
             Ok(Added::Existing(mapping, life, theirs)) => {
                 self.give_back(inside.protocol, record.row, port);
                 match self.mappings.take_reference(mapping, life, REFERENCES_MAX, self.now) {
-                    Ok(()) => Ok(Some(Binding {
-                        mapping,
-                        address: theirs.address,
-                        port: theirs.port,
-                    })),
+                    Ok(()) => Ok(Some(bound(mapping, &theirs, None))),
                     Err(NoReference::Gone) => Ok(None),
                     Err(NoReference::TooMany) => Err(BindError::TableFull),
                 }
@@ -271,9 +345,9 @@ impl<A: Address> Binder<'_, '_, A> {
     }
 
     /// A port for a host that has no outside address yet: on the address its hash picks, or the next that has one.
-    fn first_port(&mut self, inside: &Inside<A>, host_key: &Inside<A>) -> Result<(u32, u16), BindError> {
+    fn first_port(&mut self, inside: &Inside<A>, host_hash: u64) -> Result<(u32, u16), BindError> {
         let count = self.pool.count;
-        let preferred = ((self.mappings.hash(host_key) >> 32) * u64::from(count)) >> 32;
+        let preferred = ((host_hash >> 32) * u64::from(count)) >> 32;
         for turn in 0..count {
             let offset = (preferred as u32 + turn) % count;
             let row = self.pool.row + offset;
@@ -304,24 +378,23 @@ impl<A: Address> Binder<'_, '_, A> {
     }
 
     /// Puts an entry with one reference into the table; the rules are those of a session's insertion.
-    fn add(&mut self, record: &Record<A>) -> Result<Added<A>, BindError> {
-        let (table, hash) = (&self.mappings.table, self.mappings.hash(&record.inside));
+    fn add(&mut self, record: &Record<A>, hash: u64) -> Result<Added<A>, BindError> {
+        let table = &self.mappings.table;
         loop {
             let entry = table.allocate(self.local).ok_or(BindError::TableFull)?;
+            touch(&table.entry(self.local.upcoming())[0]);
             step();
             let ready = self.mappings.fill(entry, record, self.now);
             step();
             let slot = Slot::new(hash, false, entry);
             let placed = table.index.place(hash, slot).is_ok();
-            fence(Ordering::SeqCst);
+            placed_before_looking();
             step();
             if placed
                 && !self.is_beaten(entry, hash, &record.inside)
                 && table.change(entry, ready, ready.with_state(State::Live))
             {
                 step();
-                // The caller's reference keeps the entry from ending meanwhile.
-                self.mappings.show_outside(entry, record);
                 return Ok(Added::New(entry));
             }
             table.change(entry, ready, ready.with_state(State::Retired));
@@ -331,7 +404,7 @@ impl<A: Address> Binder<'_, '_, A> {
             if !placed {
                 return Err(BindError::TableFull);
             }
-            if let Some((other, life, theirs)) = self.mappings.find_inside(&record.inside) {
+            if let Some((other, life, theirs)) = self.mappings.find_inside(&record.inside, hash) {
                 return Ok(Added::Existing(other, life, theirs));
             }
         }

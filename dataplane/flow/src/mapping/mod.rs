@@ -18,6 +18,8 @@ mod scrub;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
+pub use bind::{Aimed, Bound};
+
 use crate::hash::HashKey;
 use crate::index::Fill;
 use crate::local::WorkerLocal;

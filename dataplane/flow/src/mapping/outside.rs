@@ -32,9 +32,23 @@ impl<'a, A: Address> Mappings<'a, A> {
     /// Makes a live mapping known by its outside endpoint; a host entry has none.
     pub(super) fn show_outside(&self, mapping: u32, record: &Record<A>) {
         if !record.is_host() {
-            let hash = self.outside_hash(record.inside.protocol, record.address, record.port);
-            let _ = self.table.index.place(hash, Slot::new(hash, true, mapping));
+            self.show_at(
+                self.outside_hash(record.inside.protocol, record.address, record.port),
+                mapping,
+            );
         }
+    }
+
+    pub(super) fn show_at(&self, outside_hash: u64, mapping: u32) {
+        let slot = Slot::new(outside_hash, true, mapping);
+        let _ = self.table.index.place(outside_hash, slot);
+    }
+
+    /// Asks for the place where the mapping will be shown.
+    pub(super) fn ask_outside(&self, record: &Record<A>) -> u64 {
+        let hash = self.outside_hash(record.inside.protocol, record.address, record.port);
+        self.table.index.ask(hash);
+        hash
     }
 
     pub(super) fn hide_outside(&self, mapping: u32, record: &Record<A>) {

@@ -268,7 +268,7 @@ impl Class<'_> {
         }
     }
 
-    /// A port from a block of our own, else from one that has no owner, else from anybody's.
+    /// A port from a block that is our own or has no owner, whichever comes first, else from anybody's.
     fn search(&self, worker: u64, range: PortRange, random: u64) -> Option<(usize, u16)> {
         if range.first > range.last {
             return None;
@@ -276,23 +276,20 @@ impl Class<'_> {
         let blocks = range.blocks();
         let count = blocks.end().checked_sub(*blocks.start())? + 1;
         let start = (random >> 8) as usize % count;
-        let turned = || (0..count).map(|turn| blocks.start() + (start + turn) % count);
-        let owner = |block: usize| self.owners[block].load(Ordering::Relaxed);
+        let middle = blocks.start() + start;
+        let turned = || (middle..=*blocks.end()).chain(*blocks.start()..middle);
         let from = |block: usize| self.take(block, range, random).map(|port| (block, port));
-        let own = || turned().filter(|block| owner(*block) == worker).find_map(from);
-        let unowned = || {
-            turned()
-                .filter(|block| self.become_owner(*block, worker))
-                .find_map(from)
-        };
-        own().or_else(unowned).or_else(|| turned().find_map(from))
+        let mut ours = turned().filter(|block| self.is_or_becomes_owner(*block, worker));
+        ours.find_map(from).or_else(|| turned().find_map(from))
     }
 
-    fn become_owner(&self, block: usize, worker: u64) -> bool {
+    fn is_or_becomes_owner(&self, block: usize, worker: u64) -> bool {
         let owner = &self.owners[block];
-        owner.load(Ordering::Relaxed) == 0
-            && owner
+        match owner.load(Ordering::Relaxed) {
+            0 => owner
                 .compare_exchange(0, worker, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
+                .is_ok(),
+            known => known == worker,
+        }
     }
 }

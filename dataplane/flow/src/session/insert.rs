@@ -13,9 +13,9 @@ use super::entry::{Activity, Copied};
 use super::{Ended, Hit, InsertError, Inserted, NewSession, SessionKey, Sessions};
 use crate::index::Slot;
 use crate::local::WorkerLocal;
-use crate::sync::{Ordering, fence, step};
+use crate::sync::{step, touch};
 use crate::table::{Life, State, TableLocal};
-use crate::tcp::Phase;
+use crate::tcp::{Direction, Phase};
 use core::ops::ControlFlow;
 
 /// Most sessions that one re-decision replaces: the one it knows of, and others that raced with it.
@@ -31,6 +31,10 @@ struct Offer<K: SessionKey> {
     segments: [u16; 2],
     replaces: bool,
 }
+
+/// Where a new session's keys belong: made by [`Sessions::aim_new`] for the same session.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Aim([u64; 2]);
 
 /// What the look at other sessions came to.
 enum Look {
@@ -56,12 +60,34 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
     /// # Errors
     /// See [`InsertError`]; nothing was inserted.
     pub fn insert(&self, local: &mut WorkerLocal, new: &NewSession<K>, now: u32) -> Result<Inserted<K>, InsertError> {
-        if let Some(hit) = self.lookup(&new.forward) {
+        self.insert_aimed(local, new, self.aim_new(new), now)
+    }
+
+    /// The first half of an insertion, for a caller that has several under way: asks for the memory that [`insert_aimed`] reads.
+    ///
+    /// [`insert_aimed`]: Self::insert_aimed
+    pub fn aim_new(&self, new: &NewSession<K>) -> Aim {
+        Aim([self.aim(&new.forward.to_words()), self.aim(&new.reverse.to_words())])
+    }
+
+    /// [`insert`](Self::insert) of what was aimed.
+    ///
+    /// # Errors
+    /// See [`InsertError`]; nothing was inserted.
+    pub fn insert_aimed(
+        &self,
+        local: &mut WorkerLocal,
+        new: &NewSession<K>,
+        aim: Aim,
+        now: u32,
+    ) -> Result<Inserted<K>, InsertError> {
+        let candidate = self.candidate(aim.0[0]);
+        if let Some(hit) = self.verify(&new.forward.to_words(), aim.0[0], candidate) {
             return Ok(Inserted::Existing(hit));
         }
         let phase = Phase::first(new.forward.protocol(), new.tcp_flags, new.adopt).ok_or(InsertError::NotSyn)?;
         let activity = Activity::new(now, phase, new.rule);
-        self.offer(K::local(local).0, new, activity, None, &mut |_| {})
+        self.offer(K::local(local).0, new, aim.0, activity, None, &mut |_| {})
     }
 
     /// Replaces a session by a newer decision in the initiator's direction: `new.forward` is the old session's forward key.
@@ -86,13 +112,21 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
             return self.insert(local, &NewSession { adopt: true, ..*new }, now);
         };
         let activity = Activity::new(now, before.activity.phase(), new.rule);
-        self.offer(K::local(local).0, new, activity, Some(old.session), &mut ended)
+        self.offer(
+            K::local(local).0,
+            new,
+            self.aim_new(new).0,
+            activity,
+            Some(old.session),
+            &mut ended,
+        )
     }
 
     fn offer(
         &self,
         local: &mut TableLocal,
         new: &NewSession<K>,
+        hashes: [u64; 2],
         activity: Activity,
         old: Option<u32>,
         ended: &mut dyn FnMut(Ended<K>),
@@ -101,10 +135,10 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
             return Err(InsertError::KeysEqual);
         }
         let keys = [new.forward.to_words(), new.reverse.to_words()];
-        let hashes = [self.hash(&keys[0]), self.hash(&keys[1])];
         let counters = old.map(|old| self.traffic(old)).unwrap_or_default();
         loop {
             let session = self.table.allocate(local).ok_or(InsertError::TableFull)?;
+            self.ask_entry(local.upcoming());
             step();
             let ready = self.fill(session, new, activity, counters);
             step();
@@ -147,12 +181,23 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
         }
     }
 
+    /// The next session's entry and counters, which are written.
+    fn ask_entry(&self, session: u32) {
+        let entry = self.table.entry(session);
+        touch(&entry[0]);
+        if K::ENTRY_WORDS > 8 {
+            touch(&entry[K::ENTRY_WORDS - 1]);
+        }
+        touch(&self.counter(Direction::Forward, session)[0]);
+        touch(&self.counter(Direction::Reverse, session)[0]);
+    }
+
     fn hit_of(&self, offer: &Offer<K>, new: &NewSession<K>) -> Hit<K> {
         let rewrite_to = new.reverse.swapped();
         Hit {
             session: offer.session,
             version: offer.ready.version(),
-            direction: crate::tcp::Direction::Forward,
+            direction: Direction::Forward,
             rewrite_to,
             next_hop: new.next_hop[0],
             epochs: new.epochs,
@@ -175,8 +220,7 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
             step();
             done
         });
-        // Our slots are visible before we look at anybody else's.
-        fence(Ordering::SeqCst);
+        crate::sync::placed_before_looking();
         placed
     }
 

@@ -47,7 +47,7 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
     }
 
     #[inline(always)]
-    fn verify(&self, key: &K::Words, hash: u64, candidate: Candidate) -> Option<Hit<K>> {
+    pub(super) fn verify(&self, key: &K::Words, hash: u64, candidate: Candidate) -> Option<Hit<K>> {
         let Some(candidate) = candidate.slot() else {
             let bucket = self.table.index.bucket(self.table.index.position(hash));
             return if Index::overflowed(bucket) {

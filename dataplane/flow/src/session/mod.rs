@@ -18,6 +18,7 @@ mod scrub;
 mod tests;
 mod touch;
 
+pub use insert::Aim;
 pub use lookup::BATCH;
 pub use passes::{Candidate, Found};
 

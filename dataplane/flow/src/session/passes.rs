@@ -8,7 +8,7 @@ use super::entry::{Activity, same_key};
 use super::{SessionKey, Sessions};
 use crate::expiry::LAST_SEEN_GRAIN;
 use crate::index::{Index, Slot};
-use crate::sync::{AtomicU64, Ordering, fence};
+use crate::sync::{Ordering, fence, touch};
 use crate::table::{Life, State, Table};
 use crate::tcp::Direction;
 
@@ -49,7 +49,7 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
     #[inline(always)]
     pub fn aim(&self, key: &K::Words) -> u64 {
         let hash = self.hash(key);
-        touch(&self.table.index.bucket(self.table.index.position(hash))[0]);
+        self.table.index.ask(hash);
         hash
     }
 
@@ -125,13 +125,4 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
             self.refresh(found.session, found.version, found.direction, now, tcp_flags);
         }
     }
-}
-
-/// Asks for a cache line and waits for nothing.
-#[inline(always)]
-fn touch(word: &AtomicU64) {
-    #[cfg(not(loom))]
-    tombolo_tables::region_prefetch::prefetch(word);
-    #[cfg(loom)]
-    let _ = word;
 }

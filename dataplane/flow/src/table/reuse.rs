@@ -55,6 +55,18 @@ impl TableLocal {
         Some(entry).filter(|entry| *entry < used)
     }
 
+    /// An entry that one of the next allocations will give, if they go on as before.
+    #[inline]
+    pub(crate) fn upcoming(&self) -> u32 {
+        /// So far ahead of fresh entries, which are neighbours.
+        const AHEAD: u32 = 4;
+        if self.free.count > 0 {
+            self.free.head
+        } else {
+            self.fresh.start.saturating_add(AHEAD)
+        }
+    }
+
     /// Entries retired and not yet free.
     pub(crate) fn limbo(&self) -> u32 {
         self.filling.count + self.waiting.count

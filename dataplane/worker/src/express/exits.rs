@@ -83,7 +83,7 @@ impl Exits {
             matches!(NextHop::from_bits(next_hop), NextHop::OnLink(_))
         );
         let target_address = Ipv4Addr::from(target).into();
-        let (port, _, station) = find(*tables, NextHop::from_bits(next_hop), target_address)?;
+        let (port, _, station) = find(tables, NextHop::from_bits(next_hop), target_address)?;
         let Station::Known(destination) = station else {
             return None;
         };

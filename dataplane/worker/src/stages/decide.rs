@@ -3,13 +3,14 @@
 
 use crate::address;
 use crate::batch::{Batch, Entry, Exit, Packet};
-use crate::bind::{self, Family};
+use crate::bind::{self, Family, Outside};
 use crate::gateway::Gateway;
 use crate::stages::Errors;
 use crate::stages::session::{Miss, TUNNELLED, Why, apply, clamp, count, flags};
+use crate::stages::start::Starts;
 use crate::tuple::Tuple;
 use tombolo_flow::decide::{Decision, Forward, Mapped, Origin, Question, decide, egress_port, resolve};
-use tombolo_flow::{Direction, Hit, Key4, Key6, NO_MAPPING, NewSession};
+use tombolo_flow::{Aim, Direction, Hit, Key4, Key6, NO_MAPPING, NewSession};
 use tombolo_packet_io::PacketIo;
 use tombolo_tables::fate::{DropReason, PuntReason};
 use tombolo_tables::layout::{Address, NextHop, PortIndex, SegmentIndex, wildcard};
@@ -17,10 +18,20 @@ use tombolo_wire::icmp::IcmpErrorKind;
 use tombolo_wire::{Headers, L4, ethertype, protocol, tcp_flag};
 
 /// Decides flows.
-#[derive(Default)]
-pub struct Decide;
+pub struct Decide {
+    starts4: Starts<Key4>,
+    starts6: Starts<Key6>,
+}
 
 impl Decide {
+    /// Scratch for one batch.
+    pub fn new() -> Self {
+        Decide {
+            starts4: Starts::new(),
+            starts6: Starts::new(),
+        }
+    }
+
     /// Decides every miss.
     pub fn run<I: PacketIo>(
         &mut self,
@@ -31,23 +42,36 @@ impl Decide {
     ) {
         for miss in misses {
             let packet = batch.packet(miss.place);
-            let decided = match miss.why {
-                Why::Unknown if packet.headers.addresses.is_v6() => begin::<I, Key6>(gateway, packet, None),
-                Why::Unknown => begin::<I, Key4>(gateway, packet, None),
-                Why::Stale4(hit) => begin(gateway, packet, Some(hit)),
-                Why::Stale6(hit) => begin(gateway, packet, Some(hit)),
+            let decided = match &miss.why {
+                Why::Unknown if packet.headers.addresses.is_v6() => self.starts6.plan(gateway, packet, miss.place),
+                Why::Unknown => self.starts4.plan(gateway, packet, miss.place),
+                Why::Stale4(hit) => again(gateway, packet, hit),
+                Why::Stale6(hit) => again(gateway, packet, hit),
                 Why::Stateless => stateless(gateway, packet),
                 Why::Fragment => fragment(gateway, packet),
                 Why::UnknownError => unknown_error(gateway, packet),
             };
             if let Err(reason) = decided {
-                if let Some(kind) = told(reason) {
-                    errors.want(miss.place, kind);
-                }
-                packet.drop(reason);
+                refuse(packet, miss.place, reason, errors);
             }
         }
+        self.starts4.run(gateway, batch, errors);
+        self.starts6.run(gateway, batch, errors);
     }
+}
+
+impl Default for Decide {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Drops a packet, and has its sender told where that is due.
+pub(super) fn refuse(packet: &mut Packet, place: usize, reason: DropReason, errors: &mut Errors) {
+    if let Some(kind) = told(reason) {
+        errors.want(place, kind);
+    }
+    packet.drop(reason);
 }
 
 /// The ICMP error that a refusal deserves, if any.
@@ -61,7 +85,7 @@ fn told(reason: DropReason) -> Option<IcmpErrorKind> {
     }
 }
 
-fn question(packet: &Packet) -> Question {
+pub(super) fn question(packet: &Packet) -> Question {
     let headers = &packet.headers;
     Question {
         segment: packet.segment,
@@ -80,7 +104,7 @@ fn nobody(_protocol: u8, _address: Address, _port: u16) -> Option<Mapped> {
     None
 }
 
-fn is_icmp(number: u8) -> bool {
+pub(super) fn is_icmp(number: u8) -> bool {
     matches!(number, protocol::ICMP | protocol::ICMPV6)
 }
 
@@ -110,46 +134,45 @@ fn question_again<I: PacketIo, K: Tuple>(gateway: &Gateway<'_, I>, packet: &Pack
     }
 }
 
-/// Decides a flow and makes, or replaces, its session.
-fn begin<I: PacketIo, K: Family>(
+/// Decides a known flow anew and replaces its session.
+fn again<I: PacketIo, K: Family>(
     gateway: &mut Gateway<'_, I>,
     packet: &mut Packet,
-    stale: Option<Hit<K>>,
+    stale: &Hit<K>,
 ) -> Result<(), DropReason> {
-    let question = match &stale {
-        Some(hit) => question_again(gateway, packet, hit),
-        None => question(packet),
-    };
-    let state = gateway.state;
-    let mapped = |protocol, address, port| bind::behind::<K>(state, protocol, address, port);
-    let decided = decide(gateway.tables, &question, &mapped);
-    if let (Err(_) | Ok(Decision::Local(_)), Some(hit)) = (&decided, &stale) {
-        bind::forget(gateway.state, gateway.flow, hit, gateway.now);
+    let question = question_again(gateway, packet, stale);
+    let decided = ask::<I, K>(gateway, &question);
+    if let Err(_) | Ok(Decision::Local(_)) = &decided {
+        bind::forget(gateway.state, gateway.flow, stale, gateway.now);
     }
     let forward = match decided? {
-        Decision::Local(_) if stale.is_some_and(|hit| hit.direction == Direction::Reverse) => {
-            return Err(DropReason::StateInvalid);
-        }
+        Decision::Local(_) if stale.direction == Direction::Reverse => return Err(DropReason::StateInvalid),
         Decision::Local(port) => return local(gateway, packet, port),
         Decision::Forward(forward) => forward,
     };
-    if stale.is_none() {
-        may_start(
-            &packet.headers,
-            forward.source_pool.is_some() || forward.destination_translated,
-        )?;
-    }
-    let session = new_session::<I, K>(gateway, packet, &question, &forward, stale.as_ref())?;
-    let made = bind::session(gateway.state, gateway.flow, &session, stale.as_ref(), gateway.now);
-    let hit = match (&stale, made) {
-        (Some(hit), Err(DropReason::SessionTableFull)) => {
-            unchanged(hit, &session).ok_or(DropReason::SessionTableFull)?
-        }
-        (_, Err(reason)) => return Err(reason),
-        (Some(hit), Ok(_)) if hit.direction == Direction::Reverse => {
+    let first: K = first_key(&question)?;
+    let outside = match forward.source_pool {
+        Some(pool) => Some(bind::outside(
+            gateway.state,
+            gateway.flow,
+            gateway.tables,
+            pool,
+            &first,
+            Some(stale),
+            gateway.now,
+        )?),
+        None => None,
+    };
+    let echo = is_icmp(question.protocol);
+    let session = new_session(gateway, packet, &first, echo, &forward, outside)?;
+    let aim = Aim::default();
+    let hit = match bind::session(gateway.state, gateway.flow, &session, aim, Some(stale), gateway.now) {
+        Err(DropReason::SessionTableFull) => unchanged(stale, &session).ok_or(DropReason::SessionTableFull)?,
+        Err(reason) => return Err(reason),
+        Ok(_) if stale.direction == Direction::Reverse => {
             reply_hit(gateway, packet, &session).ok_or(DropReason::StateInvalid)?
         }
-        (Some(_) | None, Ok(made)) => made,
+        Ok(made) => made,
     };
     apply(gateway, packet, &hit);
     count(gateway, packet, &hit);
@@ -167,6 +190,16 @@ fn unchanged<K: Tuple>(stale: &Hit<K>, session: &NewSession<K>) -> Option<Hit<K>
     })
 }
 
+/// Asks for a decision, which may look behind outside endpoints.
+pub(super) fn ask<I: PacketIo, K: Family>(
+    gateway: &Gateway<'_, I>,
+    question: &Question,
+) -> Result<Decision, DropReason> {
+    let state = gateway.state;
+    let mapped = |protocol, address, port| bind::behind::<K>(state, protocol, address, port);
+    decide(gateway.tables, question, &mapped)
+}
+
 /// How a reply goes on after its flow was decided again. None when it answers what the flow no longer is: another port, or
 /// another host behind a port forward.
 fn reply_hit<I: PacketIo, K: Family>(
@@ -182,7 +215,7 @@ fn reply_hit<I: PacketIo, K: Family>(
 
 /// Which packets may start a flow: not a reply, not a reset, and where something is translated only a SYN; an untranslated
 /// flow that policy allows may be picked up in its middle (after a failover, or on an asymmetric path).
-fn may_start(headers: &Headers, translated: bool) -> Result<(), DropReason> {
+pub(super) fn may_start(headers: &Headers, translated: bool) -> Result<(), DropReason> {
     let starts = match headers.l4_kind {
         L4::Tcp { flags } => {
             let opening = flags & (tcp_flag::SYN | tcp_flag::ACK | tcp_flag::RST | tcp_flag::FIN) == tcp_flag::SYN;
@@ -195,36 +228,30 @@ fn may_start(headers: &Headers, translated: bool) -> Result<(), DropReason> {
     if starts { Ok(()) } else { Err(DropReason::StateInvalid) }
 }
 
-/// The session that the decision means: both keys, both hops, and the mapping of a translated source.
-fn new_session<I: PacketIo, K: Family>(
-    gateway: &mut Gateway<'_, I>,
-    packet: &Packet,
-    question: &Question,
-    forward: &Forward,
-    stale: Option<&Hit<K>>,
-) -> Result<NewSession<K>, DropReason> {
-    let key = |segment, addresses, source, destination| {
-        K::new(segment, addresses, question.protocol, source, destination).ok_or(DropReason::NatUntranslatable)
-    };
-    let first = key(
+/// The key of the flow's first packet.
+pub(super) fn first_key<K: Family>(question: &Question) -> Result<K, DropReason> {
+    K::new(
         question.segment,
         &question.addresses,
+        question.protocol,
         question.source_port,
         question.destination_port,
-    )?;
-    let echo = is_icmp(question.protocol);
-    let (mut sent, mut source_port, mut mapping) = (forward.addresses, question.source_port, NO_MAPPING);
+    )
+    .ok_or(DropReason::NatUntranslatable)
+}
+
+/// The session that the decision means: both keys, both hops, and the mapping of a translated source.
+pub(super) fn new_session<I: PacketIo, K: Family>(
+    gateway: &Gateway<'_, I>,
+    packet: &Packet,
+    first: &K,
+    echo: bool,
+    forward: &Forward,
+    outside: Option<Outside>,
+) -> Result<NewSession<K>, DropReason> {
+    let (mut sent, mut source_port, mut mapping) = (forward.addresses, first.ports().0, NO_MAPPING);
     let mut destination_port = forward.destination_port;
-    if let Some(pool) = forward.source_pool {
-        let bound = bind::outside(
-            gateway.state,
-            gateway.flow,
-            gateway.tables,
-            pool,
-            &first,
-            stale,
-            gateway.now,
-        )?;
+    if let Some(bound) = outside {
         sent = address::pair(bound.address, address::of(&sent).1);
         source_port = bound.port;
         mapping = bound.mapping;
@@ -232,13 +259,21 @@ fn new_session<I: PacketIo, K: Family>(
             destination_port = bound.port;
         }
     }
-    let reply = key(forward.egress, &sent.reversed(), destination_port, source_port)?;
+    let protocol = first.protocol();
+    let reply = K::new(
+        forward.egress,
+        &sent.reversed(),
+        protocol,
+        destination_port,
+        source_port,
+    )
+    .ok_or(DropReason::NatUntranslatable)?;
     let epoch = |segment| gateway.tables.segment(segment).map_or(0, |record| record.epoch);
     Ok(NewSession {
-        forward: first,
+        forward: *first,
         reverse: reply,
         next_hop: [forward.next_hop.to_bits(), forward.reverse_next_hop.to_bits()],
-        epochs: [epoch(question.segment), epoch(forward.egress)],
+        epochs: [epoch(SegmentIndex(first.segment())), epoch(forward.egress)],
         mapping,
         rule: forward.rule,
         flags: tunnelled(forward),
@@ -260,7 +295,11 @@ fn tunnelled(forward: &Forward) -> u8 {
 }
 
 /// To the gateway itself: what claims to be part of a translated flow that is gone is nobody's.
-fn local<I: PacketIo>(gateway: &Gateway<'_, I>, packet: &mut Packet, port: PortIndex) -> Result<(), DropReason> {
+pub(super) fn local<I: PacketIo>(
+    gateway: &Gateway<'_, I>,
+    packet: &mut Packet,
+    port: PortIndex,
+) -> Result<(), DropReason> {
     let record = gateway.tables.port(port).ok_or(DropReason::PortDown)?;
     let headers = &packet.headers;
     let translated_range = record.nat_port_first..=record.nat_port_last;

@@ -168,7 +168,7 @@ impl Emit {
 
 /// The port that a hop leaves through, the address to resolve there, and what is known of it.
 #[inline]
-pub(crate) fn find(tables: Tables<'_>, next_hop: NextHop, target: Address) -> Option<(PortIndex, Address, Station)> {
+pub(crate) fn find(tables: &Tables<'_>, next_hop: NextHop, target: Address) -> Option<(PortIndex, Address, Station)> {
     match next_hop {
         NextHop::Neighbour(index) => {
             let record = tables.neighbour(index)?;
@@ -180,14 +180,14 @@ pub(crate) fn find(tables: Tables<'_>, next_hop: NextHop, target: Address) -> Op
 }
 
 #[inline]
-fn station_on(tables: Tables<'_>, port: PortIndex, target: Address) -> Station {
+fn station_on(tables: &Tables<'_>, port: PortIndex, target: Address) -> Station {
     tables
         .find_neighbour(port, target)
         .map_or(Station::Unresolved, |index| station(tables, index))
 }
 
 #[inline]
-fn station(tables: Tables<'_>, index: NeighbourIndex) -> Station {
+fn station(tables: &Tables<'_>, index: NeighbourIndex) -> Station {
     match tables.neighbour(index) {
         Some(record) if record.state == neighbour_state::REACHABLE => Station::Known(record.mac),
         Some(record) if record.state == neighbour_state::FAILED => Station::Failed,

@@ -72,7 +72,7 @@ impl Default for Errors {
     }
 }
 
-fn write(tables: Tables<'_>, offender: &Packet, kind: IcmpErrorKind, mut frame: Frame) -> Result<Packet, Frame> {
+fn write(tables: &Tables<'_>, offender: &Packet, kind: IcmpErrorKind, mut frame: Frame) -> Result<Packet, Frame> {
     let Some(from) = sender(tables, offender) else {
         return Err(frame);
     };
@@ -122,7 +122,7 @@ fn write(tables: Tables<'_>, offender: &Packet, kind: IcmpErrorKind, mut frame: 
 }
 
 /// An error for the gateway's own kernel goes back through the TAP that the packet came by.
-fn write_tap_link(tables: Tables<'_>, offender: &Packet, frame: &mut Frame) {
+fn write_tap_link(tables: &Tables<'_>, offender: &Packet, frame: &mut Frame) {
     let ethertype = if offender.headers.addresses.is_v6() {
         ethertype::IPV6
     } else {
@@ -135,7 +135,7 @@ fn write_tap_link(tables: Tables<'_>, offender: &Packet, frame: &mut Frame) {
 
 /// The address an error comes from. For the kernel it is that of the packet's destination: what comes by a TAP from one of
 /// the kernel's own addresses is a martian to it.
-fn sender(tables: Tables<'_>, offender: &Packet) -> Option<IpAddr> {
+fn sender(tables: &Tables<'_>, offender: &Packet) -> Option<IpAddr> {
     if offender.entry == Entry::Kernel {
         return Some(address::of(&offender.headers.addresses).1.into());
     }
@@ -143,7 +143,7 @@ fn sender(tables: Tables<'_>, offender: &Packet) -> Option<IpAddr> {
 }
 
 /// The address an error comes from: the gateway's own in the packet's segment and family, that of its port if it has one.
-fn own_address(tables: Tables<'_>, packet: &Packet) -> Option<IpAddr> {
+fn own_address(tables: &Tables<'_>, packet: &Packet) -> Option<IpAddr> {
     let v4 = matches!(packet.headers.addresses, Addresses::V4 { .. });
     let mut found = None;
     for own in tables.own_addresses().iter().filter(|own| own.address.is_v4() == v4) {

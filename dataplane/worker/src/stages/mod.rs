@@ -10,6 +10,8 @@ mod session;
 
 mod decide;
 
+mod start;
+
 mod unreachable;
 
 mod rewrite;

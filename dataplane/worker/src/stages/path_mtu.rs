@@ -42,7 +42,7 @@ impl PathMtu {
 }
 
 /// The tunnel that the message is about, and the largest inner packet that fits now.
-fn learned(tables: Tables<'_>, packet: &Packet) -> Option<(TunnelIndex, u16)> {
+fn learned(tables: &Tables<'_>, packet: &Packet) -> Option<(TunnelIndex, u16)> {
     let mtu = icmp::quoted_mtu(packet.bytes(), &packet.headers)?;
     let quoted = icmp::quoted(packet.bytes(), &packet.headers)?;
     if !checksum::transport_valid(packet.bytes(), &packet.headers) {

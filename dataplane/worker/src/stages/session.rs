@@ -122,7 +122,7 @@ impl Session {
 
     /// Finds the key that the packet is looked up by; packets without one are misses at once.
     #[inline]
-    fn key(&mut self, tables: Tables<'_>, place: usize, packet: &Packet) {
+    fn key(&mut self, tables: &Tables<'_>, place: usize, packet: &Packet) {
         self.quoted[place] = None;
         let headers = &packet.headers;
         if packet.entry == Entry::Kernel || is_stateless(tables, packet.segment) {
@@ -231,13 +231,13 @@ pub(super) fn count<I: PacketIo, K: Family>(gateway: &Gateway<'_, I>, packet: &P
 
 /// Whether the packet came from the underlay, not out of a tunnel.
 #[inline]
-fn is_clear_from_underlay(tables: Tables<'_>, packet: &Packet) -> bool {
+fn is_clear_from_underlay(tables: &Tables<'_>, packet: &Packet) -> bool {
     let underlay = |record: &PortRecord| record.flags & port_flag::UNDERLAY != 0;
     packet.tunnel.is_none() && tables.port(packet.ingress).is_some_and(underlay)
 }
 
 /// Whether an ICMP error came in clear from the underlay and claims a sender from behind a tunnel.
-fn claims_protected<K: Tuple>(tables: Tables<'_>, packet: &Packet, hit: &Hit<K>) -> bool {
+fn claims_protected<K: Tuple>(tables: &Tables<'_>, packet: &Packet, hit: &Hit<K>) -> bool {
     let egress = SegmentIndex(hit.rewrite_to.segment());
     let sender = || resolve(tables, egress, &packet.headers.addresses.reversed());
     is_clear_from_underlay(tables, packet) && matches!(sender().next_hop, NextHop::Tunnel(_))
@@ -245,7 +245,7 @@ fn claims_protected<K: Tuple>(tables: Tables<'_>, packet: &Packet, hit: &Hit<K>)
 
 /// Whether the decision was taken under the present epochs of both segments.
 #[inline]
-fn is_current<K: Tuple>(tables: Tables<'_>, segment: SegmentIndex, hit: &Hit<K>) -> bool {
+fn is_current<K: Tuple>(tables: &Tables<'_>, segment: SegmentIndex, hit: &Hit<K>) -> bool {
     let epoch = |segment| tables.segment(segment).map_or(0, |record| record.epoch);
     hit.epochs == [epoch(segment), epoch(SegmentIndex(hit.rewrite_to.segment()))]
 }
@@ -304,7 +304,7 @@ pub(super) fn flags(headers: &Headers) -> u8 {
 }
 
 #[inline]
-fn is_stateless(tables: Tables<'_>, segment: SegmentIndex) -> bool {
+fn is_stateless(tables: &Tables<'_>, segment: SegmentIndex) -> bool {
     tables
         .segment(segment)
         .is_some_and(|record| record.flags & segment_flag::STATELESS != 0)
