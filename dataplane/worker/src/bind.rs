@@ -107,7 +107,7 @@ pub struct Wanted<K: Family> {
 
 impl<K: Family> Wanted<K> {
     /// The mapping of `first`'s source towards `pool`; its memory is on its way.
-    #[inline]
+    #[inline(always)]
     pub fn new(state: &SharedState<'_>, tables: &Tables<'_>, pool: PoolIndex, first: &K) -> Result<Self, DropReason> {
         let view = pool_view::<K>(tables, pool).ok_or(DropReason::NatUntranslatable)?;
         let (address, port) = first.source();
@@ -131,6 +131,7 @@ impl<K: Family> Wanted<K> {
     }
 
     /// Takes the reference; [`show`] is still to come.
+    #[inline]
     pub fn bind(
         &self,
         state: &SharedState<'_>,
@@ -181,6 +182,7 @@ fn keep<A: InsideAddress>(mappings: &Mappings<'_, A>, mapping: u32, pool: PoolIn
     }
 }
 
+#[inline]
 fn pool_view<K: Family>(tables: &Tables<'_>, index: PoolIndex) -> Option<PoolView<K::Address>> {
     let pools = tables.pools();
     let pool: &PoolRecord = pools.get(index.usize())?;

@@ -46,6 +46,7 @@ pub struct Question {
 
 impl Question {
     /// As rules match it, towards `to`: with a destination (translated or not) and its port.
+    #[inline(always)]
     fn query(&self, to: SegmentIndex, addresses: Addresses, destination_port: u16) -> PolicyQuery {
         let destination_port = match (self.echo, addresses.is_v6()) {
             (false, _) => destination_port,
@@ -167,6 +168,7 @@ struct Translated {
 }
 
 /// Destination NAT as for a packet that came in `from`.
+#[inline]
 fn destination_nat(tables: &Tables<'_>, question: &Question, from: SegmentIndex) -> Translated {
     let unchanged = Translated {
         segment: from,
@@ -174,10 +176,8 @@ fn destination_nat(tables: &Tables<'_>, question: &Question, from: SegmentIndex)
         destination_port: question.destination_port,
         changed: false,
     };
-    let query = PolicyQuery {
-        from,
-        ..question.query(from, question.addresses, question.destination_port)
-    };
+    let mut query = question.query(from, question.addresses, question.destination_port);
+    query.from = from;
     let Some((_, rule)) = tables.destination_nat(&query) else {
         return unchanged;
     };

@@ -16,9 +16,20 @@ const ATTEMPTS_MAX: usize = 8;
 #[derive(Clone, Copy, Debug)]
 pub struct Aimed<A> {
     inside: Inside<A>,
-    host: Inside<A>,
     hash: u64,
     host_hash: u64,
+}
+
+impl<A: Address> Aimed<A> {
+    /// The key of the inside host.
+    #[inline(always)]
+    fn host(&self) -> Inside<A> {
+        Inside {
+            protocol: 0,
+            port: 0,
+            ..self.inside
+        }
+    }
 }
 
 /// A binding that is not yet known by its outside endpoint: [`Mappings::show`] makes it so.
@@ -75,22 +86,17 @@ impl<'a, A: Address> Mappings<'a, A> {
 
     /// First of the steps that a bind is made of, for a caller that has several under way: between two of them it takes the same step
     /// for the others, and meanwhile the memory arrives that the next one reads.
-    #[inline]
+    #[inline(always)]
     pub fn aim(&self, inside: &Inside<A>) -> Aimed<A> {
-        let host = Inside {
-            protocol: 0,
-            port: 0,
-            ..*inside
-        };
-        let (hash, host_hash) = (self.hash(inside), self.hash(&host));
-        self.table.index.ask(hash);
-        self.table.index.ask(host_hash);
-        Aimed {
+        let mut aimed = Aimed {
             inside: *inside,
-            host,
-            hash,
-            host_hash,
-        }
+            hash: self.hash(inside),
+            host_hash: 0,
+        };
+        aimed.host_hash = self.hash(&aimed.host());
+        self.table.index.ask(aimed.hash);
+        self.table.index.ask(aimed.host_hash);
+        aimed
     }
 
     /// Second step: asks for the entries that there may be.
@@ -206,20 +212,21 @@ impl<'a, A: Address> Mappings<'a, A> {
 
 impl<A: Address> Binder<'_, '_, A> {
     /// `None` if what it found ended before it had a reference: begin anew.
+    #[inline]
     fn attempt(&mut self, aimed: &Aimed<A>) -> Result<Option<Bound<A>>, BindError> {
         let inside = &aimed.inside;
         if let Some((mapping, life, record)) = self.mappings.find_inside(inside, aimed.hash) {
             let joined = self.join(mapping, life, &record)?;
             return Ok(joined.map(|binding| Bound { binding, hidden: None }));
         }
-        if let Some((host, life, record)) = self.mappings.find_inside(&aimed.host, aimed.host_hash) {
+        if let Some((host, life, record)) = self.mappings.find_inside(&aimed.host(), aimed.host_hash) {
             return match self.hold_host(host, life)? {
                 false => Ok(None),
                 true => self.map_for_host(aimed, host, &record, None),
             };
         }
         let (offset, port) = self.first_port(inside, aimed.host_hash)?;
-        let record = self.record(&aimed.host, offset, 0, NONE);
+        let record = self.record(&aimed.host(), offset, 0, NONE);
         match self.add(&record, aimed.host_hash) {
             Err(error) => {
                 self.give_back(inside.protocol, record.row, port);
@@ -271,6 +278,7 @@ impl<A: Address> Binder<'_, '_, A> {
     }
 
     /// A new mapping on the host's outside address. The host's reference is held, and given back on failure.
+    #[inline(always)]
     fn map_for_host(
         &mut self,
         aimed: &Aimed<A>,
@@ -286,6 +294,7 @@ impl<A: Address> Binder<'_, '_, A> {
         done
     }
 
+    #[inline(always)]
     fn map(
         &mut self,
         aimed: &Aimed<A>,

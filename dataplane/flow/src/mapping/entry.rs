@@ -39,6 +39,7 @@ pub(super) struct Record<A> {
 }
 
 impl<A: Address> Record<A> {
+    #[inline]
     fn to_words(self) -> [u64; 8] {
         let (inside, outside) = (self.inside.address.to_bits(), self.address.to_bits());
         let ports = (u64::from(self.inside.port) << 48) | (u64::from(self.inside.segment) << 32);
@@ -62,6 +63,7 @@ impl<A: Address> Record<A> {
         }
     }
 
+    #[inline]
     fn from_words(words: &[u64; 8]) -> Self {
         let whole = |high: u64, low: u64| (u128::from(high) << 64) | u128::from(low);
         let (inside, outside, ports, owner) = if A::ENTRY_WORDS == 4 {
@@ -96,6 +98,7 @@ impl<A: Address> Record<A> {
 
 impl<'a, A: Address> Mappings<'a, A> {
     /// A copy of an entry that stayed in the use in which it was found; its references may have moved.
+    #[inline]
     pub(super) fn copy(&self, mapping: u32, wanted: impl Fn(State) -> bool) -> Option<(Life, Record<A>)> {
         let entry = self.table.entry(mapping);
         let life = Life(entry[0].load(Ordering::Acquire));
@@ -103,8 +106,8 @@ impl<'a, A: Address> Mappings<'a, A> {
             return None;
         }
         let mut words = [0; 8];
-        for (word, place) in words.iter_mut().zip(entry).skip(1) {
-            *word = place.load(Ordering::Relaxed);
+        for position in 1..A::ENTRY_WORDS {
+            words[position] = entry[position].load(Ordering::Relaxed);
         }
         fence(Ordering::Acquire);
         let after = Life(entry[0].load(Ordering::Relaxed));
@@ -117,8 +120,9 @@ impl<'a, A: Address> Mappings<'a, A> {
         let entry = self.table.entry(mapping);
         let free = Life(entry[0].load(Ordering::Relaxed));
         fence(Ordering::Release);
-        for (place, word) in entry.iter().zip(record.to_words()).skip(1) {
-            place.store(word, Ordering::Relaxed);
+        let words = record.to_words();
+        for position in 1..A::ENTRY_WORDS {
+            entry[position].store(words[position], Ordering::Relaxed);
         }
         step();
         let ready = with_references(free, 1, now).with_state(State::Ready);

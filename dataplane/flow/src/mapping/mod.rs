@@ -244,6 +244,7 @@ impl<'a, A: Address> Mappings<'a, A> {
         self.table.used()
     }
 
+    #[inline]
     fn hash(&self, inside: &Inside<A>) -> u64 {
         let address = inside.address.to_bits();
         let rest = (u64::from(inside.port) << 48) | (u64::from(inside.segment) << 32) | u64::from(inside.protocol);

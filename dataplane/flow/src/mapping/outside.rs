@@ -39,12 +39,14 @@ impl<'a, A: Address> Mappings<'a, A> {
         }
     }
 
+    #[inline]
     pub(super) fn show_at(&self, outside_hash: u64, mapping: u32) {
         let slot = Slot::new(outside_hash, true, mapping);
         let _ = self.table.index.place(outside_hash, slot);
     }
 
     /// Asks for the place where the mapping will be shown.
+    #[inline(always)]
     pub(super) fn ask_outside(&self, record: &Record<A>) -> u64 {
         let hash = self.outside_hash(record.inside.protocol, record.address, record.port);
         self.table.index.ask(hash);
@@ -58,6 +60,7 @@ impl<'a, A: Address> Mappings<'a, A> {
         }
     }
 
+    #[inline(always)]
     fn outside_hash(&self, protocol: u8, address: A, port: u16) -> u64 {
         let bits = address.to_bits();
         let rest = (u64::from(port) << 48) | u64::from(protocol);

@@ -151,9 +151,10 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
         let (mut forward, mut reverse) = (new.forward.to_words(), new.reverse.to_words());
         forward.as_mut()[K::KEY_WORDS - 1] |= u64::from(new.flags);
         reverse.as_mut()[K::KEY_WORDS - 1] |= if translated { TRANSLATED } else { 0 };
-        let words = forward.as_ref().iter().chain(reverse.as_ref());
-        for (place, word) in entry[1..].iter().zip(words) {
-            place.store(*word, Ordering::Relaxed);
+        for (number, key) in [forward, reverse].iter().enumerate() {
+            for position in 0..K::KEY_WORDS {
+                entry[1 + number * K::KEY_WORDS + position].store(key.as_ref()[position], Ordering::Relaxed);
+            }
         }
         let pair = |pair: [u32; 2]| (u64::from(pair[0]) << 32) | u64::from(pair[1]);
         entry[next_hop_word(K::KEY_WORDS)].store(pair(new.next_hop), Ordering::Relaxed);

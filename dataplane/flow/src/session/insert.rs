@@ -66,6 +66,7 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
     /// The first half of an insertion, for a caller that has several under way: asks for the memory that [`insert_aimed`] reads.
     ///
     /// [`insert_aimed`]: Self::insert_aimed
+    #[inline(always)]
     pub fn aim_new(&self, new: &NewSession<K>) -> Aim {
         Aim([self.aim(&new.forward.to_words()), self.aim(&new.reverse.to_words())])
     }
@@ -74,6 +75,7 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
     ///
     /// # Errors
     /// See [`InsertError`]; nothing was inserted.
+    #[inline]
     pub fn insert_aimed(
         &self,
         local: &mut WorkerLocal,
@@ -192,6 +194,7 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
         touch(&self.counter(Direction::Reverse, session)[0]);
     }
 
+    #[inline(always)]
     fn hit_of(&self, offer: &Offer<K>, new: &NewSession<K>) -> Hit<K> {
         let rewrite_to = new.reverse.swapped();
         Hit {

@@ -24,9 +24,15 @@ impl<'g> Tables<'g> {
     }
 
     fn nat(&self, query: &PolicyQuery, direction: Direction) -> Option<(u32, &'g NatRuleRecord)> {
-        let (source, destination) = query.mapped();
+        // Made when the first rule asks for it: most rules differ before.
+        let mut mapped = None;
         let family = query.family();
         let port = has_ports(query.protocol).then_some(query.destination_port);
+        let mut in_prefixes = |rule: &NatRuleRecord| {
+            let (source, destination) = *mapped.get_or_insert_with(|| query.mapped());
+            in_prefix(source, rule.match_source, rule.match_source_length)
+                && in_prefix(destination, rule.match_destination, rule.match_destination_length)
+        };
         let matches = |rule: &NatRuleRecord| {
             serves(rule, direction)
                 && rule.family == family
@@ -34,8 +40,7 @@ impl<'g> Tables<'g> {
                 && (direction == Direction::Destination || rule.to == wildcard::SEGMENT || rule.to == query.to.0)
                 && (rule.protocol == wildcard::PROTOCOL || rule.protocol == query.protocol)
                 && matches_port(rule, port)
-                && in_prefix(source, rule.match_source, rule.match_source_length)
-                && in_prefix(destination, rule.match_destination, rule.match_destination_length)
+                && in_prefixes(rule)
         };
         let at = self.nat_rules.iter().position(matches)?;
         let rule = &self.nat_rules[at];

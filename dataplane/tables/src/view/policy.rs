@@ -58,6 +58,8 @@ impl Tables<'_> {
 const BATCH: usize = 64;
 /// No rule.
 const NO_MEMBER: u32 = u32::MAX;
+/// So many groups are compared one after the other sooner than searched.
+const FEW_GROUPS: usize = 16;
 /// Bits of a member that name the rule.
 const RULE: u32 = (1 << ACTION_SHIFT) - 1;
 
@@ -143,18 +145,31 @@ impl<'g> PolicyIndex<'g> {
     #[inline]
     fn groups_of(&self, query: &PolicyQuery) -> Groups {
         let (family, any) = (u32::from(query.family()), wildcard::SEGMENT);
-        let key = |group: &Group| (group.family, group.from, group.to);
+        let packed = |family: u32, from: u16, to: u16| u64::from(family) << 32 | u64::from(from) << 16 | u64::from(to);
+        let key = |group: &Group| packed(group.family, group.from, group.to);
         // Groups are sorted: the first or last of at most two that speaks of all segments is its family's only one.
         if self.groups.len() <= 2
-            && let Some(at) = self.groups.iter().position(|group| key(group) == (family, any, any))
+            && let Some(at) = self
+                .groups
+                .iter()
+                .position(|group| key(group) == packed(family, any, any))
         {
             return [Some(at as u32), None, None, None];
         }
         let (from, to) = (query.from.0, query.to.0);
-        [(from, to), (from, any), (any, to), (any, any)].map(|(from, to)| {
-            let at = self.groups.binary_search_by_key(&(family, from, to), key);
-            at.ok().map(|at| at as u32)
-        })
+        let wanted = [(from, to), (from, any), (any, to), (any, any)].map(|(from, to)| packed(family, from, to));
+        if self.groups.len() > FEW_GROUPS {
+            return wanted.map(|wanted| self.groups.binary_search_by_key(&wanted, key).ok().map(|at| at as u32));
+        }
+        let mut found = [None; 4];
+        for (at, group) in self.groups.iter().enumerate() {
+            for (found, wanted) in found.iter_mut().zip(wanted) {
+                if key(group) == wanted {
+                    *found = Some(at as u32);
+                }
+            }
+        }
+        found
     }
 
     /// The chunks of a group, as long as one of the flows could find an earlier rule in them.

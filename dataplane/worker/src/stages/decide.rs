@@ -85,6 +85,7 @@ fn told(reason: DropReason) -> Option<IcmpErrorKind> {
     }
 }
 
+#[inline(always)]
 pub(super) fn question(packet: &Packet) -> Question {
     let headers = &packet.headers;
     Question {
@@ -191,6 +192,7 @@ fn unchanged<K: Tuple>(stale: &Hit<K>, session: &NewSession<K>) -> Option<Hit<K>
 }
 
 /// Asks for a decision, which may look behind outside endpoints.
+#[inline]
 pub(super) fn ask<I: PacketIo, K: Family>(
     gateway: &Gateway<'_, I>,
     question: &Question,
@@ -215,6 +217,7 @@ fn reply_hit<I: PacketIo, K: Family>(
 
 /// Which packets may start a flow: not a reply, not a reset, and where something is translated only a SYN; an untranslated
 /// flow that policy allows may be picked up in its middle (after a failover, or on an asymmetric path).
+#[inline]
 pub(super) fn may_start(headers: &Headers, translated: bool) -> Result<(), DropReason> {
     let starts = match headers.l4_kind {
         L4::Tcp { flags } => {
@@ -229,6 +232,7 @@ pub(super) fn may_start(headers: &Headers, translated: bool) -> Result<(), DropR
 }
 
 /// The key of the flow's first packet.
+#[inline(always)]
 pub(super) fn first_key<K: Family>(question: &Question) -> Result<K, DropReason> {
     K::new(
         question.segment,
@@ -241,6 +245,7 @@ pub(super) fn first_key<K: Family>(question: &Question) -> Result<K, DropReason>
 }
 
 /// The session that the decision means: both keys, both hops, and the mapping of a translated source.
+#[inline(always)]
 pub(super) fn new_session<I: PacketIo, K: Family>(
     gateway: &Gateway<'_, I>,
     packet: &Packet,

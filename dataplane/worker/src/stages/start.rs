@@ -59,9 +59,12 @@ impl<K: Family> Starts<K> {
         place: usize,
     ) -> Result<(), DropReason> {
         let question = question(packet);
-        let forward = match ask::<I, K>(gateway, &question)? {
-            Decision::Local(port) => return local(gateway, packet, port),
-            Decision::Forward(forward) => forward,
+        // Looked at where it lies: it is large.
+        let decided = ask::<I, K>(gateway, &question);
+        let forward = match &decided {
+            Ok(Decision::Forward(forward)) => forward,
+            Ok(Decision::Local(port)) => return local(gateway, packet, *port),
+            Err(reason) => return Err(*reason),
         };
         may_start(
             &packet.headers,
@@ -76,7 +79,7 @@ impl<K: Family> Starts<K> {
             place,
             first,
             echo: is_icmp(question.protocol),
-            forward,
+            forward: *forward,
             wanted,
         });
         Ok(())
@@ -87,24 +90,26 @@ impl<K: Family> Starts<K> {
         for wanted in self.starts.iter().filter_map(|start| start.wanted.as_ref()) {
             wanted.approach(gateway.state);
         }
-        for start in self.starts.drain(..) {
+        for start in &self.starts {
             let packet = batch.packet(start.place);
-            match make(gateway, packet, &start) {
+            match make(gateway, packet, start) {
                 Ok(made) => self.made.push(made),
                 Err(reason) => refuse(packet, start.place, reason, errors),
             }
         }
-        for made in self.made.drain(..) {
+        self.starts.clear();
+        for made in &self.made {
             let packet = batch.packet(made.place);
-            if let Err(reason) = begin(gateway, packet, &made) {
+            if let Err(reason) = begin(gateway, packet, made) {
                 refuse(packet, made.place, reason, errors);
             }
         }
+        self.made.clear();
     }
 }
 
 /// Takes the mapping, and asks for the places of both session keys.
-#[inline]
+#[inline(always)]
 fn make<I: PacketIo, K: Family>(
     gateway: &mut Gateway<'_, I>,
     packet: &Packet,
