@@ -114,10 +114,41 @@ pub struct Mapped {
 /// Finds a mapping by protocol, outside address and outside port.
 pub type FindMapped<'f> = &'f dyn Fn(u8, Address, u16) -> Option<Mapped>;
 
+/// A decision that may still depend on policy.
+#[derive(Clone, Copy, Debug)]
+pub enum Proposal {
+    /// It does not, or policy was asked already.
+    Decided(Decision),
+    /// Policy is to judge the flow, as the query says: then [`conclude`].
+    Judge(Proposed, PolicyQuery),
+}
+
+/// What is settled of a flow before policy judges it.
+#[derive(Clone, Copy, Debug)]
+pub struct Proposed {
+    next_hop: NextHop,
+    reverse_next_hop: NextHop,
+    destination_port: u16,
+    destination_translated: bool,
+    translatable: bool,
+}
+
 /// Answers `question` from one generation, and from the mappings that `find` knows.
 pub fn decide(tables: &Tables<'_>, question: &Question, find: FindMapped<'_>) -> Result<Decision, DropReason> {
+    match propose(tables, question, find)? {
+        Proposal::Decided(decision) => Ok(decision),
+        Proposal::Judge(proposed, query) => {
+            conclude(tables, &proposed, &query, tables.policy(&query)).map(Decision::Forward)
+        }
+    }
+}
+
+/// The part of [`decide`] before policy: who decides a batch of flows has policy judge them all at once.
+#[inline]
+pub fn propose(tables: &Tables<'_>, question: &Question, find: FindMapped<'_>) -> Result<Proposal, DropReason> {
     let translated = destination_nat(tables, question, question.segment);
-    if translated.changed && !is_translatable(question) {
+    let translatable = is_translatable(question);
+    if translated.changed && !translatable {
         return Err(DropReason::NatUntranslatable);
     }
     let Egress {
@@ -126,32 +157,52 @@ pub fn decide(tables: &Tables<'_>, question: &Question, find: FindMapped<'_>) ->
     } = resolve(tables, translated.segment, &translated.addresses);
     match next_hop {
         NextHop::Local(_) if translated.changed => return Err(DropReason::NatUntranslatable),
-        NextHop::Local(port) => match hairpin::decide(tables, question, egress, port, find)? {
-            Some(forward) => return Ok(Decision::Forward(forward)),
-            None => return local(tables, question, egress, port),
-        },
+        NextHop::Local(port) => {
+            let decision = match hairpin::decide(tables, question, egress, port, find)? {
+                Some(forward) => Decision::Forward(forward),
+                None => local(tables, question, egress, port)?,
+            };
+            return Ok(Proposal::Decided(decision));
+        }
         NextHop::Unreachable | NextHop::Segment(_) => return Err(DropReason::NoRoute),
         NextHop::Discard => return Err(DropReason::RouteDiscard),
         NextHop::Neighbour(_) | NextHop::OnLink(_) | NextHop::Tunnel(_) => {}
     }
     refuse_clear_text(tables, question, egress, next_hop)?;
-    let reverse_next_hop = reverse_hop(tables, question)?;
+    let proposed = Proposed {
+        next_hop,
+        reverse_next_hop: reverse_hop(tables, question)?,
+        destination_port: translated.destination_port,
+        destination_translated: translated.changed,
+        translatable,
+    };
     let query = question.query(egress, translated.addresses, translated.destination_port);
-    let rule = admit(tables, &query)?;
-    let source_pool = source_nat(tables, &query, next_hop)?;
-    if source_pool.is_some() && !is_translatable(question) {
+    Ok(Proposal::Judge(proposed, query))
+}
+
+/// The part of [`decide`] after policy, whose verdict on `query` this is.
+#[inline]
+pub fn conclude(
+    tables: &Tables<'_>,
+    proposed: &Proposed,
+    query: &PolicyQuery,
+    verdict: PolicyVerdict,
+) -> Result<Forward, DropReason> {
+    let rule = admitted(query, verdict)?;
+    let source_pool = source_nat(tables, query, proposed.next_hop)?;
+    if source_pool.is_some() && !proposed.translatable {
         return Err(DropReason::NatUntranslatable);
     }
-    Ok(Decision::Forward(Forward {
-        egress,
-        next_hop,
-        reverse_next_hop,
-        addresses: translated.addresses,
-        destination_port: translated.destination_port,
+    Ok(Forward {
+        egress: query.to,
+        next_hop: proposed.next_hop,
+        reverse_next_hop: proposed.reverse_next_hop,
+        addresses: query.addresses,
+        destination_port: proposed.destination_port,
         source_pool,
-        destination_translated: translated.changed,
+        destination_translated: proposed.destination_translated,
         rule,
-    }))
+    })
 }
 
 /// What has a port or an identifier that tells flows apart, and a checksum that the gateway can correct; any other would leave
@@ -279,7 +330,11 @@ fn is_protected(tables: &Tables<'_>, addresses: &Addresses) -> bool {
 }
 
 fn admit(tables: &Tables<'_>, query: &PolicyQuery) -> Result<u32, DropReason> {
-    match tables.policy(query) {
+    admitted(query, tables.policy(query))
+}
+
+fn admitted(query: &PolicyQuery, verdict: PolicyVerdict) -> Result<u32, DropReason> {
+    match verdict {
         PolicyVerdict::Allow { rule } => Ok(rule),
         PolicyVerdict::Deny { .. } => Err(DropReason::PolicyDenied),
         PolicyVerdict::Reject { .. } => Err(DropReason::PolicyRejected),

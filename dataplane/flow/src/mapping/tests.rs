@@ -145,6 +145,30 @@ fn a_mapping_is_found_by_its_outside_endpoint_as_long_as_it_is() {
 }
 
 #[test]
+fn binds_that_go_in_steps_together_end_as_if_one_came_after_the_other() {
+    let parts = Parts::new(64);
+    let (mappings, ports) = parts.open();
+    let mut local = WorkerLocal::new(0, 1, 1);
+    // Two of one endpoint, two hosts, and two endpoints of one host.
+    let wanted = [inside(1, 7), inside(1, 7), inside(2, 7), inside(1, 8)];
+    let aimed = wanted.map(|wanted| mappings.aim(&wanted));
+    for aimed in &aimed {
+        mappings.approach(aimed);
+    }
+    let bound = aimed.map(|aimed| mappings.bind_aimed(&ports, &mut local, &aimed, &POOL, 5).unwrap());
+    let outside = |bound: &Bound<u32>| (bound.binding.address, bound.binding.port);
+    assert_eq!(shown(&mappings, outside(&bound[0])), None, "not yet");
+    let bindings = bound.each_ref().map(|bound| mappings.show(bound));
+    for (bound, wanted) in bound.iter().zip(wanted) {
+        assert_eq!(shown(&mappings, outside(bound)), Some(wanted));
+    }
+    assert_eq!(bindings[0], bindings[1]);
+    assert_eq!(mappings.view(bindings[0].mapping).unwrap().sessions, 2);
+    assert_eq!(bindings[0].address, bindings[3].address, "paired pooling");
+    assert_eq!(check(&mappings, &ports), 3);
+}
+
+#[test]
 fn a_pool_gives_all_its_ports_and_then_says_so() {
     let parts = Parts::new(1_000);
     let (mappings, ports) = parts.open();

@@ -168,7 +168,7 @@ impl Express {
             return None;
         }
         let segment = opened.map_or(ingress.segment, |opened| opened.segment.0);
-        if opened.is_some_and(|opened| is_stateless(&gateway.tables, opened.segment)) {
+        if opened.is_some_and(|opened| is_stateless(gateway.tables, opened.segment)) {
             return None;
         }
         let key = [packet.addresses, rest_of_key(&packet, segment)];
@@ -209,7 +209,7 @@ impl Express {
             return;
         };
         let believed = !rider.clear || found.flags & TUNNELLED[found.direction as usize] == 0;
-        if !(believed & (found.epochs == epochs(&gateway.tables, &rider, &found))) {
+        if !(believed & (found.epochs == epochs(gateway.tables, &rider, &found))) {
             return;
         }
         let leaving = Leaving {

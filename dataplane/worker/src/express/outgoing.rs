@@ -81,7 +81,7 @@ impl Outgoing {
             return true;
         }
         let Departures { exits, sending } = &mut self.departures;
-        let found = exits.find(&gateway.tables, gateway.ports, hop, leaving.destination);
+        let found = exits.find(gateway.tables, gateway.ports, hop, leaving.destination);
         let Some(exit) = found.filter(|exit| ip_length <= exit.mtu) else {
             return false;
         };

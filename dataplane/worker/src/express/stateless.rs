@@ -109,7 +109,7 @@ impl Stateless {
     /// What policy says of each rider.
     #[inline(always)]
     fn judge<I: PacketIo>(&mut self, gateway: &Gateway<'_, I>, segment: SegmentIndex, riders: usize) {
-        let tables = &gateway.tables;
+        let tables = gateway.tables;
         if tables.policy_rules().is_empty() {
             return self.verdicts[..riders].fill(PolicyVerdict::Default);
         }

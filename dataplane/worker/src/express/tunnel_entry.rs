@@ -81,7 +81,7 @@ impl TunnelEntry {
                 continue;
             };
             let segment = SegmentIndex(ingress.segment);
-            let Ok(Some(sealed)) = find_sealed(&gateway.tables, segment, &outer, frame.packet()) else {
+            let Ok(Some(sealed)) = find_sealed(gateway.tables, segment, &outer, frame.packet()) else {
                 continue;
             };
             sending.received(frame.len());
@@ -237,7 +237,7 @@ fn open_one<I: PacketIo>(
     let passes = |packet: Plain| used.from.passes(packet.addresses, head[LINK_LENGTH + 1], tos);
     let bytes = match plain::read(head, frame.len()) {
         Some(packet) if passes(packet) => packet.ip_length.into(),
-        Some(_) | None => used.from.inner(&gateway.tables, frame, tos)?.ip_len(),
+        Some(_) | None => used.from.inner(gateway.tables, frame, tos)?.ip_len(),
     };
     used.packets += 1;
     used.bytes += bytes;

@@ -86,10 +86,10 @@ impl TunnelExit {
     ) {
         let Departures { exits, sending } = departures;
         let tables = gateway.tables;
-        let to = tunnel_of(self.hop).and_then(|index| SealTo::new(&tables, keys, index));
+        let to = tunnel_of(self.hop).and_then(|index| SealTo::new(tables, keys, index));
         let exit = to
             .as_ref()
-            .and_then(|to| exits.find(&tables, gateway.ports, to.underlay_hop(), to.remote4()));
+            .and_then(|to| exits.find(tables, gateway.ports, to.underlay_hop(), to.remote4()));
         let (Some(to), Some(exit)) = (to, exit) else {
             return self.drop_rest(gateway, ingress, DropReason::TunnelDown);
         };
@@ -166,8 +166,8 @@ fn mtu<I: PacketIo>(gateway: &Gateway<'_, I>, keys: &mut KeyCache, exits: &mut E
     if sealer(gateway, index).is_some() {
         return None;
     }
-    let to = SealTo::new(&gateway.tables, keys, index)?;
-    exits.find(&gateway.tables, gateway.ports, to.underlay_hop(), to.remote4())?;
+    let to = SealTo::new(gateway.tables, keys, index)?;
+    exits.find(gateway.tables, gateway.ports, to.underlay_hop(), to.remote4())?;
     Some(path::tunnel_mtu(gateway.tables, gateway.state, index))
 }
 

@@ -193,10 +193,7 @@ fn unchanged<K: Tuple>(stale: &Hit<K>, session: &NewSession<K>) -> Option<Hit<K>
 
 /// Asks for a decision, which may look behind outside endpoints.
 #[inline]
-pub(super) fn ask<I: PacketIo, K: Family>(
-    gateway: &Gateway<'_, I>,
-    question: &Question,
-) -> Result<Decision, DropReason> {
+fn ask<I: PacketIo, K: Family>(gateway: &Gateway<'_, I>, question: &Question) -> Result<Decision, DropReason> {
     let state = gateway.state;
     let mapped = |protocol, address, port| bind::behind::<K>(state, protocol, address, port);
     decide(gateway.tables, question, &mapped)

@@ -47,7 +47,7 @@ impl Open {
             if !underlay || packet.entry != Entry::Received || packet.tunnel.is_some() {
                 continue;
             }
-            match find(&gateway.tables, packet.segment, &packet.headers, packet.bytes()) {
+            match find(gateway.tables, packet.segment, &packet.headers, packet.bytes()) {
                 Ok(None) => {}
                 Ok(Some(sealed)) => open_packet(gateway, keys, packet, &sealed),
                 Err(fate) => packet.fate = Some(fate),
@@ -109,7 +109,7 @@ fn open_packet<I: PacketIo>(gateway: &Gateway<'_, I>, keys: &mut KeyCache, packe
     let Some(frame) = packet.frame.as_mut() else { return };
     let opened = match OpenFrom::new(gateway, keys, &outer, sealed) {
         Ok(from) => from.open(frame, sealed.at, outer.end.into()).and_then(|()| {
-            let inner = from.inner(&gateway.tables, frame, outer.tos)?;
+            let inner = from.inner(gateway.tables, frame, outer.tos)?;
             from.count(gateway, 1, inner.ip_len());
             Ok((inner, from.segment(), from.tunnel_index()))
         }),
@@ -147,7 +147,7 @@ impl<'a> OpenFrom<'a> {
         outer: &Headers,
         sealed: &Sealed,
     ) -> Result<Self, DropReason> {
-        let tables = &gateway.tables;
+        let tables = gateway.tables;
         let (_, local) = address::of(&outer.addresses);
         let index = tables
             .find_inbound_sa(sealed.spi, local)

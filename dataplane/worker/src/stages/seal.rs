@@ -84,7 +84,7 @@ fn seal<I: PacketIo>(
     packet: &mut Packet,
     index: TunnelIndex,
 ) -> Result<(), DropReason> {
-    let to = SealTo::new(&gateway.tables, keys, index).ok_or(DropReason::TunnelDown)?;
+    let to = SealTo::new(gateway.tables, keys, index).ok_or(DropReason::TunnelDown)?;
     let mut sealed = gateway.io.allocate().ok_or(DropReason::NoFrame)?;
     let written = match gateway.state.reserve_sequences(to.sa_index, 1, to.esn()).next() {
         Some(sequence) => to.write_packet(sequence, packet, &mut sealed),

@@ -1,21 +1,32 @@
 //! First packets of flows that nobody knows: decided, mapped and given their sessions, a whole batch in passes.
 //!
 //! ```text
-//! plan: decide, ask for the mapping → approach it → bind it, ask for the session's places → session
+//! plan: routes → policy → source NAT, ask for the mapping → approach it → bind it, ask for the session's places → session
 //! ```
 //! Between two steps of one flow the others take theirs, and meanwhile the memory arrives that the next step reads. Flows go through
 //! each pass in their order of arrival, so that of two packets of one flow the second finds what the first made.
 
-use super::decide::{ask, first_key, is_icmp, local, may_start, new_session, question, refuse};
+use super::decide::{first_key, is_icmp, local, may_start, new_session, question, refuse};
 use super::session::{apply, count};
 use crate::batch::{Batch, Packet};
 use crate::bind::{self, Family, Wanted};
 use crate::gateway::Gateway;
 use crate::stages::Errors;
-use tombolo_flow::decide::{Decision, Forward};
+use tombolo_flow::decide::{Decision, Forward, Proposal, conclude, propose};
 use tombolo_flow::{Aim, Bound, NewSession};
 use tombolo_packet_io::{BATCH, PacketIo};
 use tombolo_tables::fate::DropReason;
+use tombolo_tables::view::{PolicyQuery, PolicyVerdict};
+
+/// A flow that policy may still refuse.
+struct Planned<K: Family> {
+    /// Place of its packet in the batch.
+    place: usize,
+    first: K,
+    echo: bool,
+    /// Policy's query, if any, is the next in the queries of the batch.
+    proposal: Proposal,
+}
 
 /// A flow that may start.
 struct Start<K: Family> {
@@ -37,6 +48,9 @@ struct Made<K: Family> {
 
 /// The flows of one family that start in a batch.
 pub(super) struct Starts<K: Family> {
+    planned: Vec<Planned<K>>,
+    queries: Vec<PolicyQuery>,
+    verdicts: Vec<PolicyVerdict>,
     starts: Vec<Start<K>>,
     made: Vec<Made<K>>,
 }
@@ -45,6 +59,9 @@ impl<K: Family> Starts<K> {
     /// Room for a batch.
     pub(super) fn new() -> Self {
         Starts {
+            planned: Vec::with_capacity(BATCH),
+            queries: Vec::with_capacity(BATCH),
+            verdicts: vec![PolicyVerdict::Default; BATCH],
             starts: Vec::with_capacity(BATCH),
             made: Vec::with_capacity(BATCH),
         }
@@ -59,34 +76,53 @@ impl<K: Family> Starts<K> {
         place: usize,
     ) -> Result<(), DropReason> {
         let question = question(packet);
-        // Looked at where it lies: it is large.
-        let decided = ask::<I, K>(gateway, &question);
-        let forward = match &decided {
-            Ok(Decision::Forward(forward)) => forward,
-            Ok(Decision::Local(port)) => return local(gateway, packet, *port),
-            Err(reason) => return Err(*reason),
-        };
-        may_start(
-            &packet.headers,
-            forward.source_pool.is_some() || forward.destination_translated,
-        )?;
         let first: K = first_key(&question)?;
-        let wanted = match forward.source_pool {
-            Some(pool) => Some(Wanted::new(gateway.state, gateway.tables, pool, &first)?),
-            None => None,
-        };
-        self.starts.push(Start {
+        let state = gateway.state;
+        let mapped = |protocol, address, port| bind::behind::<K>(state, protocol, address, port);
+        let proposal = propose(gateway.tables, &question, &mapped)?;
+        match &proposal {
+            Proposal::Decided(Decision::Local(port)) => return local(gateway, packet, *port),
+            Proposal::Decided(Decision::Forward(_)) => {}
+            Proposal::Judge(_, query) => self.queries.push(*query),
+        }
+        self.planned.push(Planned {
             place,
             first,
             echo: is_icmp(question.protocol),
-            forward: *forward,
-            wanted,
+            proposal,
         });
         Ok(())
     }
 
-    /// The other passes.
+    /// Second pass: policy judges all at once, and what may start asks for its mapping.
+    fn judge<I: PacketIo>(&mut self, gateway: &Gateway<'_, I>, batch: &mut Batch, errors: &mut Errors) {
+        gateway.tables.policy_batch(&self.queries, &mut self.verdicts);
+        let judged = self.queries.len().min(self.verdicts.len());
+        let mut verdicts = self.verdicts[..judged].iter();
+        for planned in &self.planned {
+            let packet = batch.packet(planned.place);
+            let verdict = match &planned.proposal {
+                Proposal::Decided(_) => PolicyVerdict::Default,
+                Proposal::Judge(_, query) => {
+                    let verdict = verdicts.next().copied();
+                    verdict.unwrap_or_else(|| gateway.tables.policy(query))
+                }
+            };
+            match start(gateway, packet, planned, verdict) {
+                Ok(start) => self.starts.push(start),
+                Err(reason) => refuse(packet, planned.place, reason, errors),
+            }
+        }
+        self.planned.clear();
+        self.queries.clear();
+    }
+
+    /// The passes after the first.
     pub(super) fn run<I: PacketIo>(&mut self, gateway: &mut Gateway<'_, I>, batch: &mut Batch, errors: &mut Errors) {
+        if self.planned.is_empty() {
+            return;
+        }
+        self.judge(gateway, batch, errors);
         for wanted in self.starts.iter().filter_map(|start| start.wanted.as_ref()) {
             wanted.approach(gateway.state);
         }
@@ -106,6 +142,36 @@ impl<K: Family> Starts<K> {
         }
         self.made.clear();
     }
+}
+
+/// Ends the decision with policy's verdict.
+#[inline(always)]
+fn start<I: PacketIo, K: Family>(
+    gateway: &Gateway<'_, I>,
+    packet: &Packet,
+    planned: &Planned<K>,
+    verdict: PolicyVerdict,
+) -> Result<Start<K>, DropReason> {
+    let forward = match &planned.proposal {
+        Proposal::Judge(proposed, query) => conclude(gateway.tables, proposed, query, verdict)?,
+        Proposal::Decided(Decision::Forward(forward)) => *forward,
+        Proposal::Decided(Decision::Local(_)) => return Err(DropReason::NoRoute),
+    };
+    may_start(
+        &packet.headers,
+        forward.source_pool.is_some() || forward.destination_translated,
+    )?;
+    let wanted = match forward.source_pool {
+        Some(pool) => Some(Wanted::new(gateway.state, gateway.tables, pool, &planned.first)?),
+        None => None,
+    };
+    Ok(Start {
+        place: planned.place,
+        first: planned.first,
+        echo: planned.echo,
+        forward,
+        wanted,
+    })
 }
 
 /// Takes the mapping, and asks for the places of both session keys.
