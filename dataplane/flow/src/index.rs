@@ -173,24 +173,23 @@ impl<'a> Index<'a> {
         touch(&self.bucket(self.position(hash))[0]);
     }
 
-    /// Visits every slot with the hash's tag, until `visit` breaks. The loads are ordered after a [`place`](Self::place) before them: see
-    /// [`placed_before_looking`](crate::sync::placed_before_looking).
+    /// Visits every slot with the hash's tag, until `visit` breaks.
     #[inline]
     pub(crate) fn visit<B>(&self, hash: u64, mut visit: impl FnMut(Slot) -> ControlFlow<B>) -> Option<B> {
         let tag = Slot::tag(hash);
         let bucket = self.bucket(self.position(hash));
         for slot in &bucket[..HEAD] {
-            let slot = Slot(slot.load(Ordering::SeqCst));
+            let slot = Slot(slot.load(Ordering::Acquire));
             if slot.has_tag(tag)
                 && let ControlFlow::Break(found) = visit(slot)
             {
                 return Some(found);
             }
         }
-        let reach = (bucket[HEAD].load(Ordering::SeqCst) & REACH_MASK).min(self.overflow_buckets);
+        let reach = (bucket[HEAD].load(Ordering::Acquire) & REACH_MASK).min(self.overflow_buckets);
         for distance in 0..reach {
             for slot in self.overflow_bucket(hash, distance) {
-                let slot = Slot(slot.load(Ordering::SeqCst));
+                let slot = Slot(slot.load(Ordering::Acquire));
                 if slot.has_tag(tag)
                     && let ControlFlow::Break(found) = visit(slot)
                 {

@@ -15,11 +15,9 @@ pub(crate) fn touch(word: &AtomicU64) {
 }
 
 /// Stands between placing one's own slots in an index and looking at those of others: of two workers at least one sees the other's
-/// slot. The exchanges that place slots and the loads that look for them are sequentially consistent, which is enough; the model
-/// checker knows that order of fences only.
+/// slot.
 #[inline(always)]
 pub(crate) fn placed_before_looking() {
-    #[cfg(loom)]
     fence(Ordering::SeqCst);
 }
 
