@@ -133,6 +133,9 @@ impl<A: Address> Binder<'_, '_, A> {
     /// `None` if what it found ended before it had a reference: begin anew.
     fn attempt(&mut self, inside: &Inside<A>) -> Result<Option<Binding<A>>, BindError> {
         if let Some((mapping, life, record)) = self.mappings.find_inside(inside) {
+            if !self.is_of_pool(&record) {
+                return Err(BindError::PoolInvalid);
+            }
             return self.join(mapping, life, &record);
         }
         let host_key = Inside {
@@ -221,23 +224,17 @@ impl<A: Address> Binder<'_, '_, A> {
         host_record: &Record<A>,
         port: Option<u16>,
     ) -> Result<Option<Binding<A>>, BindError> {
-        let port = match port {
-            Some(port) => port,
-            None => self.ports.allocate(
-                self.port_local,
-                host_record.row,
-                inside.protocol,
-                self.range(),
-                self.now,
-            )?,
+        let record = match port {
+            Some(port) => Record {
+                inside: *inside,
+                port,
+                host,
+                ..*host_record
+            },
+            None => self.next_port(inside, host, host_record)?,
         };
+        let port = record.port;
         step();
-        let record = Record {
-            inside: *inside,
-            port,
-            host,
-            ..*host_record
-        };
         match self.add(&record) {
             Ok(Added::New(mapping)) => Ok(Some(Binding {
                 mapping,
@@ -287,6 +284,28 @@ impl<A: Address> Binder<'_, '_, A> {
             }
         }
         Err(BindError::PoolExhausted)
+    }
+
+    /// A port on the host's outside address, or, if that is not the pool's any more, on one that is.
+    fn next_port(&mut self, inside: &Inside<A>, host: u32, host_record: &Record<A>) -> Result<Record<A>, BindError> {
+        if !self.is_of_pool(host_record) {
+            let (offset, port) = self.first_port(inside, &host_record.inside)?;
+            return Ok(self.record(inside, offset, port, host));
+        }
+        let (row, range) = (host_record.row, self.range());
+        let port = self
+            .ports
+            .allocate(self.port_local, row, inside.protocol, range, self.now)?;
+        Ok(Record {
+            inside: *inside,
+            port,
+            host,
+            ..*host_record
+        })
+    }
+
+    fn is_of_pool(&self, record: &Record<A>) -> bool {
+        self.pool.row_of(record.address) == Some(record.row)
     }
 
     fn record(&self, inside: &Inside<A>, offset: u32, port: u16, host: u32) -> Record<A> {
