@@ -119,6 +119,8 @@ pub fn nat(flows: usize) -> World {
         sessions_per_host_max: 0,
         port: u16::MAX,
         reserved: 0,
+        row: pool.0,
+        reserved2: 0,
     });
     let template = world.nat_rules[0];
     world.nat_rules = vec![NatRuleRecord {

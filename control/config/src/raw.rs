@@ -50,7 +50,8 @@ statement! {
         sessions6: optional At<Bounded<1024, 16_777_216>>,
         /// NAT mappings of IPv4; inside hosts have room for a quarter as many on top, IPv6 a quarter of both. Default 131072.
         mappings: optional At<Bounded<1024, 16_777_216>>,
-        /// Outside addresses of all NAT pools together; memory is reserved for 64 at least. Default 64.
+        /// Outside addresses of all NAT pools together, and of removed ones until their connections have ended; memory is
+        /// reserved for 64 at least. Default 64.
         pool_addresses: optional At<Bounded<1, 4096>>,
         /// Tunnels. Default 64.
         tunnels: optional At<Bounded<1, 4096>>,

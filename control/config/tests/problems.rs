@@ -437,6 +437,13 @@ fn nat_ranges_and_forwards() {
         "pool-addresses",
     );
     one(
+        "[192.0.2.1/24], nat-ports: 20000-29999 }\n",
+        "[192.0.2.1/24, \"2001:db8::1/64\"], nat-ports: 20000-29999 }\nlimits: { pool-addresses: 1 }\n",
+        "port }\n  destination",
+        "2 outside addresses, the most is 1",
+        "pool-addresses",
+    );
+    one(
         "address: port",
         "protocol: esp, address: port",
         "esp",

@@ -2,8 +2,10 @@
 //!
 //! An index belongs to a name for as long as the name is wanted. Afterwards it rests for [`REST`] changes of its kind, so
 //! that a generation without it lies between two owners; then the lowest one that has rested is given out first. Where the
-//! bound leaves no other, one that has not rested is taken: as many names as the bound allows always find an index.
+//! bound leaves no other, one that has not rested is taken: as many names as the bound allows always find an index. Pools,
+//! which mappings hold on to, have rules of their own: `pools`.
 
+use crate::pools::Pools;
 use core::fmt;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +22,7 @@ pub struct Indices {
     pub(crate) neighbours: Slots,
     pub(crate) tunnels: Slots,
     pub(crate) sas: Slots,
-    pub(crate) pools: Slots,
+    pub(crate) pools: Pools,
     /// By segment index.
     pub(crate) epochs: Vec<SegmentEpoch>,
 }
@@ -52,6 +54,11 @@ impl Indices {
     /// If the section is not what a plan writes. Starting from [`Indices::default`] then would give sessions a wrong meaning.
     pub fn from_names(names: &str) -> Result<Indices, UnreadableNames> {
         crate::names::indices(names).map_err(UnreadableNames)
+    }
+
+    /// Pools that are no longer in any rule, and keep index and rows until they are among [`crate::Learned::drained_pools`].
+    pub fn resting_pools(&self) -> impl Iterator<Item = u32> + '_ {
+        self.pools.resting()
     }
 }
 

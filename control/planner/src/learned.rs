@@ -20,6 +20,9 @@ pub struct Learned {
     pub sa_keys: BTreeMap<String, SaPair>,
     /// Names of the ports to capture on.
     pub capture: BTreeSet<String>,
+    /// Of [`crate::Indices::resting_pools`], those that no mapping names, seen when every worker used the generation that the
+    /// indices stem from or a newer one. Their places may be given to others.
+    pub drained_pools: BTreeSet<u32>,
 }
 
 /// A kernel device.

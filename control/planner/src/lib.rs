@@ -15,6 +15,7 @@ mod links;
 mod names;
 mod nat;
 mod policy;
+mod pools;
 mod prefix;
 mod routes;
 mod tunnels;
@@ -23,6 +24,7 @@ pub use indices::{Indices, UnreadableNames};
 pub use kernel::KernelDesired;
 pub use learned::{Learned, Link, Neighbour, Tap};
 
+use core::fmt;
 use indices::Wanted;
 use std::collections::BTreeMap;
 use tombolo_config::{Gateway, PortId, RouteIndex, SegmentId, TunnelId};
@@ -79,19 +81,39 @@ pub enum Action {
     },
 }
 
+/// Why a configuration, right in itself, cannot follow the one before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// What is in the way.
+    pub why: String,
+    /// What the operator can do.
+    pub hint: &'static str,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.why, self.hint)
+    }
+}
+
+impl core::error::Error for Refused {}
+
 /// Plans. `previous` is what the last plan returned (or the live generation holds), `Indices::default()` for the first.
-pub fn plan(desired: &Gateway, learned: &Learned, previous: &Indices) -> Plan {
+///
+/// # Errors
+/// See [`Refused`]. The configuration that `previous` stems from is never refused, nor is any without a `previous`.
+pub fn plan(desired: &Gateway, learned: &Learned, previous: &Indices) -> Result<Plan, Refused> {
     let mut draft = Draft::new(desired, learned, previous);
     links::fill(&mut draft);
     tunnels::assign(&mut draft);
     routes::fill(&mut draft);
     tunnels::fill(&mut draft);
-    nat::fill(&mut draft);
+    nat::fill(&mut draft)?;
     policy::fill(&mut draft);
     epochs::fill(&mut draft);
     kernel_plan::fill(&mut draft);
     draft.plan.world.names = names::names(desired, &draft.plan.indices);
-    draft.plan
+    Ok(draft.plan)
 }
 
 /// A plan in the making.

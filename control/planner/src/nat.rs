@@ -1,7 +1,7 @@
 //! NAT rules and the pools they draw on.
 
-use crate::indices::Wanted;
-use crate::{Draft, prefix};
+use crate::pools::{Claim, Given};
+use crate::{Draft, Refused, prefix};
 use core::net::{IpAddr, Ipv6Addr};
 use std::collections::BTreeMap;
 use tombolo_config::{AddressRange, DestinationNat, PortId, PortRange, Prefix, SourceAddress, SourceNat};
@@ -11,8 +11,8 @@ use zerocopy::FromZeros;
 /// `PoolRecord::port` of a pool that is no port's own address.
 const NO_PORT: u16 = u16::MAX;
 
-pub(crate) fn fill(draft: &mut Draft<'_>) {
-    let pools = pools(draft);
+pub(crate) fn fill(draft: &mut Draft<'_>) -> Result<(), Refused> {
+    let pools = pools(draft)?;
     let desired = draft.desired;
     let source = desired
         .source_nat
@@ -23,6 +23,7 @@ pub(crate) fn fill(draft: &mut Draft<'_>) {
         .iter()
         .map(|rule| destination_records(draft, rule));
     draft.plan.world.nat_rules = source.chain(destination).collect();
+    Ok(())
 }
 
 /// Outside addresses that a pool stands for.
@@ -41,31 +42,34 @@ impl Outside {
             Outside::Own(_, address, ports) => format!("own {address} {ports}"),
         }
     }
+
+    fn claim(self) -> Claim {
+        let (first, count) = match self {
+            Outside::Range(addresses, _) => (addresses.first(), addresses.count()),
+            Outside::Own(_, address, _) => (address, 1),
+        };
+        Claim {
+            name: self.name(),
+            first,
+            count,
+        }
+    }
 }
 
-fn pools(draft: &mut Draft<'_>) -> BTreeMap<Outside, PoolIndex> {
+fn pools(draft: &mut Draft<'_>) -> Result<BTreeMap<Outside, PoolIndex>, Refused> {
     let outside = wanted(draft);
-    let names: Vec<Wanted> = outside.iter().map(|outside| Wanted::name(outside.name())).collect();
-    let given = draft
-        .plan
-        .indices
-        .pools
-        .assign(&names, draft.desired.limits.pool_addresses as usize);
-    draft.plan.world.pools = vec![free(); draft.plan.indices.pools.used()];
+    let claims: Vec<Claim> = outside.iter().map(|outside| outside.claim()).collect();
+    let rows = draft.desired.limits.pool_addresses;
+    let places = &mut draft.plan.indices.pools;
+    let given = places.assign(&claims, &draft.learned.drained_pools, rows)?;
+    draft.plan.world.pools = vec![free(); places.used()];
     let mut pools = BTreeMap::new();
     for (outside, given) in outside.into_iter().zip(given) {
-        let Some(given) = given else {
-            draft.warn(format!(
-                "no room for the NAT pool {}: raise limits.pool-addresses",
-                outside.name()
-            ));
-            continue;
-        };
         let pool = PoolIndex(given.index);
-        draft.plan.world.pools[pool.usize()] = record(draft, outside);
+        draft.plan.world.pools[pool.usize()] = record(draft, outside, given);
         pools.insert(outside, pool);
     }
-    pools
+    Ok(pools)
 }
 
 /// Every range that a rule names, and the first own address of each family on the ports where `address: port` leads.
@@ -109,7 +113,7 @@ fn free() -> PoolRecord {
     }
 }
 
-fn record(draft: &Draft<'_>, outside: Outside) -> PoolRecord {
+fn record(draft: &Draft<'_>, outside: Outside, given: Given) -> PoolRecord {
     let (first, count, ports, port) = match outside {
         Outside::Range(addresses, ports) => (addresses.first(), addresses.count(), ports, NO_PORT),
         Outside::Own(port, address, ports) => (address, 1, ports, draft.port(port).0),
@@ -122,6 +126,8 @@ fn record(draft: &Draft<'_>, outside: Outside) -> PoolRecord {
         sessions_per_host_max: draft.desired.limits.sessions_per_host,
         port,
         reserved: 0,
+        row: given.row,
+        reserved2: 0,
     }
 }
 
@@ -130,15 +136,10 @@ fn source_records(draft: &Draft<'_>, rule: &SourceNat, pools: &BTreeMap<Outside,
     let (kind, pool, outside_v6) = match rule.address {
         SourceAddress::Port => (nat_kind::SOURCE_PORT_ADDRESS, wildcard::NONE, None),
         SourceAddress::Keep => (nat_kind::EXEMPT, wildcard::NONE, None),
-        SourceAddress::Range { addresses, ports } => match pools.get(&Outside::Range(addresses, ports)) {
-            Some(pool) => (nat_kind::SOURCE_POOL, pool.0, Some(addresses.first().is_ipv6())),
-            // No room for its pool: a rule that finds no pool lets nothing pass untranslated.
-            None => (
-                nat_kind::SOURCE_PORT_ADDRESS,
-                wildcard::NONE,
-                Some(addresses.first().is_ipv6()),
-            ),
-        },
+        SourceAddress::Range { addresses, ports } => {
+            let pool = pools[&Outside::Range(addresses, ports)];
+            (nat_kind::SOURCE_POOL, pool.0, Some(addresses.first().is_ipv6()))
+        }
     };
     let stated = prefix::family([rule.source, rule.destination], rule.protocol).or(outside_v6);
     let (match_source, match_source_length) = prefix::mapped(rule.source);

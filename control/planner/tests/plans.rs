@@ -160,6 +160,62 @@ fn routes_and_nat_ranges_move_epochs() {
     let (old, new) = (used(&before), used(&after));
     assert_eq!((old.len(), new.len()), (2, 2));
     assert!(new.iter().all(|index| !old.contains(index)), "{old:?} {new:?}");
+    // The ports of the address that it holds are free in no other pool.
+    let rows = |plan: &Plan, used: &[usize]| -> Vec<u32> { used.iter().map(|at| plan.world.pools[*at].row).collect() };
+    assert_eq!(rows(&after, &new), rows(&before, &old));
+}
+
+/// Gateway A with a pool for prod besides the ports' own addresses.
+fn with_pool(range: &str) -> String {
+    let text = GATEWAY_A.replacen(
+        "    - { from: prod, to: internet, address: port }",
+        &format!("    - {{ from: prod, to: internet, address: {range} }}"),
+        1,
+    );
+    assert_ne!(text, GATEWAY_A);
+    text
+}
+
+fn pool(plan: &Plan, first: &str) -> (usize, u32) {
+    let first = Address::from(address(first));
+    let found = plan.world.pools.iter().position(|pool| pool.first == first);
+    let at = found.unwrap_or_else(|| panic!("no pool from {first} on"));
+    (at, plan.world.pools[at].row)
+}
+
+#[test]
+fn a_pools_place_is_given_on_when_its_mappings_are_gone_and_not_before() {
+    let before = first(&with_pool("203.0.113.8-203.0.113.47"));
+    let own = pool(&before, "192.0.2.1");
+    let (old, row) = pool(&before, "203.0.113.8");
+    let without = next(GATEWAY_A, &before, |_| {});
+    assert_eq!(pool(&without, "192.0.2.1"), own);
+    assert_eq!(without.indices.resting_pools().collect::<Vec<_>>(), [old as u32]);
+    let other = with_pool("198.18.0.8-198.18.0.47");
+    let desired = gateway(&other);
+    let refused = |previous: &Indices| {
+        plan(&desired, &learned(&desired), previous)
+            .err()
+            .map(|refused| refused.to_string())
+    };
+    for indices in [
+        &before.indices,
+        &without.indices,
+        &Indices::from_names(&without.world.names).unwrap(),
+    ] {
+        let why = refused(indices).expect("two times 40 of 64");
+        assert!(
+            why.contains("198.18.0.8") && why.contains("limits: { pool-addresses"),
+            "{why}"
+        );
+    }
+    let drained = |learned: &mut tombolo_planner::Learned| learned.drained_pools = [old as u32].into();
+    let given = next(&other, &without, drained);
+    assert_eq!(pool(&given, "198.18.0.8"), (old, row));
+    assert_eq!(pool(&given, "192.0.2.1"), own);
+    let back = next(&with_pool("203.0.113.8-203.0.113.47"), &without, |_| {});
+    assert_eq!(pool(&back, "203.0.113.8"), (old, row));
+    assert!(back.world.build().is_ok());
 }
 
 #[test]
@@ -204,7 +260,7 @@ fn strangers_cannot_fill_the_table_of_neighbours() {
             .requested
             .insert(("nowhere".into(), address(&format!("10.1.0.{host}"))));
     }
-    let plan = plan(&desired, &learned, &Indices::default());
+    let plan = plan(&desired, &learned, &Indices::default()).unwrap();
     assert_eq!(plan.world.neighbours.len(), 64);
     let foreign = |entry: &&tombolo_planner::kernel::ManagedNeighbour| entry.address.to_string().starts_with("172.");
     assert_eq!(plan.kernel.neighbours.iter().find(foreign), None);

@@ -166,7 +166,7 @@ pub fn demo(side: Side, tunnels: TunnelKind) -> World {
     }
     world.selectors = vec![any_selector(side.router4().into()), any_selector(side.router6().into())];
     for (first, port) in [(side.outside4(), UPLINK), (side.outside6(), UPLINK)] {
-        world.pools.push(pool(first.into(), port));
+        world.pools.push(pool(first.into(), port, world.pools.len() as u32));
     }
     uplink_routes(&mut world);
     world
@@ -465,7 +465,7 @@ pub fn port_forward(side: Side, port: u16, to: IpAddr, to_port: u16) -> NatRuleR
     }
 }
 
-fn pool(first: Address, port: u16) -> PoolRecord {
+fn pool(first: Address, port: u16, row: u32) -> PoolRecord {
     PoolRecord {
         first,
         count: 1,
@@ -474,5 +474,7 @@ fn pool(first: Address, port: u16) -> PoolRecord {
         sessions_per_host_max: 0,
         port,
         reserved: 0,
+        row,
+        reserved2: 0,
     }
 }

@@ -22,7 +22,7 @@ fn rule(kind: u8, family: u8) -> NatRuleRecord {
 }
 
 fn nat_world(nat_rules: Vec<NatRuleRecord>) -> World {
-    let pool = |first: &str| PoolRecord {
+    let pool = |first: &str, row: u32| PoolRecord {
         first: address(first),
         count: 4,
         port_first: 1024,
@@ -30,10 +30,12 @@ fn nat_world(nat_rules: Vec<NatRuleRecord>) -> World {
         sessions_per_host_max: 0,
         port: u16::MAX,
         reserved: 0,
+        row,
+        reserved2: 0,
     };
     World {
         nat_rules,
-        pools: vec![pool("203.0.113.8"), pool("2001:db8::8")],
+        pools: vec![pool("203.0.113.8", 0), pool("2001:db8::8", 4)],
         ..world(3)
     }
 }
@@ -180,6 +182,31 @@ fn an_exemption_of_one_egress_segment_leaves_port_forwards_alone() {
     assert_eq!(tables.source_nat(&ask(1)), None);
     assert_eq!(tables.source_nat(&ask(2)).map(|(rule, _)| rule), Some(1));
     assert_eq!(tables.destination_nat(&ask(1)).map(|(rule, _)| rule), Some(2));
+}
+
+#[test]
+fn an_address_has_one_row_in_all_pools() {
+    let built = |first: &str, row| {
+        let mut world = nat_world(Vec::new());
+        let shared = world.pools[0];
+        world.pools.push(PoolRecord {
+            first: address(first),
+            row,
+            ..shared
+        });
+        world.build()
+    };
+    assert!(built("203.0.113.12", 9).is_ok(), "addresses apart");
+    assert!(built("203.0.113.10", 2).is_ok());
+    assert!(built("203.0.113.8", 0).is_ok());
+    for row in [0, 1, 3] {
+        let refused = BuildError::Field {
+            by: Kind::Pool,
+            at: 2,
+            field: "row: another pool has one of the addresses in another row",
+        };
+        assert_eq!(built("203.0.113.10", row).unwrap_err(), refused);
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use tombolo_flow::{
     NewSession, PoolView, Sessions, WorkerLocal,
 };
 use tombolo_tables::fate::DropReason;
-use tombolo_tables::layout::{Address, PoolIndex, PoolRecord, SegmentIndex};
+use tombolo_tables::layout::{Address, PoolIndex, SegmentIndex};
 use tombolo_tables::view::Tables;
 
 /// How often a re-decision meets an older one of another worker before it takes what is there.
@@ -86,7 +86,8 @@ pub fn outside<K: Family>(
     stale: Option<&Hit<K>>,
     now: Now,
 ) -> Result<Outside, DropReason> {
-    let kept = stale.and_then(|hit| keep(K::mappings(state), hit.mapping, pool, now));
+    let view = pool_view::<K>(tables, pool).ok_or(DropReason::NatUntranslatable)?;
+    let kept = stale.and_then(|hit| keep(K::mappings(state), hit.mapping, pool, &view, now));
     if let Some(bound) = kept {
         return Ok(Outside {
             address: K::to_address(bound.address),
@@ -173,9 +174,15 @@ pub fn behind<K: Family>(state: &SharedState<'_>, protocol: u8, address: Address
     })
 }
 
-fn keep<A: InsideAddress>(mappings: &Mappings<'_, A>, mapping: u32, pool: PoolIndex, now: Now) -> Option<Binding<A>> {
+fn keep<A: InsideAddress>(
+    mappings: &Mappings<'_, A>,
+    mapping: u32,
+    pool: PoolIndex,
+    view: &PoolView<A>,
+    now: Now,
+) -> Option<Binding<A>> {
     let known = (mapping != NO_MAPPING).then(|| mappings.view(mapping)).flatten()?;
-    if known.inside.pool == pool.0 {
+    if known.inside.pool == pool.0 && view.row_of(known.address) == Some(known.row) {
         mappings.rebind(mapping, now.seconds())
     } else {
         None
@@ -184,18 +191,14 @@ fn keep<A: InsideAddress>(mappings: &Mappings<'_, A>, mapping: u32, pool: PoolIn
 
 #[inline]
 fn pool_view<K: Family>(tables: &Tables<'_>, index: PoolIndex) -> Option<PoolView<K::Address>> {
-    let pools = tables.pools();
-    let pool: &PoolRecord = pools.get(index.usize())?;
-    let row = pools[..index.usize()]
-        .iter()
-        .fold(0u32, |row, before| row.saturating_add(before.count));
+    let pool = tables.pool(index)?;
     Some(PoolView {
         first: K::address(pool.first)?,
         count: pool.count,
         port_first: pool.port_first,
         port_last: pool.port_last,
         sessions_per_host_max: pool.sessions_per_host_max,
-        row,
+        row: pool.row,
     })
 }
 

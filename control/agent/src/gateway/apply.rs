@@ -93,6 +93,7 @@ impl Gateway {
         let (keys, refused_keys) = learn::keys(&desired, &self.paths);
         let mut learned = self.learn(&desired).await?;
         learned.sa_keys = keys;
+        learned.drained_pools = self.drained_pools();
         let changed = self.make(desired, learned, refused_keys).await?;
         if !changed {
             // Nothing new was published, yet the answer speaks for the ports as they are now.
@@ -132,6 +133,7 @@ impl Gateway {
             requested: self.requested.names(),
             sa_keys: Default::default(),
             capture: self.captures.ports(),
+            drained_pools: Default::default(),
         })
     }
 
@@ -143,7 +145,9 @@ impl Gateway {
         learned: Learned,
         refused_keys: BTreeMap<String, String>,
     ) -> Result<bool, ApplyError> {
-        let plan = tombolo_planner::plan(&desired, &learned, &self.indices);
+        let plan = tombolo_planner::plan(&desired, &learned, &self.indices)
+            .map_err(|refused| ApplyError::Refused(refused.why, refused.hint))?;
+        self.check_rows(&plan)?;
         let build = plan.world.build();
         let sections = build.map_err(|error| ApplyError::Refused(error.to_string(), "nothing was changed"))?;
         let changed = self

@@ -10,6 +10,7 @@ mod carried;
 mod learn;
 mod memory;
 mod metrics;
+mod nat_pools;
 mod run;
 mod sequences;
 mod start;

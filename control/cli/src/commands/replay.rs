@@ -79,7 +79,9 @@ struct Sent {
 
 pub(super) fn run(wanted: &Wanted<'_>) -> Result<(), Failure> {
     let (gateway, _) = check::gateway(wanted.config)?;
-    let mut plan = tombolo_planner::plan(&gateway, &learned(&gateway, wanted.secrets), &Indices::default());
+    let learned = learned(&gateway, wanted.secrets);
+    let mut plan = tombolo_planner::plan(&gateway, &learned, &Indices::default())
+        .map_err(|refused| Failure::local(wanted.config.display(), refused))?;
     for warning in &plan.warnings {
         eprintln!("warning: {warning}");
     }

@@ -275,12 +275,20 @@ fn pools(raw: &RawGateway, gateway: &Gateway, problems: &mut Problems) {
         .ports
         .iter()
         .filter(|port| port.nat_ports.is_some())
-        .map(|port| port.addresses.len() as u64);
+        .map(|port| {
+            let has = |v6: bool| port.addresses.iter().any(|own| own.address().is_ipv6() == v6);
+            u64::from(has(false)) + u64::from(has(true))
+        });
     let mut addresses_used: u64 = own.sum();
     let mut seen: Vec<(AddressRange, PortRange)> = Vec::new();
     for (statement, rule) in source_rules(raw).zip(&gateway.source_nat) {
-        let SourceAddress::Range { addresses, ports } = rule.address else {
-            continue;
+        let (addresses, ports) = match rule.address {
+            SourceAddress::Range { addresses, ports } => (addresses, ports),
+            SourceAddress::Port => {
+                enough_addresses(gateway, addresses_used, statement.address.place, problems);
+                continue;
+            }
+            SourceAddress::Keep => continue,
         };
         if seen.contains(&(addresses, ports)) {
             continue;
@@ -294,17 +302,15 @@ fn pools(raw: &RawGateway, gateway: &Gateway, problems: &mut Problems) {
             );
         }
         addresses_used += u64::from(addresses.count());
-        if addresses_used > u64::from(gateway.limits.pool_addresses) {
-            let message = format!(
-                "{addresses_used} outside addresses, the most is {}",
-                gateway.limits.pool_addresses
-            );
-            problems.hint(
-                statement.address.place,
-                message,
-                "raise `limits: { pool-addresses: … }`",
-            );
-        }
+        enough_addresses(gateway, addresses_used, statement.address.place, problems);
         seen.push((addresses, ports));
+    }
+}
+
+fn enough_addresses(gateway: &Gateway, used: u64, place: Place, problems: &mut Problems) {
+    let most = gateway.limits.pool_addresses;
+    if used > u64::from(most) {
+        let message = format!("{used} outside addresses, the most is {most}");
+        problems.hint(place, message, "raise `limits: { pool-addresses: … }`");
     }
 }

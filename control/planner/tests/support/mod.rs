@@ -88,7 +88,7 @@ pub(crate) fn learned(gateway: &Gateway) -> Learned {
 #[allow(dead_code, reason = "not every test binary needs it")]
 pub(crate) fn first(text: &str) -> Plan {
     let desired = gateway(text);
-    plan(&desired, &learned(&desired), &Indices::default())
+    plan(&desired, &learned(&desired), &Indices::default()).unwrap()
 }
 
 /// A plan after `previous`, of another configuration or with other news.
@@ -97,7 +97,7 @@ pub(crate) fn next(text: &str, previous: &Plan, change: impl FnOnce(&mut Learned
     let desired = gateway(text);
     let mut learned = learned(&desired);
     change(&mut learned);
-    plan(&desired, &learned, &previous.indices)
+    plan(&desired, &learned, &previous.indices).unwrap()
 }
 
 /// Epochs by segment name.

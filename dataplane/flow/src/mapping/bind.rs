@@ -216,6 +216,9 @@ impl<A: Address> Binder<'_, '_, A> {
     fn attempt(&mut self, aimed: &Aimed<A>) -> Result<Option<Bound<A>>, BindError> {
         let inside = &aimed.inside;
         if let Some((mapping, life, record)) = self.mappings.find_inside(inside, aimed.hash) {
+            if !self.is_of_pool(&record) {
+                return Err(BindError::PoolInvalid);
+            }
             let joined = self.join(mapping, life, &record)?;
             return Ok(joined.map(|binding| Bound { binding, hidden: None }));
         }
@@ -303,23 +306,17 @@ impl<A: Address> Binder<'_, '_, A> {
         port: Option<u16>,
     ) -> Result<Option<Bound<A>>, BindError> {
         let inside = &aimed.inside;
-        let port = match port {
-            Some(port) => port,
-            None => self.ports.allocate(
-                self.port_local,
-                host_record.row,
-                inside.protocol,
-                self.range(),
-                self.now,
-            )?,
+        let record = match port {
+            Some(port) => Record {
+                inside: *inside,
+                port,
+                host,
+                ..*host_record
+            },
+            None => self.next_port(inside, host, host_record)?,
         };
+        let port = record.port;
         step();
-        let record = Record {
-            inside: *inside,
-            port,
-            host,
-            ..*host_record
-        };
         let outside = self.mappings.ask_outside(&record);
         let bound = |mapping, record: &Record<A>, hidden| Bound {
             binding: Binding {
@@ -370,6 +367,28 @@ impl<A: Address> Binder<'_, '_, A> {
             }
         }
         Err(BindError::PoolExhausted)
+    }
+
+    /// A port on the host's outside address, or, if that is not the pool's any more, on one that is.
+    fn next_port(&mut self, inside: &Inside<A>, host: u32, host_record: &Record<A>) -> Result<Record<A>, BindError> {
+        if !self.is_of_pool(host_record) {
+            let (offset, port) = self.first_port(inside, self.mappings.hash(&host_record.inside))?;
+            return Ok(self.record(inside, offset, port, host));
+        }
+        let (row, range) = (host_record.row, self.range());
+        let port = self
+            .ports
+            .allocate(self.port_local, row, inside.protocol, range, self.now)?;
+        Ok(Record {
+            inside: *inside,
+            port,
+            host,
+            ..*host_record
+        })
+    }
+
+    fn is_of_pool(&self, record: &Record<A>) -> bool {
+        self.pool.row_of(record.address) == Some(record.row)
     }
 
     fn record(&self, inside: &Inside<A>, offset: u32, port: u16, host: u32) -> Record<A> {

@@ -8,6 +8,9 @@
 //! share (RFC 4787 REQ-2, paired pooling), and the number of its sessions, which the quota bounds. The table's capacity
 //! counts mappings and hosts.
 //!
+//! A pool's addresses stay what they are while a mapping names it; the planner sees to that. Should a mapping of other
+//! addresses be found under a pool's index all the same, nobody joins it, and a host with such an address gets another.
+//!
 //! Inside addresses and ports come off the wire; pools come from the tables.
 
 mod bind;
@@ -120,8 +123,17 @@ pub struct PoolView<A> {
     pub port_last: u16,
     /// Most sessions of one inside host, 0 = no limit.
     pub sessions_per_host_max: u32,
-    /// Row of the first address in the port state: the sum of the counts of all pools before it.
+    /// Row of the first address in the port state; an address has the same row in all pools and generations.
     pub row: u32,
+}
+
+impl<A: Address> PoolView<A> {
+    /// The row of an address; `None` if it is not the pool's.
+    pub fn row_of(&self, address: A) -> Option<u32> {
+        let offset = address.to_bits().checked_sub(self.first.to_bits())?;
+        let offset = u32::try_from(offset).ok().filter(|offset| *offset < self.count)?;
+        self.row.checked_add(offset)
+    }
 }
 
 /// A reference on a mapping, to be taken over by one session or released.

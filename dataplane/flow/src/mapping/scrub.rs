@@ -57,7 +57,8 @@ impl<'a, A: Address> Mappings<'a, A> {
             port: 0,
             ..record.inside
         };
-        host.is_some_and(|(_, host)| host.inside == key && host.address == record.address)
+        // Its address may be another: that of a pool that has other addresses now.
+        host.is_some_and(|(_, host)| host.inside == key)
     }
 
     fn drop_entry(&self, mapping: u32) {

@@ -209,6 +209,61 @@ fn a_pool_gives_all_its_ports_and_then_says_so() {
 }
 
 #[test]
+fn a_host_with_an_address_that_is_not_the_pools_any_more_gets_another() {
+    let parts = Parts::new(64);
+    let (mappings, ports) = parts.open();
+    let mut local = WorkerLocal::new(0, 1, 1);
+    let changed = |first, row| PoolView {
+        first,
+        count: 1,
+        row,
+        sessions_per_host_max: 3,
+        ..POOL
+    };
+    let (old_pool, new_pool) = (changed(POOL.first, 0), changed(POOL.first + 16, 1));
+    let old = mappings.bind(&ports, &mut local, &inside(1, 5), &old_pool, 0).unwrap();
+    let new = mappings.bind(&ports, &mut local, &inside(1, 6), &new_pool, 0).unwrap();
+    assert_eq!((old.address, new.address), (POOL.first, POOL.first + 16));
+    assert_eq!(
+        mappings.bind(&ports, &mut local, &inside(1, 5), &new_pool, 0),
+        Err(BindError::PoolInvalid),
+        "the old mapping is not joined"
+    );
+    let third = mappings.bind(&ports, &mut local, &inside(1, 7), &new_pool, 0).unwrap();
+    assert_eq!(
+        mappings.bind(&ports, &mut local, &inside(1, 8), &new_pool, 0),
+        Err(BindError::HostQuota),
+        "the host's old sessions count"
+    );
+    // Over a crash every mapping keeps its port, in its own row.
+    ports.clear();
+    assert_eq!(mappings.scrub(&ports, 0).0, 4);
+    assert_eq!([0, 1].map(|row| ports.taken(row, protocol::UDP)), [1, 2]);
+    for binding in [old, new, third] {
+        mappings.release(binding.mapping, 0);
+    }
+    mappings.expire(&ports, &mut local, 100, 10, 64);
+    assert_eq!([0, 1].map(|row| ports.taken(row, protocol::UDP)), [0, 0]);
+}
+
+#[test]
+fn a_pool_knows_the_rows_of_its_addresses_alone() {
+    let pool = PoolView { row: 7, ..POOL };
+    let rows = [POOL.first - 1, POOL.first, POOL.first + 1, POOL.first + 2].map(|address| pool.row_of(address));
+    assert_eq!(rows, [None, Some(7), Some(8), None]);
+    let six = PoolView {
+        first: [0; 16],
+        count: 2,
+        port_first: 1,
+        port_last: 2,
+        sessions_per_host_max: 0,
+        row: 0,
+    };
+    let far = core::array::from_fn(|at| u8::from(at == 0));
+    assert_eq!((six.row_of([0; 16]), six.row_of(far)), (Some(0), None));
+}
+
+#[test]
 fn quotas_and_other_refusals_hold_nothing() {
     let parts = Parts::new(64);
     let (mappings, ports) = parts.open();

@@ -37,6 +37,7 @@ pub(super) fn check(world: &World) -> Result<(), BuildError> {
     for (at, entry) in world.pools.iter().enumerate() {
         pool(&record(Kind::Pool, at), entry)?;
     }
+    pool_rows(world)?;
     for (at, entry) in world.tunnels.iter().enumerate() {
         tunnel(&record(Kind::Tunnel, at), entry)?;
     }
@@ -236,6 +237,31 @@ fn pool(record: &Record<'_>, pool: &PoolRecord) -> Result<(), BuildError> {
     } else {
         record.port(pool.port)
     }
+}
+
+/// One row for an address in all pools: with two, a port of it would be handed out twice.
+fn pool_rows(world: &World) -> Result<(), BuildError> {
+    let first = |at: usize| u128::from_be_bytes(world.pools[at].first.0);
+    let mut order: Vec<usize> = (0..world.pools.len()).collect();
+    order.sort_by_key(|at| first(*at));
+    // Where the addresses seen so far end, and what their rows are ahead of them.
+    let (mut end, mut ahead) = (0, 0);
+    for at in order {
+        let pool = &world.pools[at];
+        let mine = u128::from(pool.row).wrapping_sub(first(at));
+        let record = Record {
+            world,
+            by: Kind::Pool,
+            at,
+        };
+        record.field(
+            "row: another pool has one of the addresses in another row",
+            first(at) >= end || mine == ahead,
+        )?;
+        end = end.max(first(at).saturating_add(u128::from(pool.count)));
+        ahead = mine;
+    }
+    Ok(())
 }
 
 fn tunnel(record: &Record<'_>, tunnel: &TunnelRecord) -> Result<(), BuildError> {

@@ -142,7 +142,8 @@ pub(super) fn pools(text: &mut String, tables: &Tables<'_>) {
             .field("count", pool.count)
             .field("ports", format_args!("{}-{}", pool.port_first, pool.port_last))
             .field("sessions-per-host-max", pool.sessions_per_host_max)
-            .field("port", index(port));
+            .field("port", index(port))
+            .field("row", pool.row);
     }
 }
 

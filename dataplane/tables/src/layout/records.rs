@@ -216,8 +216,8 @@ pub struct NatRuleRecord {
 }
 
 /// A contiguous range of outside addresses with the ports that NAT may use on them. The planner makes one also for every
-/// port's own address that a `SOURCE_PORT_ADDRESS` rule can reach. Its index owns a row of port-block words in the state
-/// region, so it is stable.
+/// port's own address that a `SOURCE_PORT_ADDRESS` rule can reach. Mappings name a pool by its index, and their addresses have
+/// rows of port-block words in the state region: both are stable, and an address has one row in all pools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct PoolRecord {
@@ -235,6 +235,10 @@ pub struct PoolRecord {
     pub port: u16,
     /// Zero.
     pub reserved: u16,
+    /// Row of `first` in the port state; the other addresses follow on.
+    pub row: u32,
+    /// Zero.
+    pub reserved2: u32,
 }
 
 /// `TunnelRecord::encapsulation`.

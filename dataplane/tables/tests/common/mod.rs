@@ -175,6 +175,8 @@ pub fn full_world() -> World {
         sessions_per_host_max: 0,
         port: 1,
         reserved: 0,
+        row: 0,
+        reserved2: 0,
     }];
     world.nat_rules = vec![
         NatRuleRecord {

@@ -16,7 +16,9 @@ fn check_index(mappings: &Mappings<'_, u32>) -> usize {
         let is_host = view.inside.protocol == 0;
         entries += 1;
         slots += if is_host { 1 } else { 2 };
-        let found = mappings.find_inside(&view.inside, mappings.hash(&view.inside)).map(|(found, ..)| found);
+        let found = mappings
+            .find_inside(&view.inside, mappings.hash(&view.inside))
+            .map(|(found, ..)| found);
         assert_eq!(found, Some(mapping), "{:?}", view.inside);
         assert!(is_host || shown(mappings, (view.address, view.port)) == Some(view.inside));
     }
