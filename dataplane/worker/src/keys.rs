@@ -1,7 +1,7 @@
 //! Expanded keys of the SAs this worker has used. Expanding costs more than a packet; the cache is sized at start.
 
 use tombolo_tables::layout::{SaIndex, SaRecord};
-use tombolo_tunnel::{Cipher, SaKeys};
+use tombolo_tunnel::{Cipher, Provider, SaKeys};
 
 struct Expanded {
     key_version: u32,
@@ -17,6 +17,8 @@ pub struct KeyCache {
 impl KeyCache {
     /// Room for `sas` security associations.
     pub fn new(sas: usize) -> Self {
+        // Once in a process, and not at the first packet: it reads the environment and opens a library.
+        let _ = Provider::chosen();
         KeyCache {
             expanded: (0..sas).map(|_| None).collect(),
         }
