@@ -60,7 +60,7 @@ def refused(lab, verdicts):
         "an unknown key": (text.replace("workers: 2", "workers: 2\nturbo: yes"), ":4:1"),
         "an unknown segment": (text.replace("from: prod, to: internet", "from: prod, to: moon"), "moon"),
         "a route without a way": (text.replace("via: 192.0.2.254", "via: 192.0.9.254"), "192.0.9.254"),
-        "other workers than run": (text.replace("workers: 2", "workers: 3"), "2 are running"),
+        "other workers than run": (text.replace("workers: 2", "workers: 3"), "the dataplane runs with 2"),
     }
     before = _steady(lab, verdicts, gateway)
 

@@ -60,8 +60,6 @@ parts! {
     Events,
     /// A ring of captured packets per worker: [`crate::capture`].
     CaptureRing,
-    /// A ring of requests per worker, control to worker (format: daemon).
-    Requests,
 }
 
 /// What a gateway is sized for; stored in the header, so that both processes compute the same geometry.
