@@ -54,7 +54,7 @@ def rate(lab, verdicts):
 def refused(lab, verdicts):
     """What is wrong in itself, and what the running gateway cannot take."""
     gateway = lab.gateways[GATEWAY]
-    text = Control(gateway).config()
+    text = _without_probe(Control(gateway).config())
     wrong = {
         "no YAML": ("gateway: [", "refused.yaml:1:"),
         "an unknown key": (text.replace("workers: 2", "workers: 2\nturbo: yes"), ":4:1"),

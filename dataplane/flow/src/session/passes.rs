@@ -115,6 +115,33 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
         })
     }
 
+    /// The whole way, for what [`found`](Self::found) did not know: every slot with the tag, overflow buckets included.
+    #[inline]
+    pub fn searched(&self, key: &K::Words, hash: u64, candidate: Candidate) -> Option<Found<K::Words>> {
+        let bucket = self.table.index.bucket(self.table.index.position(hash));
+        if candidate.slot().is_none() && !Index::overflowed(bucket) {
+            return None;
+        }
+        self.search_far(key, hash)
+    }
+
+    #[cold]
+    fn search_far(&self, key: &K::Words, hash: u64) -> Option<Found<K::Words>> {
+        let (session, reverse, entry) = self.find(key, hash, |state| state == State::Live)?;
+        let hit = entry.hit(session, reverse);
+        Some(Found {
+            session,
+            direction: hit.direction,
+            other: entry.keys[usize::from(!reverse)],
+            next_hop: hit.next_hop,
+            epochs: u64::from(hit.epochs[0]) << 32 | u64::from(hit.epochs[1]),
+            flags: hit.flags,
+            translated: hit.translated,
+            version: hit.version,
+            activity: entry.activity,
+        })
+    }
+
     /// Books a packet of `bytes` bytes on its session and keeps the session alive. `now` in seconds; `tcp_flags` 0 if not TCP.
     #[inline(always)]
     pub fn book(&self, found: &Found<K::Words>, now: u32, tcp_flags: u8, bytes: u32) {

@@ -205,9 +205,10 @@ impl Express {
         let rider = self.riders[*next];
         *next += 1;
         let sessions = gateway.state.sessions4();
-        let Some(found) = sessions.found(&rider.key, rider.candidate) else {
-            return;
-        };
+        let found = sessions
+            .found(&rider.key, rider.candidate)
+            .or_else(|| sessions.searched(&rider.key, rider.hash, rider.candidate));
+        let Some(found) = found else { return };
         let believed = !rider.clear || found.flags & TUNNELLED[found.direction as usize] == 0;
         if !(believed & (found.epochs == epochs(gateway.tables, &rider, &found))) {
             return;
