@@ -14,6 +14,10 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some(problem) = tombolo_tables::processor::unfit() {
+        eprintln!("tombolo: {problem}");
+        return ExitCode::FAILURE;
+    }
     // A usage error ends the process with code 2.
     let arguments = arguments::Arguments::parse();
     match commands::run(&arguments) {

@@ -3,7 +3,7 @@
 
 use crate::library::Library;
 use crate::manager::{Head, Job, Manager};
-use crate::{Block, TAG_BYTES, Tag, Unauthentic, same, wipe};
+use crate::{Block, TAG_BYTES, Tag, Unauthentic, same, sealed_parts, wipe};
 use core::cell::OnceCell;
 use zeroize::Zeroize;
 
@@ -74,11 +74,7 @@ impl ChaChaKey {
         buffer: &mut [u8],
         from: usize,
     ) -> Result<usize, Unauthentic> {
-        let (ciphertext, received) = buffer
-            .get(from..)
-            .and_then(|sealed| sealed.split_last_chunk::<TAG_BYTES>())
-            .ok_or(Unauthentic)?;
-        let (length, received) = (ciphertext.len(), *received);
+        let (length, received) = sealed_parts(buffer, from)?;
         let ciphertext = &mut buffer[from..from + length];
         let at = ciphertext.as_mut_ptr();
         // Not to the front at once: beyond 1,984 bytes the library reads ciphertext that it has already overwritten.

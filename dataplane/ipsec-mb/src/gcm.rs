@@ -2,7 +2,7 @@
 
 use crate::library::{Gcm, Library};
 use crate::manager::GcmCrypt;
-use crate::{Block, TAG_BYTES, Tag, Unauthentic, same, wipe};
+use crate::{Block, TAG_BYTES, Tag, Unauthentic, same, sealed_parts, wipe};
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use zeroize::Zeroize;
@@ -68,11 +68,7 @@ impl GcmKey {
         buffer: &mut [u8],
         from: usize,
     ) -> Result<usize, Unauthentic> {
-        let (ciphertext, received) = buffer
-            .get(from..)
-            .and_then(|sealed| sealed.split_last_chunk::<TAG_BYTES>())
-            .ok_or(Unauthentic)?;
-        let (length, received) = (ciphertext.len(), *received);
+        let (length, received) = sealed_parts(buffer, from)?;
         let to = buffer.as_mut_ptr();
         // SAFETY: `from` was just found to lie within the buffer.
         let source = unsafe { to.add(from) };
@@ -135,8 +131,7 @@ mod tests {
     #[test]
     fn a_dropped_key_leaves_nothing() {
         let Ok(library) = Library::load() else {
-            eprintln!("not run: no library");
-            return;
+            return; // `tests/here.rs` says so
         };
         let mut key = ManuallyDrop::new(GcmKey::new(library, &[7; 32]).expect("32 bytes"));
         assert!(key.expanded.0.iter().filter(|byte| **byte != 0).count() > 500);

@@ -30,6 +30,14 @@ pub struct Unauthentic;
 /// A tag as the library writes it.
 type Tag = [u8; TAG_BYTES];
 
+/// Length of the ciphertext in `buffer[from..]`, and the tag behind it.
+#[inline]
+fn sealed_parts(buffer: &[u8], from: usize) -> Result<(usize, Tag), Unauthentic> {
+    let sealed = buffer.get(from..).ok_or(Unauthentic)?;
+    let (ciphertext, tag) = sealed.split_last_chunk::<TAG_BYTES>().ok_or(Unauthentic)?;
+    Ok((ciphertext.len(), *tag))
+}
+
 /// Whether two tags are the same, in a time that does not depend on where they differ.
 #[inline]
 fn same(computed: Tag, received: Tag) -> bool {

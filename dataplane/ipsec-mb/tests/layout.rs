@@ -57,38 +57,31 @@ IS(IMB_FEATURE_VAES | IMB_FEATURE_VPCLMULQDQ | IMB_FEATURE_AVX512_IFMA, 1ull << 
 IS(IMB_FEATURE_SELF_TEST_PASS, 1ull << 21);
 "#;
 
-/// Whether the C compiler accepts a file; `None` where there is no compiler.
-fn compiles(source: &str) -> Option<Result<(), String>> {
+/// Whether the C compiler, which building this takes too, accepts a file.
+fn compiles(source: &str) -> Result<(), String> {
     let mut compiler = Command::new("gcc")
         .args(["-fsyntax-only", "-x", "c", "-"])
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .ok()?;
+        .expect("gcc");
     let mut stdin = compiler.stdin.take().expect("piped");
     stdin.write_all(source.as_bytes()).expect("gcc reads");
     drop(stdin);
     let output = compiler.wait_with_output().expect("gcc ends");
-    Some(if output.status.success() {
+    if output.status.success() {
         Ok(())
     } else {
         Err(String::from_utf8_lossy(&output.stderr).into_owned())
-    })
+    }
 }
 
 #[test]
 fn structs_and_numbers_are_those_of_the_header() {
     if !Path::new(HEADER).exists() {
-        eprintln!("not run: no {HEADER} (package libipsec-mb-dev)");
-        return;
+        return; // `here.rs` says so
     }
-    match compiles(CLAIMS) {
-        Some(answer) => assert_eq!(answer, Ok(())),
-        None => eprintln!("not run: no gcc"),
-    }
+    assert_eq!(compiles(CLAIMS), Ok(()));
     let wrong = CLAIMS.replace("gcm256_enc), 272", "gcm256_enc), 280");
-    assert!(
-        compiles(&wrong).is_none_or(|answer| answer.is_err()),
-        "the claims are looked at"
-    );
+    assert!(compiles(&wrong).is_err(), "the claims are looked at");
 }

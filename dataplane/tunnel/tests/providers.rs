@@ -1,5 +1,6 @@
 //! Every provider against `ring`: the same bytes out, whatever the lengths and offsets; whatever is tampered with, refused and
-//! wiped; from several threads at once. Not run for providers that this machine does not have; it says so.
+//! wiped; from several threads at once. Providers that this machine does not have are left
+//! out; `ipsec-mb/tests/here.rs` says so.
 
 use proptest::prelude::*;
 use std::thread;
@@ -10,9 +11,6 @@ const LONGEST: usize = 9000;
 
 /// The providers to compare with `ring`.
 fn others() -> Vec<Provider> {
-    if let Some(reason) = Provider::lacking() {
-        eprintln!("not run with ipsec-mb: {reason}");
-    }
     Provider::available()
         .filter(|provider| *provider != Provider::Ring)
         .collect()
