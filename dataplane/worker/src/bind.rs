@@ -189,8 +189,9 @@ fn keep<A: InsideAddress>(
     }
 }
 
+/// A pool as the mappings of one family know it; none if it is of the other.
 #[inline]
-fn pool_view<K: Family>(tables: &Tables<'_>, index: PoolIndex) -> Option<PoolView<K::Address>> {
+pub(crate) fn pool_view<K: Family>(tables: &Tables<'_>, index: PoolIndex) -> Option<PoolView<K::Address>> {
     let pool = tables.pool(index)?;
     Some(PoolView {
         first: K::address(pool.first)?,

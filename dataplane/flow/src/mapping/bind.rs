@@ -406,6 +406,7 @@ impl<A: Address> Binder<'_, '_, A> {
     }
 
     /// Puts an entry with one reference into the table; the rules are those of a session's insertion.
+    #[inline(always)]
     fn add(&mut self, record: &Record<A>, hash: u64) -> Result<Added<A>, BindError> {
         let table = &self.mappings.table;
         loop {
@@ -441,6 +442,9 @@ impl<A: Address> Binder<'_, '_, A> {
     /// Whether another entry under the key wins: a live one, or a ready one of lower number. Others are stopped.
     fn is_beaten(&self, ours: u32, hash: u64, inside: &Inside<A>) -> bool {
         let mappings = self.mappings;
+        if mappings.table.index.is_alone(hash) {
+            return false;
+        }
         let beaten = mappings.table.index.visit(hash, |slot| {
             if slot.entry() != ours && self.beats(slot.entry(), ours, inside) {
                 ControlFlow::Break(())

@@ -9,8 +9,8 @@ use crate::index::Slot;
 use crate::table::State;
 use core::ops::ControlFlow;
 
-/// In the place of a pool, which no inside key has.
-const OUTSIDE: u64 = u64::MAX;
+/// Beyond all pools, so that no inside key has it.
+const OUTSIDE: u64 = 1 << 63;
 
 impl<'a, A: Address> Mappings<'a, A> {
     /// The inside endpoint that has this outside one.
@@ -62,8 +62,6 @@ impl<'a, A: Address> Mappings<'a, A> {
 
     #[inline(always)]
     fn outside_hash(&self, protocol: u8, address: A, port: u16) -> u64 {
-        let bits = address.to_bits();
-        let rest = (u64::from(port) << 48) | u64::from(protocol);
-        self.hash_key.hash(&[(bits >> 64) as u64, bits as u64, rest, OUTSIDE])
+        self.hash_of(address, port.into(), OUTSIDE | u64::from(protocol))
     }
 }

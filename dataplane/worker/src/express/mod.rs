@@ -6,15 +6,17 @@
 //! Where memory must be waited for (the dots), other packets take their steps meanwhile: a packet's next step comes some packets
 //! later.
 //!
-//! The lane takes a frame only when every question has its usual answer: a plain packet, a live session of the present epochs, a
-//! next hop that is known, room within the MTU. Until then it changes nothing, so that whatever it leaves in the batch goes on the
-//! general [journey](crate::journey) as it came, to the same end.
+//! The lane takes a frame only when every question has its usual answer: a plain packet, a live session of the present epochs (or
+//! one that may [`begin`]), a next hop that is known, room within the MTU. Until then it changes nothing, so that whatever it leaves
+//! in the batch goes on the general [journey](crate::journey) as it came, to the same end.
 
+mod begin;
 mod exits;
 mod ingress;
 mod outgoing;
 mod sending;
 mod stateless;
+mod translations;
 mod tunnel_entry;
 mod tunnel_exit;
 
@@ -23,6 +25,7 @@ use crate::gateway::Gateway;
 use crate::keys::KeyCache;
 use crate::ports::PortMap;
 use crate::stages::{TUNNELLED, UDP_ESP_PORT};
+use begin::Begin;
 use ingress::{Ingress, Ingresses};
 use outgoing::{Leaving, Outgoing};
 use stateless::Stateless;
@@ -65,6 +68,7 @@ pub struct Express {
     outgoing: Outgoing,
     tunnel_entry: TunnelEntry,
     stateless: Stateless,
+    begin: Begin,
 }
 
 impl Express {
@@ -76,6 +80,7 @@ impl Express {
             outgoing: Outgoing::new(),
             tunnel_entry: TunnelEntry::default(),
             stateless: Stateless::default(),
+            begin: Begin::default(),
         }
     }
 
@@ -83,6 +88,7 @@ impl Express {
     pub fn renew(&mut self, tables: &Tables<'_>, ports: &PortMap) {
         self.ingresses.renew(tables, ports);
         self.outgoing.departures.exits.forget();
+        self.begin.renew(tables);
     }
 
     /// Sends the frames of `frames`, received on `slot`, that need nothing unusual; the others stay in it, in their order. What was
@@ -144,6 +150,28 @@ impl Express {
         while served < riders {
             self.serve(gateway, keys, ingress, frames, &mut served);
         }
+        if !self.begin.is_empty() {
+            self.begin_sessions(gateway, keys, ingress, frames);
+        }
+    }
+
+    /// Begins sessions for riders of flows that nobody knew, and serves those that joined one of them.
+    #[inline(never)]
+    fn begin_sessions<I: PacketIo>(
+        &mut self,
+        gateway: &mut Gateway<'_, I>,
+        keys: &mut KeyCache,
+        ingress: &Ingress,
+        frames: &mut FrameBatch,
+    ) {
+        self.begin
+            .run(gateway, keys, &mut self.outgoing, ingress, frames, &self.riders);
+        let (joined, count) = self.begin.joined();
+        for rider in joined[..count].iter().copied().map(usize::from) {
+            self.aim(gateway.state.sessions4(), &mut { rider });
+            self.serve(gateway, keys, ingress, frames, &mut { rider });
+        }
+        self.begin.joined();
     }
 
     /// First step: a plain packet becomes a rider, and its session's bucket is asked for.
@@ -202,13 +230,16 @@ impl Express {
         frames: &mut FrameBatch,
         next: &mut usize,
     ) {
-        let rider = self.riders[*next];
+        let at = *next;
+        let rider = self.riders[at];
         *next += 1;
         let sessions = gateway.state.sessions4();
         let found = sessions
             .found(&rider.key, rider.candidate)
             .or_else(|| sessions.searched(&rider.key, rider.hash, rider.candidate));
-        let Some(found) = found else { return };
+        let Some(found) = found else {
+            return self.begin.note(at);
+        };
         let believed = !rider.clear || found.flags & TUNNELLED[found.direction as usize] == 0;
         if !(believed & (found.epochs == epochs(gateway.tables, &rider, &found))) {
             return;
