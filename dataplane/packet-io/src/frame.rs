@@ -47,6 +47,9 @@ pub(crate) struct Parts {
     capacity: u16,
 }
 
+// SAFETY: parts stand for a frame at rest, which is the only access to its bytes as the frame is.
+unsafe impl Send for Parts {}
+
 const _: () = assert!(mem::size_of::<Option<Frame>>() == 16);
 
 // SAFETY: a frame is the only access to its bytes; nothing in it is tied to a thread.
