@@ -9,6 +9,8 @@ pub const BATCH: usize = 64;
 pub struct FrameBatch {
     slots: [Option<Frame>; BATCH],
     len: usize,
+    /// How many [`FrameBatch::take`] left.
+    gaps: usize,
 }
 
 impl Default for FrameBatch {
@@ -23,6 +25,7 @@ impl FrameBatch {
         Self {
             slots: [const { None }; BATCH],
             len: 0,
+            gaps: 0,
         }
     }
 
@@ -52,16 +55,17 @@ impl FrameBatch {
         }
     }
 
-    /// Puts `count` frames on top that `next` gives.
+    /// Puts the frames that `next` gives on top.
     ///
     /// # Panics
     /// When there is no room for so many.
     #[inline]
-    pub(crate) fn push_each(&mut self, count: usize, mut next: impl FnMut(usize) -> Frame) {
-        for (number, slot) in self.slots[self.len..self.len + count].iter_mut().enumerate() {
-            *slot = Some(next(number));
+    pub(crate) fn push_each(&mut self, next: impl ExactSizeIterator<Item = Frame>) {
+        let until = self.len + next.len();
+        for (slot, frame) in self.slots[self.len..until].iter_mut().zip(next) {
+            *slot = Some(frame);
         }
-        self.len += count;
+        self.len = until;
     }
 
     /// Takes the frame on top.
@@ -74,11 +78,23 @@ impl FrameBatch {
     /// Takes the frame at `position` out and leaves a gap: [`FrameBatch::close_gaps`] is to follow before anything else.
     #[inline]
     pub fn take(&mut self, position: usize) -> Option<Frame> {
-        self.slots.get_mut(position)?.take()
+        let frame = self.slots.get_mut(position)?.take()?;
+        self.gaps += 1;
+        Some(frame)
     }
 
-    /// Moves the frames together that [`FrameBatch::take`] left, in their order.
+    /// Moves the frames together that [`FrameBatch::take`] left, in their order
+    #[inline]
     pub fn close_gaps(&mut self) {
+        if self.gaps == self.len {
+            self.len = 0;
+        } else if self.gaps > 0 {
+            self.close_up();
+        }
+        self.gaps = 0;
+    }
+
+    fn close_up(&mut self) {
         let mut kept = 0;
         for position in 0..self.len {
             if let Some(frame) = self.slots[position].take() {
