@@ -181,9 +181,12 @@ impl Begin {
     /// Follows routes into another segment, the same for all of a batch. Which it is, and a bit for each flow that leads out of it.
     #[inline(always)]
     fn follow(&mut self, tables: &Tables<'_>, count: usize) -> Option<(SegmentIndex, u64)> {
-        let into = |hop: u32| match NextHop::from_bits(hop) {
-            NextHop::Segment(other) => Some(other),
-            _ => None,
+        let into = |hop: u32| {
+            if let NextHop::Segment(other) = NextHop::from_bits(hop) {
+                Some(other)
+            } else {
+                None
+            }
         };
         let other = self.hops[..count].iter().find_map(|hop| into(*hop))?;
         let into_other = NextHop::Segment(other).to_bits();
@@ -336,7 +339,8 @@ fn back(tables: &Tables<'_>, hop: u32, source: u32) -> Option<u32> {
         NextHop::Segment(other) => match tables.route4(other, source) {
             NextHop::Local(_) => None,
             NextHop::Segment(_) => Some(NextHop::Unreachable.to_bits()),
-            beyond => Some(beyond.to_bits()),
+            beyond @ (NextHop::Neighbour(_) | NextHop::OnLink(_) | NextHop::Tunnel(_)) => Some(beyond.to_bits()),
+            beyond @ (NextHop::Unreachable | NextHop::Discard) => Some(beyond.to_bits()),
         },
     }
 }

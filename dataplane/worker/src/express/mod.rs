@@ -7,7 +7,7 @@
 //! later.
 //!
 //! The lane takes a frame only when every question has its usual answer: a plain packet, a live session of the present epochs (or
-//! one that may [`begin`]), a next hop that is known, room within the MTU. Until then it changes nothing, so that whatever it leaves
+//! one that may begin), a next hop that is known, room within the MTU. Until then it changes nothing, so that whatever it leaves
 //! in the batch goes on the general [journey](crate::journey) as it came, to the same end.
 
 mod begin;
