@@ -102,12 +102,14 @@ impl Slot {
 #[derive(Debug)]
 pub(crate) struct IndexFull;
 
+/// The words of a bucket.
+pub(crate) type Bucket = [AtomicU64; BUCKET_WORDS];
+
 /// A view of the buckets.
 #[derive(Clone, Copy)]
 pub(crate) struct Index<'a> {
-    primary: &'a [AtomicU64],
-    overflow: &'a [AtomicU64],
-    primary_buckets: u64,
+    primary: &'a [Bucket],
+    overflow: &'a [Bucket],
     overflow_buckets: u64,
 }
 
@@ -118,34 +120,45 @@ impl<'a> Index<'a> {
         let (primary, rest) = part.split_at_checked(primary_buckets * BUCKET_WORDS)?;
         let overflow = rest.get(..overflow_buckets * BUCKET_WORDS)?;
         Some(Index {
-            primary,
-            overflow,
-            primary_buckets: primary_buckets as u64,
+            primary: primary.as_chunks().0,
+            overflow: overflow.as_chunks().0,
             overflow_buckets: overflow_buckets as u64,
         })
     }
 
-    /// First word of the primary bucket of a hash.
+    /// Number of the primary bucket of a hash.
     #[inline(always)]
     pub(crate) fn position(&self, hash: u64) -> usize {
-        (((hash >> 32) * self.primary_buckets) >> 32) as usize * BUCKET_WORDS
+        Self::number(hash, self.primary.len())
+    }
+
+    /// Which of so many primary buckets is the hash's.
+    #[inline(always)]
+    pub(crate) fn number(hash: u64, primary_buckets: usize) -> usize {
+        (((hash >> 32) * primary_buckets as u64) >> 32) as usize
+    }
+
+    /// All primary buckets.
+    #[inline(always)]
+    pub(crate) fn buckets(&self) -> &'a [Bucket] {
+        self.primary
     }
 
     /// The primary bucket at a [`position`](Self::position).
     #[inline(always)]
-    pub(crate) fn bucket(&self, position: usize) -> &'a [AtomicU64] {
-        &self.primary[position..position + BUCKET_WORDS]
+    pub(crate) fn bucket(&self, position: usize) -> &'a Bucket {
+        &self.primary[position]
     }
 
     /// Whether entries of this primary bucket lie in overflow buckets.
     #[inline(always)]
-    pub(crate) fn overflowed(bucket: &[AtomicU64]) -> bool {
+    pub(crate) fn overflowed(bucket: &Bucket) -> bool {
         bucket[HEAD].load(Ordering::Acquire) != 0
     }
 
     /// The first slot of a primary bucket that has the tag; 0 if none has.
     #[inline(always)]
-    pub(crate) fn first_match(bucket: &[AtomicU64], tag: u64) -> u64 {
+    pub(crate) fn first_match(bucket: &Bucket, tag: u64) -> u64 {
         let found = matches(bucket, tag) & PRIMARY;
         if found == 0 {
             return 0;
@@ -169,11 +182,9 @@ impl<'a> Index<'a> {
         found.is_power_of_two() && bucket[HEAD].load(Ordering::SeqCst) == 0
     }
 
-    fn overflow_bucket(&self, hash: u64, distance: u64) -> &'a [AtomicU64] {
+    fn overflow_bucket(&self, hash: u64, distance: u64) -> &'a Bucket {
         let start = ((hash & 0xffff_ffff) * self.overflow_buckets) >> 32;
-        let bucket = (start + distance) % self.overflow_buckets;
-        let first = bucket as usize * BUCKET_WORDS;
-        &self.overflow[first..first + BUCKET_WORDS]
+        &self.overflow[((start + distance) % self.overflow_buckets) as usize]
     }
 
     /// Asks for the primary bucket of a hash.
@@ -254,7 +265,7 @@ impl<'a> Index<'a> {
 
     /// Empties every bucket; for a table that nobody else uses.
     pub(crate) fn clear(&self) {
-        for word in self.primary.iter().chain(self.overflow) {
+        for word in self.primary.iter().chain(self.overflow).flatten() {
             word.store(0, Ordering::Relaxed);
         }
     }
@@ -262,7 +273,7 @@ impl<'a> Index<'a> {
     /// Slots taken, and the longest way of a lookup in buckets. For tests and status.
     pub(crate) fn occupancy(&self) -> (usize, usize) {
         let (mut taken, mut longest) = (0, 1);
-        for bucket in self.primary.chunks(BUCKET_WORDS) {
+        for bucket in self.primary {
             taken += bucket[..HEAD]
                 .iter()
                 .filter(|slot| slot.load(Ordering::Relaxed) != 0)
@@ -272,6 +283,7 @@ impl<'a> Index<'a> {
         taken += self
             .overflow
             .iter()
+            .flatten()
             .filter(|slot| slot.load(Ordering::Relaxed) != 0)
             .count();
         (taken, longest)
@@ -285,36 +297,31 @@ const ALL: u32 = (1 << BUCKET_WORDS) - 1;
 /// A bit for each word of a bucket that is a slot with the tag. Each word is loaded in the one order of all that is sequentially
 /// consistent, so that a slot that was placed before is seen.
 #[inline(always)]
-fn matches(bucket: &[AtomicU64], tag: u64) -> u32 {
+fn matches(bucket: &Bucket, tag: u64) -> u32 {
     scan::<{ Slot::TAG_SHIFT as i32 }>(bucket, tag)
 }
 
 /// A bit for each word of a bucket that is 0.
 #[inline(always)]
-fn free(bucket: &[AtomicU64]) -> u32 {
+fn free(bucket: &Bucket) -> u32 {
     scan::<0>(bucket, 0)
 }
 
 #[inline(always)]
-fn scan<const SHIFT: i32>(bucket: &[AtomicU64], wanted: u64) -> u32 {
+fn scan<const SHIFT: i32>(bucket: &Bucket, wanted: u64) -> u32 {
     #[cfg(not(loom))]
-    if let Some(words) = bucket.first_chunk() {
-        return tombolo_tables::region_scan::tagged::<SHIFT>(words, wanted);
+    {
+        tombolo_tables::region_scan::tagged::<SHIFT>(bucket, wanted)
     }
-    let mut found = 0;
-    for (place, word) in bucket.iter().enumerate() {
-        found |= u32::from((word.load(Ordering::SeqCst) ^ wanted) >> SHIFT == 0) << place;
+    #[cfg(loom)]
+    {
+        let same = |word: &AtomicU64| u32::from((word.load(Ordering::SeqCst) ^ wanted) >> SHIFT == 0);
+        (bucket.iter().enumerate()).fold(0, |found, (place, word)| found | same(word) << place)
     }
-    found
 }
 
 #[inline(always)]
-fn visit_bucket<B>(
-    bucket: &[AtomicU64],
-    among: u32,
-    tag: u64,
-    visit: &mut impl FnMut(Slot) -> ControlFlow<B>,
-) -> Option<B> {
+fn visit_bucket<B>(bucket: &Bucket, among: u32, tag: u64, visit: &mut impl FnMut(Slot) -> ControlFlow<B>) -> Option<B> {
     let mut left = matches(bucket, tag) & among;
     while left != 0 {
         let slot = Slot(bucket[left.trailing_zeros() as usize & (BUCKET_WORDS - 1)].load(Ordering::SeqCst));

@@ -2,12 +2,13 @@
 
 use super::entry::{Activity, Draft, flagged};
 use super::insert::Offered;
+use super::touch::add_traffic;
 use super::{InsertError, SessionKey, Sessions, Traffic};
 use crate::local::WorkerLocal;
-use crate::tcp::Phase;
+use crate::tcp::{Direction, Phase};
 
 /// A [`NewSession`](super::NewSession) in words, of a protocol without connections.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Beginning<W> {
     /// Key of the first packet, flag byte zero.
     pub forward: W,
@@ -78,6 +79,8 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
     /// Books the packet of `bytes` bytes that began it.
     #[inline(always)]
     pub fn book_first(&self, session: BegunSession, bytes: u32) {
-        self.add_traffic(crate::tcp::Direction::Forward, session.0, bytes);
+        if let Some(counter) = self.counter(Direction::Forward, session.0).first_chunk() {
+            add_traffic(counter, bytes);
+        }
     }
 }

@@ -160,7 +160,7 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
     /// A copy of an entry that nobody changed meanwhile and whose state `wanted` accepts.
     #[inline(always)]
     pub(super) fn copy(&self, session: u32, wanted: impl Fn(State) -> bool) -> Option<Copied<K>> {
-        let entry = self.table.entry(session);
+        let entry = self.table.entry_of(session, K::ENTRY_WORDS);
         let life = Life(entry[0].load(Ordering::Acquire));
         if !wanted(life.state()) {
             return None;
@@ -185,7 +185,7 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
     /// Writes an entry that is the caller's alone, and leaves it `Ready`.
     #[inline(always)]
     pub(super) fn fill(&self, session: u32, draft: &Draft<K>, counters: [Traffic; 2]) -> Life {
-        let entry = self.table.entry(session);
+        let entry = self.table.entry_of(session, K::ENTRY_WORDS);
         let free = Life(entry[0].load(Ordering::Relaxed));
         // Whoever sees one of the words below also sees that the entry's last life is over.
         fence(Ordering::Release);

@@ -10,6 +10,7 @@ mod begin;
 mod end;
 mod entry;
 mod insert;
+mod lines;
 mod lookup;
 #[cfg(all(test, loom))]
 mod models;
@@ -21,8 +22,9 @@ mod touch;
 
 pub use begin::{Beginning, Begun, BegunSession};
 pub use insert::Aim;
+pub use lines::{Booking, Found, Lines};
 pub use lookup::BATCH;
-pub use passes::{Candidate, Found};
+pub use passes::Candidate;
 
 use crate::hash::HashKey;
 use crate::index::Fill;

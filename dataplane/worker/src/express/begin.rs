@@ -8,71 +8,84 @@
 //! nothing held. A session that was made and cannot be followed here (its next hop is not known yet) the journey finds.
 
 use super::ingress::Ingress;
+use super::leads::{Lead, Leads};
 use super::outgoing::{Leaving, Outgoing};
 use super::translations::Translations;
 use super::tunnel_exit::tunnel_of;
-use super::{Rider, Words};
 use crate::bind;
 use crate::gateway::Gateway;
 use crate::keys::KeyCache;
 use crate::stages::TUNNELLED;
-use tombolo_flow::{Aimed, Beginning, Begun, Bound, Direction, Inside, Key4, NO_MAPPING};
+use tombolo_flow::{Aimed, Beginning, Begun, Bound, Direction, Found, Inside, Key4, NO_MAPPING};
 use tombolo_packet_io::{BATCH, FrameBatch, PacketIo};
-use tombolo_tables::layout::{NextHop, PoolIndex, SegmentIndex, wildcard};
+use tombolo_tables::layout::{PoolIndex, SegmentIndex, wildcard};
 use tombolo_tables::view::{PolicyQuery, PolicyVerdict, Tables};
-use tombolo_wire::{Addresses, plain, protocol};
+use tombolo_wire::plain::{self, Plain};
+use tombolo_wire::{Addresses, protocol};
+
+/// Key words of an IPv4 session.
+type Words = [u64; 2];
+
+/// A packet whose session the lane looked for and did not find.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Unknown {
+    pub(super) key: Words,
+    pub(super) hash: u64,
+    /// Place of its frame in the batch.
+    pub(super) place: u8,
+    pub(super) ip_length: u16,
+}
 
 /// A flow that is on its way into the tables.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Newcomer {
     /// Its first packet.
-    rider: u8,
+    first: Unknown,
     egress: SegmentIndex,
     /// `NextHop` bits, there and back.
     hops: [u32; 2],
     /// The policy rule that allowed it.
     rule: u32,
-    mapping: Option<(PoolIndex, Aimed<u32>)>,
-}
-
-/// A flow with all that its session says.
-#[derive(Clone, Copy)]
-struct Made {
-    rider: u8,
-    new: Beginning<Words>,
-    hashes: [u64; 2],
+    pool: Option<PoolIndex>,
+    /// Where its mapping belongs, if it has one.
+    aimed: Aimed<u32>,
     bound: Option<Bound<u32>>,
+    /// Its session.
+    new: Beginning<Words>,
+    reverse_hash: u64,
 }
 
-/// Newcomers of a batch.
+/// Newcomers of a batch. Each pass walks those that are left, and leaves out whom the journey shall have.
 pub(super) struct Begin {
-    /// Riders that no session knows.
-    noted: [u8; BATCH],
+    noted: [Unknown; BATCH],
     count: usize,
     sources: [u32; BATCH],
     destinations: [u32; BATCH],
-    hops: [u32; BATCH],
-    back: [u32; BATCH],
-    queries: Vec<PolicyQuery>,
+    there: [Lead; BATCH],
+    back: [Lead; BATCH],
+    queries: [PolicyQuery; BATCH],
     verdicts: [PolicyVerdict; BATCH],
-    newcomers: Vec<Newcomer>,
-    made: Vec<Made>,
+    newcomers: [Newcomer; BATCH],
+    /// Places of the newcomers that are left.
+    left: [u8; BATCH],
+    leads: Leads,
     translations: Translations,
 }
 
 impl Default for Begin {
     fn default() -> Self {
         Begin {
-            noted: [0; BATCH],
+            noted: [Unknown::default(); BATCH],
             count: 0,
             sources: [0; BATCH],
             destinations: [0; BATCH],
-            hops: [0; BATCH],
-            back: [0; BATCH],
-            queries: Vec::with_capacity(BATCH),
+            there: [Lead::default(); BATCH],
+            back: [Lead::default(); BATCH],
+            queries: [query(SegmentIndex(0), SegmentIndex(0), &[0; 2]); BATCH],
             verdicts: [PolicyVerdict::Default; BATCH],
-            newcomers: Vec::with_capacity(BATCH),
-            made: Vec::with_capacity(BATCH),
+            newcomers: [Newcomer::default(); BATCH],
+            left: [0; BATCH],
+            leads: Leads::default(),
             translations: Translations::default(),
         }
     }
@@ -81,14 +94,15 @@ impl Default for Begin {
 impl Begin {
     /// Learns a new generation.
     pub(super) fn renew(&mut self, tables: &Tables<'_>) {
+        self.leads.forget();
         self.translations.renew(tables);
     }
 
-    /// No session knows this rider.
+    /// No session knows this packet.
     #[inline(always)]
-    pub(super) fn note(&mut self, rider: usize) {
+    pub(super) fn note(&mut self, unknown: Unknown) {
         if let Some(place) = self.noted.get_mut(self.count) {
-            *place = rider as u8;
+            *place = unknown;
             self.count += 1;
         }
     }
@@ -97,11 +111,6 @@ impl Begin {
     #[inline(always)]
     pub(super) fn is_empty(&self) -> bool {
         self.count == 0
-    }
-
-    /// Riders whose flow became known meanwhile: they are to be served like others. Asking forgets them.
-    pub(super) fn joined(&mut self) -> ([u8; BATCH], usize) {
-        (self.noted, core::mem::take(&mut self.count))
     }
 
     /// Begins what may begin, and sends it.
@@ -113,117 +122,82 @@ impl Begin {
         outgoing: &mut Outgoing,
         ingress: &Ingress,
         frames: &mut FrameBatch,
-        riders: &[Rider; BATCH],
     ) {
         let segment = SegmentIndex(ingress.segment);
         let noted = core::mem::take(&mut self.count);
         if ingress.ends_tunnels || self.translations.may_forward(segment) {
             return;
         }
-        self.gather(riders, noted);
-        self.route(gateway.tables, segment, riders);
-        self.judge(gateway, segment, riders);
+        let gathered = self.gather(noted);
+        let left = self.route(gateway.tables, segment, gathered);
+        let left = self.judge(gateway, segment, left);
         let mappings = &gateway.state.flows().mappings4;
-        for (_, aimed) in self.newcomers.iter().filter_map(|newcomer| newcomer.mapping.as_ref()) {
-            mappings.approach(aimed);
+        for at in 0..left {
+            let newcomer = &self.newcomers[usize::from(self.left[at]) % BATCH];
+            if newcomer.pool.is_some() {
+                mappings.approach(&newcomer.aimed);
+            }
         }
-        self.make(gateway, riders);
-        for at in 0..self.made.len() {
-            self.finish(gateway, keys, outgoing, ingress, frames, riders, at);
+        let left = self.make(gateway, left);
+        for at in 0..left {
+            let newcomer = &self.newcomers[usize::from(self.left[at]) % BATCH];
+            if finish(gateway, keys, outgoing, ingress, frames, newcomer) == Finished::Known {
+                join(gateway, keys, outgoing, ingress, frames, &newcomer.first);
+            }
         }
     }
 
-    /// Keeps those that may begin here.
+    /// Keeps those that may begin here, and says how many they are.
     #[inline(always)]
-    fn gather(&mut self, riders: &[Rider; BATCH], noted: usize) {
+    fn gather(&mut self, noted: usize) -> usize {
+        let mut gathered = 0;
         for at in 0..noted.min(BATCH) {
-            let [addresses, rest] = riders[usize::from(self.noted[at]) % BATCH].key;
-            if (rest >> 8) as u8 == protocol::UDP {
-                self.noted[self.count] = self.noted[at];
-                self.sources[self.count] = (addresses >> 32) as u32;
-                self.destinations[self.count] = addresses as u32;
-                self.count += 1;
-            }
+            let unknown = self.noted[at];
+            let [addresses, rest] = unknown.key;
+            self.noted[gathered] = unknown;
+            self.sources[gathered] = (addresses >> 32) as u32;
+            self.destinations[gathered] = addresses as u32;
+            gathered += usize::from((rest >> 8) as u8 == protocol::UDP);
         }
+        gathered
     }
 
     /// Finds where flows and their replies lead; those that lead out of the gateway become newcomers, each with its query.
     #[inline(always)]
-    fn route(&mut self, tables: &Tables<'_>, segment: SegmentIndex, riders: &[Rider; BATCH]) {
-        let count = core::mem::take(&mut self.count);
-        tables.routes4_batch(segment, &self.destinations[..count], &mut self.hops[..count]);
-        tables.routes4_batch(segment, &self.sources[..count], &mut self.back[..count]);
-        let onwards = self.follow(tables, count);
-        self.newcomers.clear();
-        self.queries.clear();
-        for at in 0..count {
-            let egress = match onwards {
-                Some((other, beyond)) if beyond >> at & 1 != 0 => other,
-                Some(_) | None if leads_out(self.hops[at]) => segment,
-                Some(_) | None => continue,
-            };
-            let Some(back) = back(tables, self.back[at], self.sources[at]) else {
+    fn route(&mut self, tables: &Tables<'_>, segment: SegmentIndex, gathered: usize) -> usize {
+        let leads = &mut self.leads;
+        leads.find(tables, segment, &self.destinations[..gathered], &mut self.there);
+        leads.find(tables, segment, &self.sources[..gathered], &mut self.back);
+        let mut kept = 0;
+        for at in 0..gathered.min(BATCH) {
+            let (there, back) = (self.there[at], self.back[at]);
+            // Nobody outside may have an address of the gateway.
+            if !there.leads_out() || back.is_local() {
                 continue;
-            };
-            let rider = self.noted[at];
-            self.newcomers.push(Newcomer {
-                rider,
-                egress,
-                hops: [self.hops[at], back],
-                rule: wildcard::NONE,
-                mapping: None,
-            });
-            let key = &riders[usize::from(rider) % BATCH].key;
-            self.queries.push(query(segment, egress, key));
-        }
-    }
-
-    /// Follows routes into another segment, the same for all of a batch. Which it is, and a bit for each flow that leads out of it.
-    #[inline(always)]
-    fn follow(&mut self, tables: &Tables<'_>, count: usize) -> Option<(SegmentIndex, u64)> {
-        let into = |hop: u32| {
-            if let NextHop::Segment(other) = NextHop::from_bits(hop) {
-                Some(other)
-            } else {
-                None
             }
-        };
-        let other = self.hops[..count].iter().find_map(|hop| into(*hop))?;
-        let into_other = NextHop::Segment(other).to_bits();
-        let (mut destinations, mut places, mut hops) = ([0; BATCH], [0u8; BATCH], [0; BATCH]);
-        let mut followed = 0;
-        for at in 0..count {
-            destinations[followed] = self.destinations[at];
-            places[followed] = at as u8;
-            followed += usize::from(self.hops[at] == into_other);
-            if followed == BATCH {
-                break;
-            }
+            let newcomer = &mut self.newcomers[kept];
+            newcomer.first = self.noted[at];
+            newcomer.egress = there.egress;
+            newcomer.hops = [there.hop, back.hop];
+            self.queries[kept] = query(segment, there.egress, &newcomer.first.key);
+            kept += 1;
         }
-        tables.routes4_batch(other, &destinations[..followed], &mut hops[..followed]);
-        let mut beyond = 0;
-        for (place, hop) in places.iter().zip(&hops[..followed]) {
-            if leads_out(*hop) {
-                self.hops[usize::from(*place) % BATCH] = *hop;
-                beyond |= 1 << place;
-            }
-        }
-        Some((other, beyond))
+        kept
     }
 
     /// Keeps those that policy allows, and asks for the mappings of those whose source is translated.
     #[inline(always)]
-    fn judge<I: PacketIo>(&mut self, gateway: &Gateway<'_, I>, segment: SegmentIndex, riders: &[Rider; BATCH]) {
+    fn judge<I: PacketIo>(&mut self, gateway: &Gateway<'_, I>, segment: SegmentIndex, left: usize) -> usize {
         let tables = gateway.tables;
-        let count = self.newcomers.len();
         if tables.policy_rules().is_empty() {
-            self.verdicts[..count].fill(PolicyVerdict::Default);
+            self.verdicts[..left].fill(PolicyVerdict::Default);
         } else {
-            tables.policy_batch(&self.queries, &mut self.verdicts[..count]);
+            tables.policy_batch(&self.queries[..left], &mut self.verdicts[..left]);
         }
+        let mappings = &gateway.state.flows().mappings4;
         let mut kept = 0;
-        for at in 0..count {
-            let mut newcomer = self.newcomers[at];
+        for at in 0..left.min(BATCH) {
+            let newcomer = &mut self.newcomers[at];
             newcomer.rule = match self.verdicts[at] {
                 PolicyVerdict::Allow { rule } => rule,
                 PolicyVerdict::Default if newcomer.egress == segment => wildcard::NONE,
@@ -232,117 +206,134 @@ impl Begin {
             let Some(pool) = self.translations.of(tables, &self.queries[at], newcomer.hops[0]) else {
                 continue;
             };
-            newcomer.mapping = pool.map(|pool| {
-                let key = &riders[usize::from(newcomer.rider) % BATCH].key;
-                (pool, gateway.state.flows().mappings4.aim(&inside(key, pool)))
-            });
-            self.newcomers[kept] = newcomer;
+            newcomer.pool = pool;
+            if let Some(pool) = pool {
+                newcomer.aimed = mappings.aim(&inside(&newcomer.first.key, pool));
+            }
+            self.left[kept] = at as u8;
             kept += 1;
         }
-        self.newcomers.truncate(kept);
+        kept
     }
 
     /// Takes the mappings, and asks for the places of the replies' keys.
     #[inline(always)]
-    fn make<I: PacketIo>(&mut self, gateway: &mut Gateway<'_, I>, riders: &[Rider; BATCH]) {
-        self.made.clear();
+    fn make<I: PacketIo>(&mut self, gateway: &mut Gateway<'_, I>, left: usize) -> usize {
         let (state, tables, now) = (gateway.state, gateway.tables, gateway.now.seconds());
         let (sessions, flows) = (state.sessions4(), state.flows());
-        for newcomer in &self.newcomers {
-            let rider = &riders[usize::from(newcomer.rider) % BATCH];
-            let bound = match &newcomer.mapping {
-                None => None,
-                Some((pool, aimed)) => {
-                    let Some(pool) = bind::pool_view::<Key4>(tables, *pool) else {
-                        continue;
-                    };
-                    let bound = flows
-                        .mappings4
-                        .bind_aimed(&flows.ports, gateway.flow, aimed, &pool, now);
-                    let Ok(bound) = bound else { continue };
-                    Some(bound)
-                }
-            };
-            let new = beginning(tables, &rider.key, newcomer, bound.as_ref());
-            self.made.push(Made {
-                rider: newcomer.rider,
-                hashes: [rider.hash, sessions.aim(&new.reverse)],
-                new,
-                bound,
-            });
-        }
-    }
-
-    /// Last step of a flow: makes its mapping known and its session live, and sends the packet.
-    #[inline(always)]
-    #[allow(clippy::too_many_arguments)]
-    fn finish<I: PacketIo>(
-        &mut self,
-        gateway: &mut Gateway<'_, I>,
-        keys: &mut KeyCache,
-        outgoing: &mut Outgoing,
-        ingress: &Ingress,
-        frames: &mut FrameBatch,
-        riders: &[Rider; BATCH],
-        at: usize,
-    ) {
-        let made = &self.made[at];
-        let rider = &riders[usize::from(made.rider) % BATCH];
-        let mappings = &gateway.state.flows().mappings4;
-        if let Some(bound) = &made.bound {
-            let _ = mappings.show(bound);
-        }
-        let (sessions, now) = (gateway.state.sessions4(), gateway.now.seconds());
-        let session = match sessions.begin(gateway.flow, &made.new, made.hashes, now) {
-            Ok(Begun::New(session)) => session,
-            other => {
-                if made.bound.is_some() {
-                    mappings.release(made.new.mapping, now);
-                }
-                if other == Ok(Begun::Known) {
-                    self.note(made.rider.into());
-                }
-                return;
+        let mut kept = 0;
+        for at in 0..left.min(BATCH) {
+            let place = self.left[at];
+            let newcomer = &mut self.newcomers[usize::from(place) % BATCH];
+            newcomer.bound = None;
+            if let Some(pool) = newcomer.pool {
+                let Some(pool) = bind::pool_view::<Key4>(tables, pool) else {
+                    continue;
+                };
+                let bound = flows
+                    .mappings4
+                    .bind_aimed(&flows.ports, gateway.flow, &newcomer.aimed, &pool, now);
+                let Ok(bound) = bound else { continue };
+                newcomer.bound = Some(bound);
             }
-        };
-        let leaving = Leaving {
-            place: rider.place.into(),
-            hop: (made.new.next_hops >> 32) as u32,
-            destination: rider.key[0] as u32,
-            ip_length: rider.ip_length,
-            booked: false,
-        };
-        let sent = outgoing.send(gateway, keys, ingress, frames, leaving, |head| {
-            edit(head, rider, &made.new)
-        });
-        if sent {
-            sessions.book_first(session, rider.ip_length.into());
+            newcomer.new = beginning(tables, newcomer);
+            newcomer.reverse_hash = sessions.aim(&newcomer.new.reverse);
+            self.left[kept] = place;
+            kept += 1;
         }
+        kept
     }
 }
 
-#[inline(always)]
-fn leads_out(hop: u32) -> bool {
-    matches!(
-        NextHop::from_bits(hop),
-        NextHop::Neighbour(_) | NextHop::OnLink(_) | NextHop::Tunnel(_)
-    )
+/// What became of a newcomer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Finished {
+    /// It has its session, or the journey will say why not.
+    Settled,
+    /// A session knows its flow.
+    Known,
 }
 
-/// Where replies lead: `NextHop` bits. None if the source is an address of the gateway.
+/// Last step of a flow: makes its mapping known and its session live, and sends the packet.
 #[inline(always)]
-fn back(tables: &Tables<'_>, hop: u32, source: u32) -> Option<u32> {
-    match NextHop::from_bits(hop) {
-        NextHop::Neighbour(_) | NextHop::OnLink(_) | NextHop::Tunnel(_) => Some(hop),
-        NextHop::Unreachable | NextHop::Discard => Some(hop),
-        NextHop::Local(_) => None,
-        NextHop::Segment(other) => match tables.route4(other, source) {
-            NextHop::Local(_) => None,
-            NextHop::Segment(_) => Some(NextHop::Unreachable.to_bits()),
-            beyond @ (NextHop::Neighbour(_) | NextHop::OnLink(_) | NextHop::Tunnel(_)) => Some(beyond.to_bits()),
-            beyond @ (NextHop::Unreachable | NextHop::Discard) => Some(beyond.to_bits()),
-        },
+fn finish<I: PacketIo>(
+    gateway: &mut Gateway<'_, I>,
+    keys: &mut KeyCache,
+    outgoing: &mut Outgoing,
+    ingress: &Ingress,
+    frames: &mut FrameBatch,
+    newcomer: &Newcomer,
+) -> Finished {
+    let (new, first) = (&newcomer.new, &newcomer.first);
+    let mappings = &gateway.state.flows().mappings4;
+    if let Some(bound) = &newcomer.bound {
+        let _ = mappings.show(bound);
     }
+    let (sessions, now) = (gateway.state.sessions4(), gateway.now.seconds());
+    let session = match sessions.begin(gateway.flow, new, [first.hash, newcomer.reverse_hash], now) {
+        Ok(Begun::New(session)) => session,
+        other => {
+            if new.mapping != NO_MAPPING {
+                mappings.release(new.mapping, now);
+            }
+            return if other == Ok(Begun::Known) {
+                Finished::Known
+            } else {
+                Finished::Settled
+            };
+        }
+    };
+    let leaving = Leaving {
+        place: first.place.into(),
+        hop: (new.next_hops >> 32) as u32,
+        destination: first.key[0] as u32,
+        ip_length: first.ip_length,
+        booked: false,
+    };
+    let write = |head: &mut _| edit(head, first, &new.reverse, new.translated);
+    if outgoing.send(gateway, keys, ingress, frames, leaving, write) {
+        sessions.book_first(session, first.ip_length.into());
+    }
+    Finished::Settled
+}
+
+/// Follows the session that an earlier packet of the batch, or another worker, began meanwhile.
+#[cold]
+fn join<I: PacketIo>(
+    gateway: &mut Gateway<'_, I>,
+    keys: &mut KeyCache,
+    outgoing: &mut Outgoing,
+    ingress: &Ingress,
+    frames: &mut FrameBatch,
+    unknown: &Unknown,
+) {
+    let sessions = gateway.state.sessions4().lines();
+    let candidate = sessions.candidate(unknown.hash);
+    let found = sessions.found(&unknown.key, candidate);
+    let found = found.or_else(|| sessions.searched(&unknown.key, unknown.hash, candidate));
+    let epochs = |found: &Found| epoch(gateway.tables, unknown.key[1]) << 32 | epoch(gateway.tables, found.other[1]);
+    let Some(found) = found.filter(|found| found.epochs == epochs(found)) else {
+        return;
+    };
+    let leaving = Leaving {
+        place: unknown.place.into(),
+        hop: found.next_hop,
+        destination: (found.other[0] >> 32) as u32,
+        ip_length: unknown.ip_length,
+        booked: false,
+    };
+    let write = |head: &mut _| edit(head, unknown, &found.other, found.translated);
+    if outgoing.send(gateway, keys, ingress, frames, leaving, write) {
+        let now = gateway.now.seconds();
+        sessions.book(&found.booking, now, 0, unknown.ip_length.into());
+    }
+}
+
+/// Epoch of the segment in the second word of a key.
+#[inline(always)]
+fn epoch(tables: &Tables<'_>, word: u64) -> u64 {
+    let segment = SegmentIndex((word >> 16) as u16);
+    u64::from(tables.segment(segment).map_or(0, |record| record.epoch))
 }
 
 /// A UDP flow as rules match it.
@@ -374,15 +365,15 @@ fn inside(key: &Words, pool: PoolIndex) -> Inside<u32> {
 
 /// The session of a newcomer with this key.
 #[inline(always)]
-fn beginning(tables: &Tables<'_>, key: &Words, newcomer: &Newcomer, bound: Option<&Bound<u32>>) -> Beginning<Words> {
+fn beginning(tables: &Tables<'_>, newcomer: &Newcomer) -> Beginning<Words> {
+    let key = &newcomer.first.key;
     let (source, source_port) = ((key[0] >> 32) as u32, (key[1] >> 48) as u16);
-    let (sent, sent_port, mapping) = match bound {
+    let (sent, sent_port, mapping) = match &newcomer.bound {
         Some(bound) => (bound.binding.address, bound.binding.port, bound.binding.mapping),
         None => (source, source_port, NO_MAPPING),
     };
     let egress = newcomer.egress;
     let ports = (key[1] >> 32 & 0xffff) << 48 | u64::from(sent_port) << 32;
-    let epoch = |segment| u64::from(tables.segment(segment).map_or(0, |record| record.epoch));
     let [hop, back] = newcomer.hops;
     let flag = |hop: u32, direction: Direction| {
         if tunnel_of(hop).is_some() {
@@ -391,14 +382,15 @@ fn beginning(tables: &Tables<'_>, key: &Words, newcomer: &Newcomer, bound: Optio
             0
         }
     };
+    let reverse = [
+        key[0] << 32 | u64::from(sent),
+        ports | u64::from(egress.0) << 16 | u64::from(protocol::UDP) << 8,
+    ];
     Beginning {
         forward: *key,
-        reverse: [
-            key[0] << 32 | u64::from(sent),
-            ports | u64::from(egress.0) << 16 | u64::from(protocol::UDP) << 8,
-        ],
+        reverse,
         next_hops: u64::from(hop) << 32 | u64::from(back),
-        epochs: epoch(SegmentIndex((key[1] >> 16) as u16)) << 32 | epoch(egress),
+        epochs: epoch(tables, key[1]) << 32 | epoch(tables, reverse[1]),
         mapping,
         rule: newcomer.rule,
         flags: flag(back, Direction::Forward) | flag(hop, Direction::Reverse),
@@ -406,11 +398,19 @@ fn beginning(tables: &Tables<'_>, key: &Words, newcomer: &Newcomer, bound: Optio
     }
 }
 
+/// Edits the packet so that it leaves as what `reverse` is the reply to.
 #[inline(always)]
-fn edit(head: &mut [u8; plain::HEAD], rider: &Rider, new: &Beginning<Words>) {
-    if new.translated {
-        let ports = ((new.reverse[1] >> 32) as u32).rotate_left(16);
-        plain::translate(head, &rider.packet(), new.reverse[0].rotate_left(32), ports);
+fn edit(head: &mut [u8; plain::HEAD], packet: &Unknown, reverse: &Words, translated: bool) {
+    if translated {
+        let came = Plain {
+            addresses: packet.key[0],
+            ports: (packet.key[1] >> 32) as u32,
+            ip_length: packet.ip_length,
+            protocol: protocol::UDP,
+            tcp_flags: 0,
+        };
+        let ports = ((reverse[1] >> 32) as u32).rotate_left(16);
+        plain::translate(head, &came, reverse[0].rotate_left(32), ports);
     } else {
         plain::decrement_ttl(head);
     }
