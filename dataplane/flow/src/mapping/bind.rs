@@ -96,9 +96,15 @@ impl<'a, A: Address> Mappings<'a, A> {
             host_hash: 0,
         };
         aimed.host_hash = self.hash(&aimed.host());
+        aimed
+    }
+
+    /// Asks for the memory that the next step reads. It does nothing else, so that the requests of a batch follow one another at once:
+    /// each may have to wait for the address to be translated, and only requests that are close together wait together.
+    #[inline(always)]
+    pub fn ask(&self, aimed: &Aimed<A>) {
         self.table.index.ask(aimed.hash);
         self.table.index.ask(aimed.host_hash);
-        aimed
     }
 
     /// Second step: asks for the entries that there may be.
@@ -117,6 +123,7 @@ impl<'a, A: Address> Mappings<'a, A> {
     ///
     /// # Errors
     /// See [`BindError`]; nothing is held then.
+    #[inline(always)]
     pub fn bind_aimed(
         &self,
         ports: &Ports<'a>,
@@ -142,12 +149,18 @@ impl<'a, A: Address> Mappings<'a, A> {
             pool,
             now,
         };
-        for _ in 0..ATTEMPTS_MAX {
-            if let Some(done) = binder.attempt(aimed)? {
-                return Ok(done);
-            }
+        match binder.attempt(aimed)? {
+            Some(done) => Ok(done),
+            None => binder.attempt_again(aimed),
         }
-        Err(BindError::PoolExhausted)
+    }
+
+    /// Asks for the memory that [`show`](Self::show) writes.
+    #[inline(always)]
+    pub fn ask_shown(&self, bound: &Bound<A>) {
+        if let Some(hash) = bound.hidden {
+            self.table.index.ask(hash);
+        }
     }
 
     /// Last step, while the reference is held, so that the mapping does not end meanwhile.
@@ -218,6 +231,16 @@ impl<'a, A: Address> Mappings<'a, A> {
 }
 
 impl<A: Address> Binder<'_, '_, A> {
+    #[cold]
+    fn attempt_again(&mut self, aimed: &Aimed<A>) -> Result<Bound<A>, BindError> {
+        for _ in 1..ATTEMPTS_MAX {
+            if let Some(done) = self.attempt(aimed)? {
+                return Ok(done);
+            }
+        }
+        Err(BindError::PoolExhausted)
+    }
+
     /// `None` if what it found ended before it had a reference: begin anew.
     #[inline(always)]
     fn attempt(&mut self, aimed: &Aimed<A>) -> Result<Option<Bound<A>>, BindError> {
@@ -333,7 +356,7 @@ impl<A: Address> Binder<'_, '_, A> {
         };
         let port = record.port;
         step();
-        let outside = self.mappings.ask_outside(&record);
+        let outside = self.mappings.shown_hash(&record);
         let bound = |mapping, record: &Record<A>, hidden| Bound {
             binding: Binding {
                 mapping,

@@ -45,12 +45,10 @@ impl<'a, A: Address> Mappings<'a, A> {
         let _ = self.table.index.place(outside_hash, slot);
     }
 
-    /// Asks for the place where the mapping will be shown.
+    /// Where the mapping will be shown.
     #[inline(always)]
-    pub(super) fn ask_outside(&self, record: &Record<A>) -> u64 {
-        let hash = self.outside_hash(record.inside.protocol, record.address, record.port);
-        self.table.index.ask(hash);
-        hash
+    pub(super) fn shown_hash(&self, record: &Record<A>) -> u64 {
+        self.outside_hash(record.inside.protocol, record.address, record.port)
     }
 
     pub(super) fn hide_outside(&self, mapping: u32, record: &Record<A>) {

@@ -42,6 +42,18 @@ pub enum Begun {
 pub struct BegunSession(u32);
 
 impl<'a, K: SessionKey> Sessions<'a, K> {
+    /// The hash of a key, for [`begin`](Self::begin).
+    #[inline(always)]
+    pub fn hash_of(&self, key: &K::Words) -> u64 {
+        self.hash(key)
+    }
+
+    /// Asks for a bucket that [`begin`](Self::begin) will read.
+    #[inline(always)]
+    pub fn ask(&self, hash: u64) {
+        self.table.index.ask(hash);
+    }
+
     /// [`insert`](Sessions::insert) of what was aimed at both keys' hashes. `now` in seconds.
     ///
     /// # Errors

@@ -69,12 +69,17 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
         self.insert_aimed(local, new, self.aim_new(new), now)
     }
 
-    /// The first half of an insertion, for a caller that has several under way: asks for the memory that [`insert_aimed`] reads.
-    ///
-    /// [`insert_aimed`]: Self::insert_aimed
+    /// The first half of an insertion, for a caller that has several under way.
     #[inline(always)]
     pub fn aim_new(&self, new: &NewSession<K>) -> Aim {
-        Aim([self.aim(&new.forward.to_words()), self.aim(&new.reverse.to_words())])
+        Aim([self.hash(&new.forward.to_words()), self.hash(&new.reverse.to_words())])
+    }
+
+    /// Asks for the memory that [`insert_aimed`](Self::insert_aimed) reads.
+    #[inline(always)]
+    pub fn ask_new(&self, aim: &Aim) {
+        self.table.index.ask(aim.0[0]);
+        self.table.index.ask(aim.0[1]);
     }
 
     /// [`insert`](Self::insert) of what was aimed.

@@ -131,20 +131,35 @@ impl Begin {
         let gathered = self.gather(noted);
         let left = self.route(gateway.tables, segment, gathered);
         let left = self.judge(gateway, segment, left);
-        let mappings = &gateway.state.flows().mappings4;
-        for at in 0..left {
-            let newcomer = &self.newcomers[usize::from(self.left[at]) % BATCH];
-            if newcomer.pool.is_some() {
-                mappings.approach(&newcomer.aimed);
-            }
+        let (mappings, sessions) = (&gateway.state.flows().mappings4, gateway.state.sessions4());
+        for newcomer in self.mapped(left) {
+            mappings.ask(&newcomer.aimed);
+        }
+        for newcomer in self.mapped(left) {
+            mappings.approach(&newcomer.aimed);
         }
         let left = self.make(gateway, left);
+        for at in 0..left {
+            let newcomer = &self.newcomers[usize::from(self.left[at]) % BATCH];
+            sessions.ask(newcomer.reverse_hash);
+            if let Some(bound) = &newcomer.bound {
+                mappings.ask_shown(bound);
+            }
+        }
         for at in 0..left {
             let newcomer = &self.newcomers[usize::from(self.left[at]) % BATCH];
             if finish(gateway, keys, outgoing, ingress, frames, newcomer) == Finished::Known {
                 join(gateway, keys, outgoing, ingress, frames, &newcomer.first);
             }
         }
+    }
+
+    /// Those whose source is translated.
+    #[inline(always)]
+    fn mapped(&self, left: usize) -> impl Iterator<Item = &Newcomer> {
+        let left = self.left[..left.min(BATCH)].iter();
+        let left = left.map(|at| &self.newcomers[usize::from(*at) % BATCH]);
+        left.filter(|newcomer| newcomer.pool.is_some())
     }
 
     /// Keeps those that may begin here, and says how many they are.
@@ -185,7 +200,7 @@ impl Begin {
         kept
     }
 
-    /// Keeps those that policy allows, and asks for the mappings of those whose source is translated.
+    /// Keeps those that policy allows, and finds out which mappings they need.
     #[inline(always)]
     fn judge<I: PacketIo>(&mut self, gateway: &Gateway<'_, I>, segment: SegmentIndex, left: usize) -> usize {
         let tables = gateway.tables;
@@ -216,7 +231,7 @@ impl Begin {
         kept
     }
 
-    /// Takes the mappings, and asks for the places of the replies' keys.
+    /// Takes the mappings, and knows the sessions then.
     #[inline(always)]
     fn make<I: PacketIo>(&mut self, gateway: &mut Gateway<'_, I>, left: usize) -> usize {
         let (state, tables, now) = (gateway.state, gateway.tables, gateway.now.seconds());
@@ -225,8 +240,7 @@ impl Begin {
         for at in 0..left.min(BATCH) {
             let place = self.left[at];
             let newcomer = &mut self.newcomers[usize::from(place) % BATCH];
-            newcomer.bound = None;
-            if let Some(pool) = newcomer.pool {
+            let bound = if let Some(pool) = newcomer.pool {
                 let Some(pool) = bind::pool_view::<Key4>(tables, pool) else {
                     continue;
                 };
@@ -234,10 +248,14 @@ impl Begin {
                     .mappings4
                     .bind_aimed(&flows.ports, gateway.flow, &newcomer.aimed, &pool, now);
                 let Ok(bound) = bound else { continue };
-                newcomer.bound = Some(bound);
-            }
-            newcomer.new = beginning(tables, newcomer);
-            newcomer.reverse_hash = sessions.aim(&newcomer.new.reverse);
+                Some(bound)
+            } else {
+                None
+            };
+            let new = beginning(tables, newcomer, bound.as_ref());
+            newcomer.reverse_hash = sessions.hash_of(&new.reverse);
+            newcomer.new = new;
+            newcomer.bound = bound;
             self.left[kept] = place;
             kept += 1;
         }
@@ -365,10 +383,10 @@ fn inside(key: &Words, pool: PoolIndex) -> Inside<u32> {
 
 /// The session of a newcomer with this key.
 #[inline(always)]
-fn beginning(tables: &Tables<'_>, newcomer: &Newcomer) -> Beginning<Words> {
+fn beginning(tables: &Tables<'_>, newcomer: &Newcomer, bound: Option<&Bound<u32>>) -> Beginning<Words> {
     let key = &newcomer.first.key;
     let (source, source_port) = ((key[0] >> 32) as u32, (key[1] >> 48) as u16);
-    let (sent, sent_port, mapping) = match &newcomer.bound {
+    let (sent, sent_port, mapping) = match bound {
         Some(bound) => (bound.binding.address, bound.binding.port, bound.binding.mapping),
         None => (source, source_port, NO_MAPPING),
     };

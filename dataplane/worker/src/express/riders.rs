@@ -84,6 +84,7 @@ impl Riders {
     ///
     /// The steps of a group do not follow one another at once, though they could: what is stored word by word and then loaded four
     /// words wide makes the processor wait until the stores have left it.
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn run<I: PacketIo>(
         &mut self,
         gateway: &mut Gateway<'_, I>,
