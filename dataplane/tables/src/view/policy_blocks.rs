@@ -1,6 +1,6 @@
 //! Flows against blocks of 16 rules: the heart of the lists, with vector instructions where the processor has them.
 
-use super::query::PolicyQuery;
+use super::query::{PolicyQuery, has_ports, has_type};
 use crate::build::policy_format::{Block, LANES, NO_MEMBER};
 
 /// What blocks compare of a flow.
@@ -28,18 +28,31 @@ impl Asked {
     #[inline(always)]
     pub(super) fn new(query: &PolicyQuery, (source, destination): (u32, u32), contexts: u16) -> Self {
         let ports = u32::from(query.source_port) << 16 | u32::from(query.destination_port);
-        // Which of them the protocol has.
-        let upper = if query.source_port().is_some() { 0xffff_0000 } else { 0 };
-        let lower = if query.destination_port().is_some() { 0xffff } else { 0 };
+        let has = HAS[usize::from(query.protocol)];
         Asked {
             source,
             destination,
-            ports: ports & (upper | lower),
-            ports_last: ports | !(upper | lower),
+            ports: ports & has,
+            ports_last: ports | !has,
             contexts,
         }
     }
 }
+
+/// By protocol: the halves of a ports word that its packets have.
+static HAS: [u32; 256] = {
+    let mut has = [0; 256];
+    let mut number = 0;
+    while number < has.len() {
+        has[number] = match number as u8 {
+            protocol if has_ports(protocol) => u32::MAX,
+            protocol if has_type(protocol) => 0xffff,
+            _ => 0,
+        };
+        number += 1;
+    }
+    has
+};
 
 /// A flow, and the block that it comes to next.
 #[derive(Clone, Copy, Default)]

@@ -3,6 +3,7 @@
 use super::policy_rows::RowsOfFlow;
 use super::query::PolicyQuery;
 use crate::build::policy_format::{BLOCK, Chunk, DIRECT, Field};
+use core::hint::select_unpredictable;
 
 pub(super) type Block = [u16; 256];
 
@@ -17,6 +18,12 @@ pub(super) fn row<const BITS: u32>(direct: &[u16], first: u32, value: u32) -> Op
             Some(classes[value as u8 as usize].into())
         }
     }
+}
+
+/// The classes of all protocols.
+pub(super) fn of_protocols(direct: &[u16], field: Field) -> Option<&Block> {
+    let classes = (field.count == DIRECT).then(|| direct.get(field.first as usize..))??;
+    classes.first_chunk()
 }
 
 /// The direct tables of a chunk of IPv4 rules that has them for all fields.
@@ -88,9 +95,16 @@ impl<'g> OfAddress<'g> {
     pub(super) fn row(&self, value: u32) -> Option<u32> {
         let block = self.blocks.get(usize::from(self.table[(value >> 16) as usize]))?;
         let entry = block[(value >> 8) as usize % 256];
-        let deeper = 0u16.wrapping_sub(entry >> 15);
-        let block = self.blocks.get(usize::from(entry & !BLOCK & deeper))?;
-        Some(u32::from((block[value as usize % 256] & deeper) | (entry & !deeper)))
+        let deeper = entry & BLOCK != 0;
+        // Left to itself the compiler makes a branch of it.
+        let block = self
+            .blocks
+            .get(select_unpredictable(deeper, usize::from(entry & !BLOCK), 0))?;
+        Some(u32::from(select_unpredictable(
+            deeper,
+            block[value as usize % 256],
+            entry,
+        )))
     }
 }
 
