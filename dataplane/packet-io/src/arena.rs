@@ -1,8 +1,9 @@
 //! Frames in ordinary memory, for the backends without a device.
 
-use crate::frame::{FRAME_CAPACITY, FRAME_HEADROOM, FRAME_SIZE, Frame};
+use crate::frame::{FRAME_CAPACITY, FRAME_HEADROOM, FRAME_SIZE, Frame, Parts};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 use std::ptr::NonNull;
+use std::slice;
 
 /// Bytes from one frame to the next. One cache line more than a page: at a page's distance the first lines of all frames would
 /// share one set of the cache, which holds a dozen of them.
@@ -10,16 +11,29 @@ const STRIDE: usize = FRAME_SIZE + 64;
 /// Frames are a page apart: on ordinary pages each would need an entry of its own in the TLB.
 const HUGE_PAGE: usize = 2 << 20;
 
-/// A packet at rest: its frame and its length in bytes.
-pub(crate) type Resting = (u32, u16);
+/// A packet at rest in a queue or in the pool: its frame's token, taken apart.
+///
+/// The law that makes this sound: each is in exactly one place, as it is or as a [`Frame`]. So it is copied only to move it.
+#[derive(Clone, Copy)]
+pub(crate) struct Resting(Parts);
+
+impl Resting {
+    /// The packet.
+    pub(crate) fn packet(&self) -> &[u8] {
+        // SAFETY: the memory is mapped as long as the arena lives, whose queues this is in, and no token of it is outside.
+        unsafe { slice::from_raw_parts(self.0.start.as_ptr(), usize::from(self.0.len)) }
+    }
+}
 
 /// Memory cut into frames, the pool of free ones, and a count of those handed out.
+///
+/// The tokens of all frames are made once and move between pool, queues and the worker: no packet needs its address worked out.
 pub(crate) struct Arena {
     base: NonNull<u8>,
-    bytes: usize,
-    /// Length of the mapping: `bytes`, rounded up to its pages.
+    /// Length of the mapping: that of all frames, rounded up to its pages.
     mapped: usize,
-    free: Vec<u32>,
+    total: usize,
+    free: Vec<Resting>,
     outside: usize,
 }
 
@@ -30,19 +44,26 @@ impl Arena {
     /// An arena of `frames` frames, on huge pages where the administrator reserved some, as a UMEM is.
     pub(crate) fn new(frames: usize) -> Self {
         let count = u32::try_from(frames).expect("the caller asks for fewer than 2^32 frames");
-        let bytes = frames * STRIDE;
-        let (base, mapped) = map(bytes);
+        let (base, mapped) = map(frames * STRIDE);
+        let token = |index: u32| {
+            let offset = index as usize * STRIDE + FRAME_HEADROOM;
+            // SAFETY: the frame lies inside the mapping that was just made.
+            let start = unsafe { base.add(offset) };
+            // SAFETY: the bytes are zeroed and stay mapped as long as a token is outside (`drop`); each index gets one token, so
+            // that is the only access.
+            Resting(unsafe { Frame::new(start, index, 0, FRAME_CAPACITY as u16) }.into_parts())
+        };
         Self {
             base,
-            bytes,
             mapped,
-            free: (0..count).rev().collect(),
+            total: frames,
+            free: (0..count).rev().map(token).collect(),
             outside: 0,
         }
     }
 
     pub(crate) fn total(&self) -> usize {
-        self.bytes / STRIDE
+        self.total
     }
 
     pub(crate) fn free(&self) -> usize {
@@ -54,32 +75,32 @@ impl Arena {
     }
 
     /// Takes a free frame out, to rest in a queue.
-    pub(crate) fn take_free(&mut self) -> Option<u32> {
+    pub(crate) fn take_free(&mut self) -> Option<Resting> {
         self.free.pop()
     }
 
     /// Puts a frame that rested in a queue back.
-    pub(crate) fn put_free(&mut self, index: u32) {
-        self.free.push(index);
+    pub(crate) fn put_free(&mut self, resting: Resting) {
+        self.free.push(resting);
     }
 
     /// Hands a resting frame out.
-    pub(crate) fn hand_out(&mut self, (index, len): Resting) -> Frame {
+    #[inline(always)]
+    pub(crate) fn hand_out(&mut self, resting: Resting) -> Frame {
         self.outside += 1;
-        // SAFETY: each index is in exactly one place (pool, queue or token), so the token is the only access; the
-        // memory is freed only when no token is outside (`drop`).
-        unsafe { Frame::new(self.start(index), index, len, FRAME_CAPACITY as u16) }
+        // SAFETY: the caller took it out of the one place where it was, so the token is the only access; the memory is freed only
+        // when no token is outside (`drop`).
+        unsafe { Frame::from_parts(resting.0) }
     }
 
     /// Takes a frame back to rest in a queue.
+    #[inline(always)]
     pub(crate) fn take_back(&mut self, frame: Frame) -> Resting {
-        let (start, index, len) = frame.into_parts();
-        assert!(
-            (index as usize) < self.total() && self.start(index) == start,
-            "a frame goes back to its own arena"
-        );
+        let parts = frame.into_parts();
+        let offset = parts.start.addr().get().wrapping_sub(self.base.addr().get());
+        assert!(offset < self.mapped, "a frame goes back to its own arena");
         self.outside -= 1;
-        (index, len)
+        Resting(parts)
     }
 
     /// Copies `packet` into a free frame that then rests in a queue; none when the pool is empty or it does not fit.
@@ -87,25 +108,10 @@ impl Arena {
         if packet.len() > FRAME_CAPACITY {
             return None;
         }
-        let index = self.take_free()?;
-        let mut frame = self.hand_out((index, 0));
+        let free = self.take_free()?;
+        let mut frame = self.hand_out(free);
         frame.fill(packet);
         Some(self.take_back(frame))
-    }
-
-    /// Shows a resting packet.
-    pub(crate) fn look<R>(&mut self, resting: Resting, with: impl FnOnce(&[u8]) -> R) -> R {
-        let frame = self.hand_out(resting);
-        let result = with(frame.packet());
-        self.take_back(frame);
-        result
-    }
-
-    fn start(&self, index: u32) -> NonNull<u8> {
-        let offset = index as usize * STRIDE + FRAME_HEADROOM;
-        assert!(offset < self.bytes, "frame indices stay inside the arena");
-        // SAFETY: `offset` was just checked to lie inside the allocation.
-        unsafe { self.base.add(offset) }
     }
 }
 

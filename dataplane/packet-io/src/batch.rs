@@ -9,6 +9,8 @@ pub const BATCH: usize = 64;
 pub struct FrameBatch {
     slots: [Option<Frame>; BATCH],
     len: usize,
+    /// How many [`FrameBatch::take`] left.
+    gaps: usize,
 }
 
 impl Default for FrameBatch {
@@ -23,6 +25,7 @@ impl FrameBatch {
         Self {
             slots: [const { None }; BATCH],
             len: 0,
+            gaps: 0,
         }
     }
 
@@ -52,16 +55,17 @@ impl FrameBatch {
         }
     }
 
-    /// Puts `count` frames on top that `next` gives.
+    /// Puts the frames that `next` gives on top.
     ///
     /// # Panics
     /// When there is no room for so many.
     #[inline]
-    pub(crate) fn push_each(&mut self, count: usize, mut next: impl FnMut(usize) -> Frame) {
-        for (number, slot) in self.slots[self.len..self.len + count].iter_mut().enumerate() {
-            *slot = Some(next(number));
+    pub(crate) fn push_each(&mut self, next: impl ExactSizeIterator<Item = Frame>) {
+        let until = self.len + next.len();
+        for (slot, frame) in self.slots[self.len..until].iter_mut().zip(next) {
+            *slot = Some(frame);
         }
-        self.len += count;
+        self.len = until;
     }
 
     /// Takes the frame on top.
@@ -71,14 +75,50 @@ impl FrameBatch {
         self.slots[self.len].take()
     }
 
+    /// Gives the first frames to `to`, at most `most`, in their order. Returns how many.
+    #[inline]
+    pub(crate) fn take_first(&mut self, most: usize, mut to: impl FnMut(Frame)) -> usize {
+        let count = self.len.min(most);
+        for slot in &mut self.slots[..count] {
+            if let Some(frame) = slot.take() {
+                to(frame);
+            }
+        }
+        self.gaps = count;
+        self.close_gaps();
+        count
+    }
+
     /// Takes the frame at `position` out and leaves a gap: [`FrameBatch::close_gaps`] is to follow before anything else.
     #[inline]
     pub fn take(&mut self, position: usize) -> Option<Frame> {
-        self.slots.get_mut(position)?.take()
+        let frame = self.slots.get_mut(position)?.take()?;
+        self.gaps += 1;
+        Some(frame)
     }
 
-    /// Moves the frames together that [`FrameBatch::take`] left, in their order.
+    /// Puts a frame back that [`FrameBatch::take`] took from `position`.
+    ///
+    /// # Panics
+    /// When there is no gap.
+    pub fn put_back(&mut self, position: usize, frame: Frame) {
+        let gap = self.slots[..self.len].get_mut(position).filter(|slot| slot.is_none());
+        *gap.expect("a frame was taken from here") = Some(frame);
+        self.gaps -= 1;
+    }
+
+    /// Moves the frames together that [`FrameBatch::take`] left, in their order
+    #[inline]
     pub fn close_gaps(&mut self) {
+        if self.gaps == self.len {
+            self.len = 0;
+        } else if self.gaps > 0 {
+            self.close_up();
+        }
+        self.gaps = 0;
+    }
+
+    fn close_up(&mut self) {
         let mut kept = 0;
         for position in 0..self.len {
             if let Some(frame) = self.slots[position].take() {

@@ -35,6 +35,21 @@ pub struct Frame {
     capacity: u16,
 }
 
+/// What a token consists of.
+#[derive(Clone, Copy)]
+pub(crate) struct Parts {
+    /// Where the packet starts.
+    pub(crate) start: NonNull<u8>,
+    /// Which frame of its arena it is.
+    pub(crate) index: u32,
+    /// Bytes of the packet.
+    pub(crate) len: u16,
+    capacity: u16,
+}
+
+// SAFETY: parts stand for a frame at rest, which is the only access to its bytes as the frame is.
+unsafe impl Send for Parts {}
+
 const _: () = assert!(mem::size_of::<Option<Frame>>() == 16);
 
 // SAFETY: a frame is the only access to its bytes; nothing in it is tied to a thread.
@@ -59,11 +74,31 @@ impl Frame {
         }
     }
 
-    /// Ends the token's life: its place and the length of its packet.
-    pub(crate) fn into_parts(self) -> (NonNull<u8>, u32, u16) {
-        let parts = (self.start, self.index, self.len);
+    /// Ends the token's life.
+    #[inline(always)]
+    pub(crate) fn into_parts(self) -> Parts {
+        let parts = Parts {
+            start: self.start,
+            index: self.index,
+            len: self.len,
+            capacity: self.capacity,
+        };
         mem::forget(self);
         parts
+    }
+
+    /// The token that was taken apart.
+    ///
+    /// # Safety
+    /// As for [`Frame::new`], which made the token that the parts are of; no other is made of them.
+    #[inline(always)]
+    pub(crate) unsafe fn from_parts(parts: Parts) -> Self {
+        Frame {
+            start: parts.start,
+            index: parts.index,
+            len: parts.len,
+            capacity: parts.capacity,
+        }
     }
 
     /// The packet.

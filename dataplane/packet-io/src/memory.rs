@@ -91,8 +91,8 @@ impl Memory {
             return 0;
         };
         let taken = state.sent.take_first(usize::MAX);
-        for (index, _) in taken {
-            self.arena.put_free(*index);
+        for resting in taken {
+            self.arena.put_free(*resting);
         }
         taken.len()
     }
@@ -112,15 +112,15 @@ impl Memory {
     }
 
     fn take(&mut self, resting: Resting) -> Vec<u8> {
-        let bytes = self.arena.look(resting, <[u8]>::to_vec);
-        self.arena.put_free(resting.0);
+        let bytes = resting.packet().to_vec();
+        self.arena.put_free(resting);
         bytes
     }
 
     #[inline]
     fn take_batch(arena: &mut Arena, queue: &mut Queue, into: &mut FrameBatch) -> usize {
         let taken = queue.take_first(into.room());
-        into.push_each(taken.len(), |number| arena.hand_out(taken[number]));
+        into.push_each(taken.iter().map(|resting| arena.hand_out(*resting)));
         taken.len()
     }
 
@@ -156,6 +156,16 @@ impl PacketIo for Memory {
         }
     }
 
+    #[inline]
+    fn transmit_batch(&mut self, port: PortSlot, frames: &mut FrameBatch) {
+        let Some(port) = self.ports.get_mut(port.usize()) else {
+            return;
+        };
+        let room = self.transmit_ring.saturating_sub(port.transmit.len());
+        let arena = &mut self.arena;
+        self.pending += frames.take_first(room, |frame| port.transmit.push_back(arena.take_back(frame)));
+    }
+
     fn flush(&mut self) {
         if self.pending == 0 {
             return;
@@ -167,13 +177,15 @@ impl PacketIo for Memory {
     }
 
     fn allocate(&mut self) -> Option<Frame> {
-        let index = self.arena.take_free()?;
-        Some(self.arena.hand_out((index, 0)))
+        let free = self.arena.take_free()?;
+        let mut frame = self.arena.hand_out(free);
+        frame.set_len(0);
+        Some(frame)
     }
 
     fn release(&mut self, frame: Frame) {
-        let (index, _) = self.arena.take_back(frame);
-        self.arena.put_free(index);
+        let resting = self.arena.take_back(frame);
+        self.arena.put_free(resting);
     }
 
     fn punt(&mut self, port: PortSlot, frame: &Frame) -> bool {

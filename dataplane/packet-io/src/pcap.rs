@@ -169,14 +169,14 @@ impl Pcap {
     /// Shows the packet that arrives next; none at the end of the input (or at its damage).
     pub fn look_at_next<R>(&mut self, with: impl FnOnce(&[u8]) -> R) -> Option<R> {
         self.look_ahead();
-        let ahead = self.ahead.as_ref()?.packet;
-        Some(self.arena.look(ahead, with))
+        let ahead = self.ahead.as_ref()?;
+        Some(with(ahead.packet.packet()))
     }
 
     /// Leaves out the packet that arrives next: it is not the worker's.
     pub fn pass_over(&mut self) {
         if let Some(ahead) = self.ahead.take() {
-            self.arena.put_free(ahead.packet.0);
+            self.arena.put_free(ahead.packet);
         }
     }
 
@@ -246,12 +246,8 @@ impl Pcap {
     }
 
     fn write(&mut self, queued: &Queued) -> Result<(), PcapError> {
-        let Self {
-            arena, output, ports, ..
-        } = self;
-        arena.look(queued.packet, |bytes| {
-            output.packet(ports, queued.slot, queued.time, bytes)
-        })
+        let Self { output, ports, .. } = self;
+        output.packet(ports, queued.slot, queued.time, queued.packet.packet())
     }
 }
 
@@ -295,19 +291,21 @@ impl PacketIo for Pcap {
             if let Err(failure) = self.write(&packet) {
                 self.fail(failure);
             }
-            self.arena.put_free(packet.packet.0);
+            self.arena.put_free(packet.packet);
         }
         self.queued = queued;
     }
 
     fn allocate(&mut self) -> Option<Frame> {
-        let index = self.arena.take_free()?;
-        Some(self.arena.hand_out((index, 0)))
+        let free = self.arena.take_free()?;
+        let mut frame = self.arena.hand_out(free);
+        frame.set_len(0);
+        Some(frame)
     }
 
     fn release(&mut self, frame: Frame) {
-        let (index, _) = self.arena.take_back(frame);
-        self.arena.put_free(index);
+        let resting = self.arena.take_back(frame);
+        self.arena.put_free(resting);
     }
 
     /// There is no kernel behind a capture: counted.

@@ -74,31 +74,35 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arena::Arena;
 
     #[test]
     fn what_comes_first_goes_first_and_nothing_is_allocated() {
+        let mut arena = Arena::new(5);
         let mut queue = Queue::new(4);
         let (mut next, mut expected) = (0, 0);
         for round in 0..100 {
             while queue.len() < 4 {
-                queue.push_back((next, 60));
+                queue.push_back(arena.store(&[next]).expect("a free frame"));
                 next += 1;
             }
             for taken in queue.take_first(1 + round % 3).to_vec() {
-                assert_eq!(taken, (expected, 60));
+                assert_eq!(taken.packet(), [expected]);
                 expected += 1;
+                arena.put_free(taken);
             }
         }
         assert_eq!(queue.packets.capacity(), 4);
         let mut other = Queue::new(4);
-        other.push_back((1_000, 60));
         while queue.len() > 3 {
-            queue.pop_front();
+            arena.put_free(queue.pop_front().expect("one"));
         }
+        other.push_back(arena.store(b"last").expect("a free frame"));
         queue.append(&mut other);
         assert!(other.is_empty());
-        assert_eq!(queue.take_first(9).last(), Some(&(1_000, 60)));
-        assert_eq!(queue.pop_front(), None);
+        let last = queue.take_first(9).last().expect("four");
+        assert_eq!(last.packet(), b"last");
+        assert!(queue.pop_front().is_none());
         assert_eq!(queue.packets.capacity(), 4);
     }
 }

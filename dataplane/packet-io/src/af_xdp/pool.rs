@@ -3,7 +3,7 @@
 //! The law that makes the unsafe blocks sound: a frame's index is in exactly one place — the pool, one ring of one port,
 //! or one `Frame` — and whoever takes it out of that place puts it into the next.
 
-use crate::frame::{FRAME_CAPACITY, FRAME_HEADROOM, FRAME_SIZE, Frame};
+use crate::frame::{FRAME_CAPACITY, FRAME_HEADROOM, FRAME_SIZE, Frame, Parts};
 use crate::packet_io::FrameCensus;
 use std::mem;
 use std::ptr::{self, NonNull};
@@ -113,7 +113,7 @@ impl Pool {
     }
 
     fn take_back(&mut self, frame: Frame) -> (u32, u16) {
-        let (start, index, len) = frame.into_parts();
+        let Parts { start, index, len, .. } = frame.into_parts();
         let own = (index as usize) < self.descriptors.len() && self.start(index) == start;
         assert!(own, "a frame goes back to its own arena");
         self.outside -= 1;
