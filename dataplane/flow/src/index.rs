@@ -128,7 +128,19 @@ impl<'a> Index<'a> {
     /// First word of the primary bucket of a hash.
     #[inline(always)]
     pub(crate) fn position(&self, hash: u64) -> usize {
-        (((hash >> 32) * self.primary_buckets) >> 32) as usize * BUCKET_WORDS
+        Self::number(hash, self.primary_buckets as usize) * BUCKET_WORDS
+    }
+
+    /// Which of so many primary buckets is the hash's.
+    #[inline(always)]
+    pub(crate) fn number(hash: u64, primary_buckets: usize) -> usize {
+        (((hash >> 32) * primary_buckets as u64) >> 32) as usize
+    }
+
+    /// All primary buckets.
+    #[inline(always)]
+    pub(crate) fn buckets(&self) -> &'a [[AtomicU64; BUCKET_WORDS]] {
+        self.primary.as_chunks().0
     }
 
     /// The primary bucket at a [`position`](Self::position).

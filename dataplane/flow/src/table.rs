@@ -256,6 +256,12 @@ impl<'a> Table<'a> {
         &self.entries[first..first + words]
     }
 
+    /// The words of all entries.
+    #[inline(always)]
+    pub(crate) fn entries(&self) -> &'a [AtomicU64] {
+        self.entries
+    }
+
     pub(crate) fn life(&self, entry: u32) -> Life {
         Life(self.entry(entry)[0].load(Ordering::Acquire))
     }

@@ -75,12 +75,36 @@ impl FrameBatch {
         self.slots[self.len].take()
     }
 
+    /// Gives the first frames to `to`, at most `most`, in their order. Returns how many.
+    #[inline]
+    pub(crate) fn take_first(&mut self, most: usize, mut to: impl FnMut(Frame)) -> usize {
+        let count = self.len.min(most);
+        for slot in &mut self.slots[..count] {
+            if let Some(frame) = slot.take() {
+                to(frame);
+            }
+        }
+        self.gaps = count;
+        self.close_gaps();
+        count
+    }
+
     /// Takes the frame at `position` out and leaves a gap: [`FrameBatch::close_gaps`] is to follow before anything else.
     #[inline]
     pub fn take(&mut self, position: usize) -> Option<Frame> {
         let frame = self.slots.get_mut(position)?.take()?;
         self.gaps += 1;
         Some(frame)
+    }
+
+    /// Puts a frame back that [`FrameBatch::take`] took from `position`.
+    ///
+    /// # Panics
+    /// When there is no gap.
+    pub fn put_back(&mut self, position: usize, frame: Frame) {
+        let gap = self.slots[..self.len].get_mut(position).filter(|slot| slot.is_none());
+        *gap.expect("a frame was taken from here") = Some(frame);
+        self.gaps -= 1;
     }
 
     /// Moves the frames together that [`FrameBatch::take`] left, in their order

@@ -156,6 +156,16 @@ impl PacketIo for Memory {
         }
     }
 
+    #[inline]
+    fn transmit_batch(&mut self, port: PortSlot, frames: &mut FrameBatch) {
+        let Some(port) = self.ports.get_mut(port.usize()) else {
+            return;
+        };
+        let room = self.transmit_ring.saturating_sub(port.transmit.len());
+        let arena = &mut self.arena;
+        self.pending += frames.take_first(room, |frame| port.transmit.push_back(arena.take_back(frame)));
+    }
+
     fn flush(&mut self) {
         if self.pending == 0 {
             return;

@@ -59,6 +59,19 @@ pub trait PacketIo {
     /// Gives the frame back when the transmit ring is full (or, on a device, when it is shorter than a link header).
     fn transmit(&mut self, port: PortSlot, frame: Frame) -> Result<(), Frame>;
 
+    /// Queues the frames of a batch, in their order; those that [`PacketIo::transmit`] would give back stay in it.
+    #[inline]
+    fn transmit_batch(&mut self, port: PortSlot, frames: &mut FrameBatch) {
+        for place in 0..frames.len() {
+            if let Some(frame) = frames.take(place)
+                && let Err(refused) = self.transmit(port, frame)
+            {
+                frames.put_back(place, refused);
+            }
+        }
+        frames.close_gaps();
+    }
+
     /// Sends what is queued, collects frames that were sent, gives the kernel frames to receive into.
     fn flush(&mut self);
 

@@ -6,6 +6,8 @@
 
 use crate::headers::{protocol, tcp_flag};
 
+pub mod columns;
+
 /// Bytes of a frame that are looked at: Ethernet, IPv4 and TCP headers end before them.
 pub const HEAD: usize = 64;
 
@@ -191,6 +193,9 @@ pub fn translate(head: &mut [u8; HEAD], plain: &Plain, addresses: u64, ports: u3
 pub struct Stations([u8; 12]);
 
 impl Stations {
+    /// From nobody to nobody.
+    pub const NOBODY: Stations = Stations([0; 12]);
+
     /// From `source` to `destination`.
     #[inline]
     pub fn new(destination: [u8; 6], source: [u8; 6]) -> Self {

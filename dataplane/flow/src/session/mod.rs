@@ -9,6 +9,7 @@
 mod end;
 mod entry;
 mod insert;
+mod lines;
 mod lookup;
 #[cfg(all(test, loom))]
 mod models;
@@ -19,8 +20,9 @@ mod tests;
 mod touch;
 
 pub use insert::Aim;
+pub use lines::{Booking, Found, Lines};
 pub use lookup::BATCH;
-pub use passes::{Candidate, Found};
+pub use passes::Candidate;
 
 use crate::hash::HashKey;
 use crate::index::Fill;

@@ -1,7 +1,7 @@
 //! What a packet changes in its session: counters, and, when they differ, last-seen time and phase.
 
 use super::entry::Activity;
-use super::{Hit, SessionKey, Sessions};
+use super::{COUNTER_WORDS, Hit, SessionKey, Sessions};
 use crate::expiry::LAST_SEEN_GRAIN;
 use crate::sync::{AtomicU64, Ordering};
 use crate::table::{Life, State, Table};
@@ -11,15 +11,10 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
     /// Books a packet of `bytes` on the session of a hit of this batch. `now` in seconds; `tcp_flags` 0 if it is not TCP.
     #[inline]
     pub fn touch(&self, hit: &Hit<K>, now: u32, tcp_flags: u8, bytes: u32) {
-        self.add_traffic(hit.direction, hit.session, bytes);
+        if let Some(counter) = self.counter(hit.direction, hit.session).first_chunk() {
+            add_traffic(counter, bytes);
+        }
         self.refresh(hit.session, hit.version, hit.direction, now, tcp_flags);
-    }
-
-    #[inline(always)]
-    pub(super) fn add_traffic(&self, direction: Direction, session: u32, bytes: u32) {
-        let counter = self.counter(direction, session);
-        add(&counter[0], 1);
-        add(&counter[1], u64::from(bytes));
     }
 
     /// Writes down, where they changed, when the session was last seen and how far it is.
@@ -54,6 +49,13 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
         let life = Life(self.table.entry(session)[0].load(Ordering::Relaxed));
         life.state() == State::Live && life.version() == version
     }
+}
+
+/// Counts a packet of `bytes` bytes.
+#[inline(always)]
+pub(super) fn add_traffic(counter: &[AtomicU64; COUNTER_WORDS], bytes: u32) {
+    add(&counter[0], 1);
+    add(&counter[1], u64::from(bytes));
 }
 
 /// One worker serves a direction, so a plain addition is enough; two would at worst lose a count.

@@ -3,8 +3,8 @@
 //! ```text
 //! (open) → read (wire::plain) ··· session candidate ··· session → edit, link header → (seal) → transmit
 //! ```
-//! Where memory must be waited for (the dots), other packets take their steps meanwhile: a packet's next step comes some packets
-//! later.
+//! Packets are read and edited sixteen at a time ([`plain::columns`](tombolo_wire::plain::columns)). Where memory must be waited for
+//! (the dots), the next sixteen take their step meanwhile.
 //!
 //! The lane takes a frame only when every question has its usual answer: a plain packet, a live session of the present epochs, a
 //! next hop that is known, room within the MTU. Until then it changes nothing, so that whatever it leaves in the batch goes on the
@@ -13,6 +13,7 @@
 mod exits;
 mod ingress;
 mod outgoing;
+mod riders;
 mod sending;
 mod stateless;
 mod tunnel_entry;
@@ -22,45 +23,19 @@ use crate::batch::Batch;
 use crate::gateway::Gateway;
 use crate::keys::KeyCache;
 use crate::ports::PortMap;
-use crate::stages::{TUNNELLED, UDP_ESP_PORT};
-use ingress::{Ingress, Ingresses};
-use outgoing::{Leaving, Outgoing};
+use ingress::Ingresses;
+use outgoing::Outgoing;
+use riders::Riders;
 use stateless::Stateless;
-use tombolo_flow::{Candidate, Found, Key4, Sessions};
-use tombolo_packet_io::{BATCH, FrameBatch, PacketIo, PortSlot};
-use tombolo_tables::layout::{SegmentIndex, SegmentRecord, segment_flag};
+use tombolo_packet_io::{FrameBatch, PacketIo, PortSlot};
 use tombolo_tables::region_prefetch::prefetch;
 use tombolo_tables::view::Tables;
-use tombolo_wire::plain::{self, Plain};
+use tombolo_wire::plain::columns::LANES;
 use tunnel_entry::TunnelEntry;
-
-/// How many frames ahead of the one that is read are asked for.
-const AHEAD: usize = 12;
-/// How many packets lie between two steps of one packet, while the memory that the first step asked for arrives.
-const LAG: usize = 12;
-
-/// Key words of an IPv4 session.
-type Words = [u64; 2];
-
-/// One packet in the lane.
-#[derive(Clone, Copy, Default)]
-struct Rider {
-    key: Words,
-    hash: u64,
-    candidate: Candidate,
-    ip_length: u16,
-    /// Place of its frame in the batch.
-    place: u8,
-    tcp_flags: u8,
-    /// It came in clear from the underlay.
-    clear: bool,
-    /// It came out of a tunnel.
-    opened: bool,
-}
 
 /// The lane of one worker.
 pub struct Express {
-    riders: [Rider; BATCH],
+    riders: Riders,
     ingresses: Ingresses,
     outgoing: Outgoing,
     tunnel_entry: TunnelEntry,
@@ -71,7 +46,7 @@ impl Express {
     /// An empty lane.
     pub fn new() -> Self {
         Express {
-            riders: [Rider::default(); BATCH],
+            riders: Riders::default(),
             ingresses: Ingresses::default(),
             outgoing: Outgoing::new(),
             tunnel_entry: TunnelEntry::default(),
@@ -98,7 +73,7 @@ impl Express {
         let Some(ingress) = self.ingresses.of(slot) else {
             return;
         };
-        for place in 0..frames.len().min(AHEAD) {
+        for place in 0..frames.len().min(LANES) {
             ask(frames, place);
         }
         if ingress.ends_tunnels {
@@ -108,150 +83,17 @@ impl Express {
         if ingress.stateless {
             self.stateless.run(gateway, keys, &mut self.outgoing, &ingress, frames);
         } else {
-            self.follow_sessions(gateway, keys, &ingress, frames);
+            let Express {
+                riders,
+                outgoing,
+                tunnel_entry,
+                ..
+            } = self;
+            riders.run(gateway, keys, outgoing, tunnel_entry, &ingress, frames);
         }
         self.outgoing.finish(gateway, keys, &ingress);
         self.tunnel_entry.leave(gateway, &ingress, frames, batch);
         frames.close_gaps();
-    }
-
-    /// Sends what live sessions know.
-    fn follow_sessions<I: PacketIo>(
-        &mut self,
-        gateway: &mut Gateway<'_, I>,
-        keys: &mut KeyCache,
-        ingress: &Ingress,
-        frames: &mut FrameBatch,
-    ) {
-        let sessions = gateway.state.sessions4();
-        let (mut riders, mut aimed, mut served) = (0, 0, 0);
-        for place in 0..frames.len() {
-            ask(frames, place + AHEAD);
-            if let Some(rider) = self.read(gateway, ingress, frames, place) {
-                self.riders[riders] = rider;
-                riders += 1;
-            }
-            if riders > aimed + LAG {
-                self.aim(sessions, &mut aimed);
-                if aimed > served + LAG {
-                    self.serve(gateway, keys, ingress, frames, &mut served);
-                }
-            }
-        }
-        while aimed < riders {
-            self.aim(sessions, &mut aimed);
-        }
-        while served < riders {
-            self.serve(gateway, keys, ingress, frames, &mut served);
-        }
-    }
-
-    /// First step: a plain packet becomes a rider, and its session's bucket is asked for.
-    #[inline(always)]
-    fn read<I: PacketIo>(
-        &self,
-        gateway: &Gateway<'_, I>,
-        ingress: &Ingress,
-        frames: &FrameBatch,
-        place: usize,
-    ) -> Option<Rider> {
-        let frame = frames.get(place)?;
-        let head = frame.head();
-        let opened = self.tunnel_entry.at(place);
-        if opened.is_none() && !plain::is_for(head, ingress.station) {
-            return None;
-        }
-        let packet = plain::read(head, frame.len())?;
-        // ESP in UDP is for `open` to look at, whoever it is for (RFC 3948).
-        let clear = ingress.ends_tunnels && opened.is_none();
-        if clear && plain::may_be_sealed(head, UDP_ESP_PORT) {
-            return None;
-        }
-        let segment = opened.map_or(ingress.segment, |opened| opened.segment.0);
-        if opened.is_some_and(|opened| is_stateless(gateway.tables, opened.segment)) {
-            return None;
-        }
-        let key = [packet.addresses, rest_of_key(&packet, segment)];
-        Some(Rider {
-            key,
-            hash: gateway.state.sessions4().aim(&key),
-            candidate: Candidate::default(),
-            ip_length: packet.ip_length,
-            place: place as u8,
-            tcp_flags: packet.tcp_flags,
-            clear,
-            opened: opened.is_some(),
-        })
-    }
-
-    /// Second step of rider `next`: its session's entry is asked for.
-    #[inline(always)]
-    fn aim(&mut self, sessions: &Sessions<'_, Key4>, next: &mut usize) {
-        let rider = &mut self.riders[*next];
-        rider.candidate = sessions.candidate(rider.hash);
-        *next += 1;
-    }
-
-    /// Last step of rider `next`.
-    #[inline(always)]
-    fn serve<I: PacketIo>(
-        &mut self,
-        gateway: &mut Gateway<'_, I>,
-        keys: &mut KeyCache,
-        ingress: &Ingress,
-        frames: &mut FrameBatch,
-        next: &mut usize,
-    ) {
-        let rider = self.riders[*next];
-        *next += 1;
-        let sessions = gateway.state.sessions4();
-        let found = sessions
-            .found(&rider.key, rider.candidate)
-            .or_else(|| sessions.searched(&rider.key, rider.hash, rider.candidate));
-        let Some(found) = found else { return };
-        let believed = !rider.clear || found.flags & TUNNELLED[found.direction as usize] == 0;
-        if !(believed & (found.epochs == epochs(gateway.tables, &rider, &found))) {
-            return;
-        }
-        let leaving = Leaving {
-            place: rider.place.into(),
-            hop: found.next_hop,
-            destination: (found.other[0] >> 32) as u32,
-            ip_length: rider.ip_length,
-            booked: rider.opened,
-        };
-        let sent = self.outgoing.send(gateway, keys, ingress, frames, leaving, |head| {
-            edit(head, &rider, &found)
-        });
-        if sent {
-            let (now, bytes) = (gateway.now.seconds(), rider.ip_length.into());
-            sessions.book(&found, now, rider.tcp_flags, bytes);
-        }
-    }
-}
-
-fn is_stateless(tables: &Tables<'_>, segment: SegmentIndex) -> bool {
-    let stateless = |record: &SegmentRecord| record.flags & segment_flag::STATELESS != 0;
-    tables.segment(segment).is_some_and(stateless)
-}
-
-/// Epochs of the segments that the rider comes from and leaves into, as they are now.
-#[inline(always)]
-fn epochs(tables: &Tables<'_>, rider: &Rider, found: &Found<Words>) -> u64 {
-    let epoch = |word: u64| {
-        let segment = SegmentIndex((word >> 16) as u16);
-        u64::from(tables.segment(segment).map_or(0, |record| record.epoch))
-    };
-    epoch(rider.key[1]) << 32 | epoch(found.other[1])
-}
-
-#[inline(always)]
-fn edit(head: &mut [u8; plain::HEAD], rider: &Rider, found: &Found<Words>) {
-    if found.translated {
-        let ports = ((found.other[1] >> 32) as u32).rotate_left(16);
-        plain::translate(head, &rider.packet(), found.other[0].rotate_left(32), ports);
-    } else {
-        plain::decrement_ttl(head);
     }
 }
 
@@ -261,29 +103,9 @@ impl Default for Express {
     }
 }
 
-impl Rider {
-    /// The packet as it was read.
-    #[inline(always)]
-    fn packet(&self) -> Plain {
-        Plain {
-            addresses: self.key[0],
-            ports: (self.key[1] >> 32) as u32,
-            ip_length: self.ip_length,
-            protocol: (self.key[1] >> 8) as u8,
-            tcp_flags: self.tcp_flags,
-        }
-    }
-}
-
 #[inline(always)]
 fn ask(frames: &FrameBatch, place: usize) {
     if let Some(frame) = frames.get(place) {
         prefetch(frame.head());
     }
-}
-
-/// The second word of a session key: ports, segment, protocol.
-#[inline(always)]
-fn rest_of_key(packet: &Plain, segment: u16) -> u64 {
-    u64::from(packet.ports) << 32 | u64::from(segment) << 16 | u64::from(packet.protocol) << 8
 }

@@ -1,19 +1,22 @@
-//! What the lane sends, and its books, added up as long as packets leave through one port.
+//! What the lane sends, port by port, and its books.
 
 use super::exits::Exit;
 use super::ingress::Ingress;
 use crate::gateway::Gateway;
-use tombolo_packet_io::{Frame, PacketIo};
+use tombolo_packet_io::{Frame, FrameBatch, PacketIo, PortSlot};
 use tombolo_tables::fate::{Counter, DropReason, Fate};
 use tombolo_tables::layout::PortIndex;
 
-/// Counts of a batch that are not in the books yet.
+/// No port: the slot of one may be another's in the next generation.
+const NOWHERE: PortIndex = PortIndex(u16::MAX);
+
+/// Frames of a batch that leave through one port, and counts that are not in the books yet.
 pub(super) struct Sending {
-    /// Port that the last frame left through.
+    /// Finished frames for one port, which is `port` in the tables and `slot` in the packet I/O.
+    waiting: FrameBatch,
+    waiting_bytes: u64,
     port: PortIndex,
-    /// Frames and bytes that left through it.
-    sent: u64,
-    sent_bytes: u64,
+    slot: PortSlot,
     /// Frames and bytes that the lane took from the batch, as they came in.
     received: u64,
     received_bytes: u64,
@@ -22,9 +25,10 @@ pub(super) struct Sending {
 impl Default for Sending {
     fn default() -> Self {
         Sending {
-            port: PortIndex(0),
-            sent: 0,
-            sent_bytes: 0,
+            waiting: FrameBatch::new(),
+            waiting_bytes: 0,
+            port: NOWHERE,
+            slot: PortSlot(0),
             received: 0,
             received_bytes: 0,
         }
@@ -48,24 +52,19 @@ impl Sending {
         exit: &Exit,
         frame: Frame,
     ) {
-        if exit.port != self.port {
+        if (exit.port != self.port) | (self.waiting.room() == 0) {
             self.close_port(gateway, ingress);
-            self.port = exit.port;
+            (self.port, self.slot) = (exit.port, exit.slot);
         }
-        let bytes = frame.len() as u64;
-        match gateway.io.transmit(exit.slot, frame) {
-            Ok(()) => {
-                self.sent += 1;
-                self.sent_bytes += bytes;
-            }
-            Err(frame) => refused(gateway, ingress, frame),
-        }
+        self.waiting_bytes += frame.len() as u64;
+        self.waiting.push(frame);
     }
 
-    /// Closes a batch's books.
+    /// Sends the rest and closes a batch's books.
     #[inline(always)]
     pub(super) fn finish<I: PacketIo>(&mut self, gateway: &mut Gateway<'_, I>, ingress: &Ingress) {
         self.close_port(gateway, ingress);
+        self.port = NOWHERE;
         if self.received > 0 {
             let books = &mut gateway.books;
             books.add(ingress.port, Counter::Received as usize, self.received);
@@ -75,17 +74,20 @@ impl Sending {
     }
 
     fn close_port<I: PacketIo>(&mut self, gateway: &mut Gateway<'_, I>, ingress: &Ingress) {
-        if self.sent > 0 {
-            let books = &mut gateway.books;
-            books.add(ingress.port, Counter::Sent as usize, self.sent);
-            books.add(self.port, Counter::Transmitted as usize, self.sent);
-            books.add(self.port, Counter::TransmittedBytes as usize, self.sent_bytes);
-            (self.sent, self.sent_bytes) = (0, 0);
+        let mut sent = self.waiting.len() as u64;
+        if sent == 0 {
+            return;
         }
+        gateway.io.transmit_batch(self.slot, &mut self.waiting);
+        for refused in self.waiting.drain() {
+            sent -= 1;
+            self.waiting_bytes -= refused.len() as u64;
+            gateway.settle_frame(refused, ingress.port, ingress.slot, Fate::Drop(DropReason::TxFull));
+        }
+        let books = &mut gateway.books;
+        books.add(ingress.port, Counter::Sent as usize, sent);
+        books.add(self.port, Counter::Transmitted as usize, sent);
+        books.add(self.port, Counter::TransmittedBytes as usize, self.waiting_bytes);
+        self.waiting_bytes = 0;
     }
-}
-
-#[cold]
-fn refused<I: PacketIo>(gateway: &mut Gateway<'_, I>, ingress: &Ingress, frame: Frame) {
-    gateway.settle_frame(frame, ingress.port, ingress.slot, Fate::Drop(DropReason::TxFull));
 }

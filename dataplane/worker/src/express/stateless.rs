@@ -11,14 +11,12 @@ use tombolo_packet_io::{BATCH, FrameBatch, PacketIo};
 use tombolo_tables::layout::{NextHop, SegmentIndex};
 use tombolo_tables::view::{PolicyQuery, PolicyVerdict};
 use tombolo_wire::Addresses;
-use tombolo_wire::plain::{self, Plain};
-
-/// How many frames ahead of the one that is read are asked for.
-const AHEAD: usize = 12;
+use tombolo_wire::plain::Plain;
+use tombolo_wire::plain::columns::{Columns, LANES};
 
 /// Scratch of one batch, by rider.
 pub(super) struct Stateless {
-    packets: [Plain; BATCH],
+    groups: [Columns; BATCH / LANES],
     places: [u8; BATCH],
     destinations: [u32; BATCH],
     hops: [u32; BATCH],
@@ -38,7 +36,7 @@ const NOBODY: Plain = Plain {
 impl Default for Stateless {
     fn default() -> Self {
         Stateless {
-            packets: [NOBODY; BATCH],
+            groups: core::array::from_fn(|_| Columns::default()),
             places: [0; BATCH],
             destinations: [0; BATCH],
             hops: [0; BATCH],
@@ -74,14 +72,16 @@ impl Stateless {
                 PolicyVerdict::Deny { .. } | PolicyVerdict::Reject { .. } => false,
             };
             if passes {
+                let (columns, lane) = self.lane(self.places[rider]);
                 let leaving = Leaving {
                     place: self.places[rider].into(),
                     hop: self.hops[rider],
                     destination: self.destinations[rider],
-                    ip_length: self.packets[rider].ip_length,
+                    ip_length: columns.ip_length(lane),
                     booked: false,
                 };
-                outgoing.send(gateway, keys, ingress, frames, leaving, plain::decrement_ttl);
+                let write = |head: &mut _| columns.write_ttl(lane, head);
+                outgoing.send(gateway, keys, ingress, frames, leaving, write);
             }
         }
     }
@@ -96,7 +96,6 @@ impl Stateless {
                 self.egresses[kept] = egress;
                 self.hops[kept] = hop;
                 if kept != rider {
-                    self.packets[kept] = self.packets[rider];
                     self.places[kept] = self.places[rider];
                     self.destinations[kept] = destination;
                 }
@@ -114,7 +113,8 @@ impl Stateless {
             return self.verdicts[..riders].fill(PolicyVerdict::Default);
         }
         for rider in 0..riders {
-            self.queries[rider] = query(segment, self.egresses[rider], &self.packets[rider]);
+            let (columns, lane) = self.lane(self.places[rider]);
+            self.queries[rider] = query(segment, self.egresses[rider], &columns.packet(lane));
         }
         tables.policy_batch(&self.queries[..riders], &mut self.verdicts[..riders]);
     }
@@ -122,25 +122,37 @@ impl Stateless {
     #[inline(always)]
     fn read(&mut self, ingress: &Ingress, frames: &FrameBatch) -> usize {
         let mut riders = 0;
-        for place in 0..frames.len() {
-            super::ask(frames, place + AHEAD);
-            let Some(frame) = frames.get(place) else { continue };
-            let head = frame.head();
-            if !plain::is_for(head, ingress.station) {
-                continue;
+        let groups = frames.len().div_ceil(LANES);
+        for (group, columns) in self.groups[..groups].iter_mut().enumerate() {
+            let first = group * LANES;
+            let mut present = [false; LANES];
+            for (lane, present) in present.iter_mut().enumerate() {
+                super::ask(frames, first + LANES + lane);
+                if let Some(frame) = frames.get(first + lane) {
+                    columns.load(lane, frame.head(), frame.len());
+                    *present = true;
+                }
             }
-            let Some(packet) = plain::read(head, frame.len()) else {
-                continue;
-            };
-            if ingress.own.may_hold((packet.addresses >> 32) as u32) {
-                continue;
+            columns.read(ingress.station);
+            columns.decrement_ttls();
+            for (lane, present) in present.into_iter().enumerate() {
+                let addresses = columns.addresses(lane);
+                let own = ingress.own.may_hold((addresses >> 32) as u32);
+                if present & columns.is_plain(lane) & !own {
+                    self.places[riders] = (first + lane) as u8;
+                    self.destinations[riders] = addresses as u32;
+                    riders += 1;
+                }
             }
-            self.packets[riders] = packet;
-            self.places[riders] = place as u8;
-            self.destinations[riders] = packet.addresses as u32;
-            riders += 1;
         }
         riders
+    }
+
+    /// The packet at a place of the batch: its group and lane.
+    #[inline(always)]
+    fn lane(&self, place: u8) -> (&Columns, usize) {
+        let place = usize::from(place) % BATCH;
+        (&self.groups[place / LANES], place % LANES)
     }
 }
 

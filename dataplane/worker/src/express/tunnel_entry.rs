@@ -126,10 +126,16 @@ impl TunnelEntry {
         }
     }
 
+    /// Whether anything was opened.
+    #[inline(always)]
+    pub(super) fn any(&self) -> bool {
+        self.any
+    }
+
     /// What the frame at `place` was opened to, if it was.
     #[inline(always)]
     pub(super) fn at(&self, place: usize) -> Option<&Opened> {
-        self.opened[place].as_ref()
+        self.opened.get(place)?.as_ref()
     }
 
     /// What was opened and did not ride goes on the general way, as what it was inside. After this nothing is opened.
