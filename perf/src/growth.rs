@@ -196,7 +196,7 @@ pub fn rows(kind: Kind, count: usize, repetitions: usize, rounds: usize) -> Resu
         }
     }
     let spread = Spread::of(samples).context("repetitions")?;
-    // Its memory is given back first.
+    // Its frames are given back first.
     drop(journey);
     let state = kind.least_state(count);
     let limit = state.and_then(|state| least::cycles_per_packet(state, 64, (repetitions, rounds), &cycles));

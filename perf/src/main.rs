@@ -151,7 +151,7 @@ fn measure(case: &Case, arguments: &Arguments, cycles: &Cycles, references: &mut
     let spread = Spread::of(samples).context("no repetition")?;
     let varied = Spread::of(beside).map_or(0.0, |beside| beside.percent());
     let note = note(varied, disturbed);
-    // The row's own memory is given back first.
+    // The row's frames are given back first.
     drop(journey);
     let state = case.scenario.least_state(TRIES * repetitions * (1 + rounds));
     let limit = state.and_then(|state| cycles_per_packet(state, case.length, (repetitions, rounds), cycles));
