@@ -78,6 +78,12 @@ impl Columns {
         self.frame[lane] = length as u64;
     }
 
+    /// Leaves a lane without a packet.
+    #[inline(always)]
+    pub fn leave_out(&mut self, lane: usize) {
+        self.frame[lane % LANES] = 0;
+    }
+
     /// The frame in a lane is for whoever `station` is, and IPv4: it came out of a tunnel, and its link header means nothing.
     #[inline(always)]
     pub fn accept(&mut self, lane: usize, station: u64) {
