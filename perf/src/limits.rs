@@ -377,7 +377,7 @@ mod tests {
     #[test]
     fn a_frame_leaves_with_other_addresses_and_one_less_to_live() {
         let mut limit = Limit::new(State::None, 64);
-        let flow = limit.flow();
+        let flow = Flow::of_clients(7, [10, 1, 0, 2].into(), 250, [192, 0, 2, 1].into(), 53);
         let came = limit.frames.of(&flow).to_vec();
         assert!(limit.io.inject(IN, &came));
         limit.run();
