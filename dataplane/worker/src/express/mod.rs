@@ -18,6 +18,7 @@ mod sending;
 mod stateless;
 mod tunnel_entry;
 mod tunnel_exit;
+mod vectors;
 
 use crate::batch::Batch;
 use crate::gateway::Gateway;
