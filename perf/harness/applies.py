@@ -1,27 +1,39 @@
-"""Change under load, over veth: the gateway with its control process, `tombolo apply` while numbered packets pass."""
+"""Change under load, over veth: whole gateways with their control processes, changed by `tombolo` while numbered packets pass."""
 
+import statistics
 import threading
 import time
 
-from lab.shell import Failed
+from lab.shell import Failed, must, until
 
 from .contenders import POLICY_AND_NAT, PORTS, Tombolo
+from .contest import attempt, forwarding
 from .load import Load
-from .veth import _attempt, forwarding
 
 ROUTES = 10_000
 RULES = 10_000
+SAS = 1000
 RATE = 20_000
 LENGTH = 64
 # How long a stream goes on beside the changes, before and after.
 MARGIN_SECONDS = 0.3
+UP_SECONDS = 10
+MORE_TUNNEL = '  {name}: {{ segment: prod, local: {local}, remote: {remote}, keys: "file:{name}.sa" }}\n'
 
 
 def measure(run):
     """All rows."""
-    run.table.head("change under load, over veth: tombolo apply")
-    for name, what, text in (("routes", f"{ROUTES} routes", routes), ("rules", f"{RULES} policy rules", rules)):
-        _attempt(run, f"change.apply-{name}.lost", lambda: _changed(run, name, what, text))
+    run.table.head("change under load, over veth: tombolo apply, tombolo sa")
+    # Their keys are made and declared new one by one, which takes time.
+    associations = SAS // 50 if run.quick else SAS
+    cases = (
+        ("apply-routes", f"{ROUTES} routes replaced by tombolo apply", 1, lambda *ends: replaced(routes, *ends)),
+        ("apply-rules", f"{RULES} policy rules replaced by tombolo apply", 1, lambda *ends: replaced(rules, *ends)),
+        ("apply-sas", f"{associations} SAs beside the tunnel's replaced by tombolo apply", 2, lambda *ends: others(associations, *ends)),
+        ("apply-rekey", "the tunnel's keys replaced by tombolo sa and apply on both gateways", 2, rekeyed),
+    )
+    for name, what, gateways, steps in cases:
+        attempt(run, f"change.{name}.lost", lambda: _changed(run, f"change.{name}", what, gateways, steps))
 
 
 def routes(turn):
@@ -42,49 +54,110 @@ def rules(turn):
     )
 
 
-def _configuration(chain, text, turn):
-    more_routes, more_rules = text(turn)
+def replaced(text, chain, contender):
+    """Steps that replace the configuration of the only gateway."""
+    [gateway] = contender.gateways
     ports = PORTS.format(name="gw-a", left=chain.address("gw-a", "left"), right=chain.address("gw-a", "right"))
-    rest = POLICY_AND_NAT.format(far="10.9.1.0", rules=more_rules)
-    return ports + rest.replace("  outside: []\n", more_routes + "  outside: []\n")
+
+    def step(turn):
+        more_routes, more_rules = text(turn)
+        rest = POLICY_AND_NAT.format(far="10.9.1.0", rules=more_rules)
+        _apply(gateway, ports + rest.replace("  outside: []\n", more_routes + "  outside: []\n"))
+
+    return step
 
 
-def _changed(run, name, what, text):
-    changes = 2 if run.quick else 6
-    with forwarding(run, Tombolo) as (chain, contender):
-        gateway = contender.gateways[0]
+def others(count, chain, contender):
+    """Steps that replace the SAs of the first gateway, but for those of the tunnel that is used."""
+    gateway, far = contender.gateways
+    ends = {"local": chain.address("gw-a", "right"), "remote": chain.address("gw-b", "left")}
+    before = gateway.config.read_text(encoding="utf-8")
+    sets = [[f"t{turn}-{number}" for number in range(count // 2)] for turn in (0, 1)]
+    texts = [before + "".join(MORE_TUNNEL.format(name=name, **ends) for name in names) for names in sets]
+    for names, text in zip(sets, texts):
+        for name in names:
+            _generate(contender.run, name, gateway, far)
+        _apply(gateway, text)
+        for name in names:
+            _init(gateway, name)
+    return lambda turn: _apply(gateway, texts[turn % 2])
+
+
+def rekeyed(chain, contender):
+    """Steps that give the tunnel new keys: on both gateways a tunnel with the new ones beside the old, then the routes, then the old
+    one goes."""
+    gateways = contender.gateways
+    texts = [gateway.config.read_text(encoding="utf-8") for gateway in gateways]
+    used = ["to-peer"]
+
+    def tunnels(gateway, names):
+        local, remote = ("right", "left") if gateway.name == "gw-a" else ("left", "right")
+        other = "gw-b" if gateway.name == "gw-a" else "gw-a"
+        ends = {"local": chain.address(gateway.name, local), "remote": chain.address(other, remote)}
+        return "".join(MORE_TUNNEL.format(name=name, **ends) for name in names)
+
+    def put(names, route):
+        for gateway, text in zip(gateways, texts):
+            head = text.partition("tunnels:\n")[0].replace("tunnel: to-peer", f"tunnel: {route}")
+            _apply(gateway, f"{head}tunnels:\n{tunnels(gateway, names)}")
+
+    def step(turn):
+        old, new = used[-1], f"keys-{turn}"
+        _generate(contender.run, new, *gateways)
+        put([old, new], old)
+        for gateway in gateways:
+            _init(gateway, new)
+        for gateway in gateways:
+            until(lambda gateway=gateway: _is_up(gateway, new), UP_SECONDS, f"{gateway.name}: {new} is up")
+        put([old, new], new)
+        put([new], new)
+        used.append(new)
+
+    return step
+
+
+def _is_up(gateway, tunnel):
+    seen = {each["name"]: each for each in gateway.json("show", "tunnels") or []}
+    return True if seen.get(tunnel, {}).get("up") else str(seen.get(tunnel))
+
+
+def _changed(run, name, what, gateways, prepare):
+    changes = 3 if run.quick else 6
+    with forwarding(run, Tombolo, gateways) as (chain, contender):
         load = Load(run, chain, LENGTH)
         try:
             load.warm_up()
-            _apply(gateway, _configuration(chain, text, 0))
-            control = load.trial(RATE, 2 * MARGIN_SECONDS)
-            trial, times = _during(load, gateway, [_configuration(chain, text, turn) for turn in range(1, changes + 1)])
+            step = prepare(chain, contender)
+            # The first one warms up, and tells how long a stream has to last.
+            began = time.monotonic()
+            step(0)
+            seconds = 2 * MARGIN_SECONDS + 2 * (time.monotonic() - began) * changes
+            control = load.trial(RATE, min(seconds, 2))
+            trial, times = _during(load, seconds, [lambda turn=turn: step(turn) for turn in range(1, changes + 1)])
         finally:
             load.close()
     lost = round(trial.loss * trial.sent)
     note = f"{lost} of {trial.sent} lost at {RATE}/s, {control.loss:.2%} in the control run without a change"
-    run.table.row(f"change.apply-{name}.lost", f"{what} replaced by tombolo apply, {changes} times: {note}", [lost], "packets")
-    added = trial.received["p999"] - control.received["p999"]
-    run.table.row(f"change.apply-{name}.latency", f"{what}: added to the 99.9th percentile of latency", [added], "µs")
-    run.table.row(f"change.apply-{name}.time", f"{what}: tombolo apply, until every worker goes by it", times, "ms")
+    run.table.row(f"{name}.lost", f"{what}, {changes} times: {note}", [lost], "packets")
+    added = {key: trial.seen[key] - control.seen[key] for key in ("p50", "p99", "p999")}
+    text = f"{what}: added to the 99th percentile of latency (min: median, max: 99.9th)"
+    run.table.row(f"{name}.latency", text, [added["p99"]], "µs", min=round(added["p50"], 1), max=round(added["p999"], 1))
+    run.table.row(f"{name}.time", f"{what}: until every worker goes by it", times, "ms")
 
 
-def _during(load, gateway, configurations):
-    """A stream that lasts as long as the changes; what became of it, and what each change took."""
+def _during(load, seconds, steps):
+    """A stream of so many seconds beside the steps; what became of it, and what each step took."""
     outcome, times = {}, []
-    # One change is timed by a stream of its own length: the sender has to be told beforehand.
-    began = time.monotonic()
-    _apply(gateway, configurations[0])
-    each = time.monotonic() - began
-    seconds = 2 * MARGIN_SECONDS + 2 * each * (len(configurations) - 1)
     stream = threading.Thread(target=lambda: outcome.update(trial=load.trial(RATE, seconds)))
     stream.start()
     time.sleep(MARGIN_SECONDS)
     try:
-        for configuration in configurations[1:]:
+        for step in steps:
             began = time.monotonic()
-            _apply(gateway, configuration)
+            step()
             times.append(1000 * (time.monotonic() - began))
+            if not stream.is_alive():
+                raise Failed(f"the stream of {seconds:.1f} s ended before the changes: they took {statistics.fmean(times):.0f} ms each")
     finally:
         stream.join()
     if "trial" not in outcome:
@@ -97,3 +170,13 @@ def _apply(gateway, text):
     answer = gateway.tombolo("apply", gateway.config)
     if not answer.ok:
         raise Failed(f"tombolo apply: {answer.output.strip()[:300]}")
+
+
+def _generate(run, tunnel, *gateways):
+    must(run.programs["tombolo"], "sa", "generate", *(gateway.secrets_dir / f"{tunnel}.sa" for gateway in gateways))
+
+
+def _init(gateway, tunnel):
+    answer = gateway.tombolo("sa", "init", tunnel)
+    if not answer.ok:
+        raise Failed(f"tombolo sa init {tunnel}: {answer.output.strip()[:300]}")

@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 
 from lab.gateway import Gateway
+from lab.namespaces import pids
 from lab.processes import running
 from lab.shell import Failed, ask, must, start, until
 
@@ -54,6 +55,19 @@ def cpu_seconds(pids):
             except OSError:
                 continue
     return total / 1e9
+
+
+def wakeups(pids):
+    """How often threads of processes went to sleep so far: each time somebody had to wake them."""
+    total = 0
+    for pid in pids:
+        for task in pathlib.Path(f"/proc/{pid}/task").glob("*/status"):
+            try:
+                lines = task.read_text().splitlines()
+            except OSError:
+                continue
+            total += sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches"))
+    return total
 
 
 class Tombolo:
@@ -128,12 +142,7 @@ class Tombolo:
 
     def pids(self):
         """Of all processes."""
-        return [
-            int(pid)
-            for gateway in self.gateways
-            for pid in ask("ip", "netns", "pids", gateway.namespace).output.split()
-            if pid.isdigit()
-        ]
+        return [pid for gateway in self.gateways for pid in pids(gateway.namespace)]
 
     def stop(self):
         """The chain ends the processes."""

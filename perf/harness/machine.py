@@ -21,7 +21,8 @@ def huge_pages(pages=PAGES_WANTED):
             HUGE_PAGES.write_text(str(wanted))
         yield int(HUGE_PAGES.read_text())
     finally:
-        HUGE_PAGES.write_text(str(before))
+        if wanted > before:
+            HUGE_PAGES.write_text(str(before))
 
 
 def available_mib():

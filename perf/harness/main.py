@@ -3,10 +3,13 @@
 import argparse
 import pathlib
 import signal
+import subprocess
 import sys
 import time
 
-from . import applies, instructions, machine, memory, report, tunnels, veth
+from lab.shell import Failed
+
+from . import applies, instructions, machine, memory, report, sampling, tunnels, veth
 from .chain import remove_left_over
 from .programs import Programs
 from .rows import Table
@@ -20,6 +23,7 @@ PARTS = {
     "veth": veth.measure,
     "tunnels": tunnels.measure,
     "instructions": instructions.stages,
+    "stages": sampling.stages,
 }
 # Besides the harness itself, at most so busy, in percent of all cores, is quiet.
 QUIET_PERCENT = 5
@@ -33,6 +37,17 @@ class Run:
         self.programs = Programs(root)
         self.table = Table()
         self.tsc = None
+        self.seconds = {}
+
+    def part(self, name):
+        """Runs a part. What goes wrong in it is a row, and the other parts go on."""
+        began = time.monotonic()
+        try:
+            PARTS[name](self)
+        except (Failed, OSError, ValueError, LookupError, RuntimeError, subprocess.SubprocessError) as failed:
+            self.table.fail(f"failed.{name}", f"{type(failed).__name__}: {' '.join(str(failed).split())[-400:]}")
+        self.seconds[name] = time.monotonic() - began
+        print(f"-- {name}: {self.seconds[name]:.0f} s", flush=True)
 
 
 def arguments(words):
@@ -65,14 +80,17 @@ def main():
         print("\n".join(f"{key}: {value}" for key, value in facts.items()))
         for part in PARTS:
             if part in parts:
-                PARTS[part](run)
+                run.part(part)
     facts.update(conclude(run, busy))
-    facts["run"] = f"{'quick' if run.quick else 'full'}, {', '.join(parts)}, {time.monotonic() - began:.0f} s"
+    facts["run"] = f"{'quick' if run.quick else 'full'}, {time.monotonic() - began:.0f} s"
+    facts["parts"] = ", ".join(f"{part} {seconds:.0f} s" for part, seconds in run.seconds.items())
+    if run.table.failures:
+        facts["not measured"] = ", ".join(run.table.failures)
     directory = options.report or root / "perf" / "report"
     report.write(directory, run.table.rows, run.table.aims, facts)
-    print(f"\n{facts['quiet']}\n{directory / 'report.md'}")
-    if any(row["id"].startswith("failed.") for row in run.table.rows):
-        sys.exit("a part failed: its row says why")
+    print(f"\n{facts['quiet']}\n{facts['run']}: {facts['parts']}\n{directory / 'report.md'}")
+    if run.table.failures:
+        sys.exit(f"not measured, and the rows say why: {', '.join(run.table.failures)}")
 
 
 def conclude(run, busy):

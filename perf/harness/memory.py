@@ -6,8 +6,8 @@ GROWTH = {
     "sessions": (1, 1 << 16, 1 << 20, 1 << 22),
     "routes4": (1, 1000, 100_000, 1_000_000),
     "routes6": (1, 1000, 200_000),
-    "rules-established": (10, 1000, 100_000),
-    "rules": (10, 100, 1000, 10_000, 100_000),
+    "rules-established": (1, 10, 1000, 100_000),
+    "rules": (1, 10, 100, 1000, 10_000, 100_000),
     "sas": (2, 1000, 60_000),
 }
 QUICK_GROWTH = {
@@ -26,7 +26,7 @@ def journeys(run):
     """Cycles per packet of whole journeys."""
     run.table.head("whole journeys in memory, one core: TSC cycles per packet")
     sizes = ("--repetitions", 5, "--rounds", 4) if run.quick else ("--repetitions", 9, "--rounds", 16)
-    listed = subprocess.run([run.programs["journey"], "--list"], capture_output=True, text=True, check=True)
+    listed = subprocess.run([run.programs["journey"], "--list"], capture_output=True, text=True, check=True, timeout=60)
     names = listed.stdout.split()
     if run.quick:
         names = [name for name in names if name.startswith("esp") or not name.endswith((".576", ".1400"))]

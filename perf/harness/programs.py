@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import subprocess
+import threading
 
 ENVIRONMENT = {**os.environ, "RUST_BACKTRACE": "0"}
 
@@ -22,6 +23,8 @@ class Programs:
         command = [str(self[name]), *map(str, arguments)]
         seen = []
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as run:
+            watch = threading.Timer(seconds, run.kill)
+            watch.start()
             try:
                 for line in run.stdout:
                     row = json.loads(line)
@@ -29,11 +32,12 @@ class Programs:
                     if row["id"] not in skip:
                         table.add(row)
                 error = run.stderr.read()
-                code = run.wait(timeout=seconds)
-            except (subprocess.TimeoutExpired, KeyboardInterrupt):
+                code = run.wait()
+            finally:
+                # A time limit, and an end for whatever interrupts.
+                watch.cancel()
                 run.kill()
-                raise
         if code != 0:
-            what = f"{' '.join([name, *map(str, arguments)])}: exit code {code}: {' '.join(error.split())}"
-            table.row(f"failed.{name}", what, [], "")
+            what = f"{' '.join([name, *map(str, arguments)])}: exit code {code}: {' '.join(error.split())[-400:]}"
+            table.fail(f"failed.{name}", what)
         return seen

@@ -14,7 +14,7 @@ class Table:
     def __init__(self):
         self.rows = []
         self.aims = json.loads(TARGETS.read_text(encoding="utf-8"))
-        self.section = None
+        self.failures = []
 
     def head(self, section):
         """Begins a part."""
@@ -43,6 +43,11 @@ class Table:
     def value(self, name):
         """The figure of a row that is there, else `None`."""
         return next((row["value"] for row in self.rows if row["id"] == name), None)
+
+    def fail(self, name, why):
+        """A row that could not be measured: it says why, and the run fails in the end."""
+        self.failures.append(name)
+        self.row(name, why, [], "")
 
     def verdict(self, row):
         """`ok`, `short`, or nothing without a target."""

@@ -1,60 +1,48 @@
 """Tunnels over veth: two gateways in a chain of four namespaces; Tombolo's ESP, two bare forwarders, strongSwan's ESP in user space."""
 
-import time
+import contextlib
 
 from . import contenders
 from .contenders import cpu_seconds
-from .load import Load
-from .veth import _attempt, forwarding, tcp_gigabits
+from .contest import Contest, tcp
 
 CONTENDERS = (contenders.Bare, contenders.Tombolo, contenders.StrongSwan)
 LENGTH = 1400
+# All of them can do that.
+FIXED_RATE = 10_000
 
 
 def measure(run):
     """All rows."""
     run.table.head("tunnels over veth: generator → gateway → gateway → sink")
-    rates = {kind.name: _attempt(run, f"tunnel.{kind.name}.{LENGTH}", lambda: _udp(run, kind)) for kind in CONTENDERS}
-    ours, bare, peer = (rates.get(name) for name in ("tombolo", "bare", "strongswan"))
-    what = f"ESP between two gateways beside two bare forwarders, UDP {LENGTH}, what arrives under overload"
-    run.table.row(f"tunnel.tombolo-to-bare.{LENGTH}", what, [ours and bare and ours["rate"] / bare["rate"]], "times")
-    what = "packets delivered per CPU second of the gateways' processes, beside strongSwan's"
-    run.table.row("tunnel.tombolo-to-strongswan.cpu", what, [ours and peer and ours["cpu"] / peer["cpu"]], "times")
-    for kind in CONTENDERS:
-        _attempt(run, f"tunnel.{kind.name}.tcp", lambda: _tcp(run, kind))
+    repetitions, seconds, steps = (5, 0.08, 4) if run.quick else (5, 0.4, 6)
+    with contextlib.ExitStack() as stack:
+        contest = Contest(run, stack, "tunnel", CONTENDERS, LENGTH, gateways=2)
+        contest.search(repetitions, seconds, steps)
+        contest.latency(FIXED_RATE, 5, 0.1 if run.quick else 0.5)
+        what = f"ESP between two gateways beside two bare forwarders, trial by trial in turns, UDP {LENGTH}"
+        contest.ratios(f"tunnel.tombolo-to-bare.{LENGTH}", what, "tombolo", "bare")
+        _per_cpu_second(run, contest, repetitions, 2 * seconds)
+    tcp(run, "tunnel", CONTENDERS, 1 if run.quick else 5, gateways=2)
 
 
-def _udp(run, kind):
-    repetitions, seconds, steps = (3, 0.15, 5) if run.quick else (5, 0.5, 6)
-    with forwarding(run, kind, gateways=2) as (chain, contender):
-        load = Load(run, chain, LENGTH, cores=(1, 0))
-        try:
-            load.warm_up()
-            found = [load.search(seconds, steps) for _ in range(repetitions)]
-            # At the rate that the gateways can do, so that no time goes into what is dropped.
-            rate = max(half for _, half, _ in found) or max(over for _, _, over in found)
-            per_second = [_per_cpu_second(load, contender, rate, 2 * seconds) for _ in range(repetitions)]
-        finally:
-            load.close()
-    name, what = f"tunnel.{kind.name}", f"{kind.name}, UDP, {LENGTH} bytes"
-    zero, half, over = ([sample / 1e6 for sample in column] for column in zip(*found))
-    run.table.row(f"{name}.{LENGTH}.zero-loss", f"{what}: highest rate without a loss", zero, "Mpps")
-    run.table.row(f"{name}.{LENGTH}.half-percent", f"{what}: highest rate with at most 0.5 % lost", half, "Mpps")
-    value = run.table.row(f"{name}.{LENGTH}", f"{what}: what arrives under overload", over, "Mpps")
-    text = f"{what}: packets delivered per CPU second of the gateways' processes, user and system, at {rate:.0f}/s"
-    cpu = run.table.row(f"{name}.cpu", text, per_second, "packets/s")
-    return {"rate": value, "cpu": cpu}
-
-
-def _per_cpu_second(load, contender, rate, seconds):
-    before = cpu_seconds(contender.pids())
-    trial = load.trial(rate, seconds)
-    spent = cpu_seconds(contender.pids()) - before
-    return trial.received["unique"] / spent if spent > 0 else None
-
-
-def _tcp(run, kind):
-    with forwarding(run, kind, gateways=2) as (chain, _):
-        time.sleep(0.2)
-        samples = [tcp_gigabits(chain, 1 if run.quick else 2) for _ in range(1 if run.quick else 5)]
-    return run.table.row(f"tunnel.{kind.name}.tcp", f"{kind.name}, iperf3, one TCP connection", samples, "Gbit/s")
+def _per_cpu_second(run, contest, repetitions, seconds):
+    """At the rate that each can do, so that no time goes into what is dropped."""
+    samples = {name: [] for name in contest.loads}
+    rates = {name: 1e6 * (max(half) or max(over)) for name, (_, half, over) in contest.found.items()}
+    for _ in range(repetitions):
+        for name, load in contest.loads.items():
+            pids = contest.contenders[name].pids()
+            before = cpu_seconds(pids)
+            trial = load.trial(rates[name], seconds)
+            spent = cpu_seconds(pids) - before
+            samples[name].append(trial.seen["unique"] / spent if spent > 0 else None)
+    text = "packets delivered per CPU second of the gateways' processes, user and system"
+    for name in contest.loads:
+        what = f"{contest.what(name)}: {text}, at {rates[name]:.0f}/s"
+        run.table.row(f"tunnel.{name}.cpu", what, samples[name], "packets/s")
+    for other in ("strongswan", "bare"):
+        pairs = zip(samples.get("tombolo", []), samples.get(other, []))
+        ratios = [mine / its for mine, its in pairs if mine and its]
+        if ratios:
+            run.table.row(f"tunnel.tombolo-to-{other}.cpu", f"{text}, beside {other}'s", ratios, "times")

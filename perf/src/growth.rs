@@ -4,6 +4,7 @@ use crate::clock::Cycles;
 use crate::flows::{Flow, Frames6};
 use crate::gateway::{Gateway, Shared, section_bytes};
 use crate::journeys::{self, Journey, ample, established, frames, limits};
+use crate::limits::{self as least, State};
 use crate::measure::{Spread, Waiting};
 use crate::random::Random;
 use crate::report::{CYCLES_PER_PACKET, Row};
@@ -94,6 +95,16 @@ impl Kind {
         }
     }
 
+    /// What state a packet needs at least; none where the cipher sets the limit.
+    fn least_state(self, count: usize) -> Option<State> {
+        match self {
+            Kind::Sessions => Some(State::Sessions(count as u32)),
+            Kind::RulesEstablished => Some(State::Sessions(FLOWS)),
+            Kind::Routes4 | Kind::Routes6 | Kind::Rules => Some(State::None),
+            Kind::Sas => None,
+        }
+    }
+
     fn journey(self, gateway: Gateway, world: &World, count: usize) -> Journey {
         match self {
             Kind::Sessions => established(gateway, UPLINK, 0..count as u32, 64),
@@ -162,7 +173,7 @@ pub fn rows(kind: Kind, count: usize, repetitions: usize, rounds: usize) -> Resu
     let world = kind.world(count);
     let mut shared = Shared::new(&world, kind.limits(count), 1, 4);
     let sections = world.build().context("the world builds")?;
-    let mut rows = vec![memory(kind, &id, count, &shared, section_bytes(&sections))];
+    let mut rows = memory(kind, &id, count, &shared, section_bytes(&sections)).to_vec();
     drop(sections);
     // Sessions are in no table.
     if kind != Kind::Sessions {
@@ -185,12 +196,12 @@ pub fn rows(kind: Kind, count: usize, repetitions: usize, rounds: usize) -> Resu
         }
     }
     let spread = Spread::of(samples).context("repetitions")?;
-    rows.push(Row::new(
-        &id,
-        format!("{count} {}", kind.what()),
-        spread,
-        CYCLES_PER_PACKET,
-    ));
+    // Its frames are given back first.
+    drop(journey);
+    let state = kind.least_state(count);
+    let limit = state.and_then(|state| least::cycles_per_packet(state, 64, (repetitions, rounds), &cycles));
+    let what = format!("{count} {}", kind.what());
+    rows.push(Row::new(&id, what, spread, CYCLES_PER_PACKET).with_limit(limit));
     Ok(rows)
 }
 
@@ -207,8 +218,9 @@ fn publish(kind: Kind, shared: &mut Shared, world: &World, count: usize) -> Resu
     Ok(Row::new(id, what, Spread::of(times).context("repetitions")?, "ms"))
 }
 
-/// What it takes: the state for sessions, the tables for all others; and how many would fit beside a second generation.
-fn memory(kind: Kind, id: &str, count: usize, shared: &Shared, bytes: usize) -> Row {
+/// What it takes: the state for sessions and SAs, the tables for all others; and how many would fit beside a second generation, if
+/// all of them took as much as these.
+fn memory(kind: Kind, id: &str, count: usize, shared: &Shared, bytes: usize) -> [Row; 2] {
     let (bytes, copies) = match kind {
         Kind::Sessions | Kind::Sas => (spec(kind.limits(count)).bytes() + bytes, 1.0),
         Kind::Routes4 | Kind::Routes6 | Kind::RulesEstablished | Kind::Rules => (bytes, 2.0),
@@ -216,16 +228,18 @@ fn memory(kind: Kind, id: &str, count: usize, shared: &Shared, bytes: usize) -> 
     let fits = MEMORY / (bytes as f64 * copies / count as f64);
     let page = shared.state_bytes().1 >> 10;
     let what = format!(
-        "{count} {}: bytes of state or tables (pages of {page} KiB); at this rate {} fit in 8 GiB",
-        kind.what(),
-        short(fits as usize)
+        "{count} {}: bytes of state or tables (pages of {page} KiB)",
+        kind.what()
     );
-    Row::new(
-        format!("{id}.memory"),
-        what,
-        Spread::once(bytes as f64 / (1 << 20) as f64),
-        "MiB",
-    )
+    let taken = Spread::once(bytes as f64 / (1 << 20) as f64);
+    let most = format!(
+        "{}: how many fit in 8 GiB if each takes as much as of {count}",
+        kind.what()
+    );
+    [
+        Row::new(format!("{id}.memory"), what, taken, "MiB"),
+        Row::new(format!("{id}.fits"), most, Spread::once(fits.floor()), "in 8 GiB"),
+    ]
 }
 
 /// One more of them, from the changed world to the published generation. In the end the world is what it was.

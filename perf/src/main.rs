@@ -9,6 +9,7 @@ use std::io::stdout;
 use std::path::PathBuf;
 use tombolo_perf::clock::Cycles;
 use tombolo_perf::journeys::TRIES;
+use tombolo_perf::limits::cycles_per_packet;
 use tombolo_perf::measure::{QUIET_PERCENT, Spread, Waiting, reference};
 use tombolo_perf::pin::{pin, processor};
 use tombolo_perf::report::{self, CYCLES_PER_PACKET, Row};
@@ -150,7 +151,11 @@ fn measure(case: &Case, arguments: &Arguments, cycles: &Cycles, references: &mut
     let spread = Spread::of(samples).context("no repetition")?;
     let varied = Spread::of(beside).map_or(0.0, |beside| beside.percent());
     let note = note(varied, disturbed);
-    let row = Row::new(&case.id, case.what() + &note, spread, CYCLES_PER_PACKET);
+    // The row's frames are given back first.
+    drop(journey);
+    let state = case.scenario.least_state(TRIES * repetitions * (1 + rounds));
+    let limit = state.and_then(|state| cycles_per_packet(state, case.length, (repetitions, rounds), cycles));
+    let row = Row::new(&case.id, case.what() + &note, spread, CYCLES_PER_PACKET).with_limit(limit);
     show(arguments, &row, cycles)?;
     Ok(row)
 }

@@ -84,6 +84,12 @@ impl Row {
         }
     }
 
+    /// The same with a limit that was measured beside it, if one was.
+    pub fn with_limit(mut self, limit: Option<f64>) -> Self {
+        self.limit = limit.map(round).or(self.limit);
+        self
+    }
+
     /// Whether the target is reached; none without one.
     pub fn reached(&self) -> Option<bool> {
         let (value, target) = (self.value?, self.target?);
@@ -99,8 +105,8 @@ impl Row {
 pub fn head(to: &mut impl Write) -> io::Result<()> {
     writeln!(
         to,
-        "{:<24}{:>9}{:>9}{:>9}{:>8}{:>7}{:>8}{:>7}  what",
-        "row", "cycles", "min", "max", "Mpps", "VPP", "target", ""
+        "{:<24}{:>9}{:>9}{:>9}{:>8}{:>7}{:>8}{:>8}{:>7}  what",
+        "row", "cycles", "min", "max", "Mpps", "VPP", "limit", "target", ""
     )
 }
 
@@ -114,13 +120,14 @@ pub fn line(to: &mut impl Write, row: &Row, per_second: f64) -> io::Result<()> {
     };
     writeln!(
         to,
-        "{:<24}{:>9}{:>9}{:>9}{:>8}{:>7}{:>8}{:>7}  {}",
+        "{:<24}{:>9}{:>9}{:>9}{:>8}{:>7}{:>8}{:>8}{:>7}  {}",
         row.id,
         number(row.value, 1),
         number(row.min, 1),
         number(row.max, 1),
         number(row.value.map(|cycles| per_second / cycles / 1e6), 2),
         number(row.peer, 0),
+        number(row.limit, 1),
         number(row.target, 0),
         verdict,
         row.what

@@ -3,6 +3,7 @@
 use crate::clock::Cycles;
 use crate::gateway::ROUND;
 use crate::journeys::{self, Journey};
+use crate::limits::State;
 use anyhow::Result;
 use tombolo_packet_io::FRAME_CAPACITY;
 
@@ -117,6 +118,16 @@ impl Scenario {
             Scenario::NatNew => "first packet of a new source-NATed flow: session, mapping and port made".to_owned(),
             Scenario::Seal => format!("AES-256-GCM ESP tunnel, plain in, sealed out, {TUNNEL_FLOWS} established flows"),
             Scenario::Open => format!("AES-256-GCM ESP tunnel, sealed in, plain out, {TUNNEL_FLOWS} established flows"),
+        }
+    }
+
+    /// What state a packet needs at least; none if it is the cipher that sets the limit.
+    pub fn least_state(self, rounds: usize) -> Option<State> {
+        match self {
+            Scenario::Forward { .. } | Scenario::Stateless { .. } => Some(State::None),
+            Scenario::Policy { flows, .. } | Scenario::Nat { flows } => Some(State::Sessions(flows)),
+            Scenario::NatNew => Some(State::New((rounds * ROUND) as u32)),
+            Scenario::Seal | Scenario::Open => None,
         }
     }
 

@@ -52,8 +52,8 @@ def traceroute(namespace, target):
     return re.findall(r"^ *\d+ +(\S+)", answer.output, re.MULTILINE)
 
 
-def iperf(namespace, target, *options, seconds=3):
-    """iperf3's report of a run, `None` if it failed."""
+def iperf(namespace, target, *options, seconds=3, whole=False):
+    """The end of iperf3's report of a run, or the whole report; `None` if it failed."""
     answer = ask(
         *("iperf3", "-J", "-c", target, "-t", seconds, "--connect-timeout", 3000, *options),
         namespace=namespace,
@@ -63,7 +63,9 @@ def iperf(namespace, target, *options, seconds=3):
         report = json.loads(answer.output)
     except ValueError:
         return None
-    return None if "error" in report else report["end"]
+    if "error" in report:
+        return None
+    return report if whole else report["end"]
 
 
 def tcp_gigabits(namespace, target, *options):

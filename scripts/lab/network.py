@@ -6,6 +6,7 @@ import shutil
 
 from . import topology
 from .gateway import Gateway, find_programs, make_keys
+from .namespaces import exists
 from .shell import Failed, alive, ask, start, until
 from .topology import HOSTS, Topology
 
@@ -35,7 +36,7 @@ class Lab:
 
     def build_network(self):
         """Namespaces, links, addresses, and a web and an iperf3 server on every host."""
-        if self.directory.exists() or any(map(topology.exists, self.topology.namespaces.values())):
+        if self.directory.exists() or any(map(exists, self.topology.namespaces.values())):
             raise Failed(f"a lab {self.name} is there already: scripts/demo --down {self.name} removes it")
         LABS.mkdir(mode=0o755, exist_ok=True)
         self.directory.mkdir(mode=0o700)

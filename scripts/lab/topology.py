@@ -9,9 +9,8 @@
 The names on the machine are `tombolo-<lab>-<role>`; nothing outside these namespaces is touched.
 """
 
-import os
-
-from .shell import ask, must, stop
+from .namespaces import End, Namespaces
+from .shell import must
 
 HOSTS = ("a-prod", "a-dev", "b-prod", "b-dev", "web")
 GATEWAYS = ("gw-a", "gw-b")
@@ -59,73 +58,22 @@ def address(role, version=4):
     return link.addresses[0 if version == 4 else 1].split("/")[0]
 
 
-class Topology:
+class Topology(Namespaces):
     """The namespaces of one lab."""
 
     def __init__(self, lab):
-        self.namespaces = {role: f"tombolo-{lab}-{role}" for role in ROLES}
+        super().__init__({role: f"tombolo-{lab}-{role}" for role in ROLES})
 
     def build(self):
         """Makes everything but the gateways' addresses, which `tombolod` puts on its ports itself."""
-        for namespace in self.namespaces.values():
-            must("ip", "netns", "add", namespace)
-            must("ip", "-n", namespace, "link", "set", "lo", "up")
+        self.make()
         for link in LINKS:
-            self._connect(link)
+            peer = End(link.peer, link.peer_device, plain_checksums=link.peer not in GATEWAYS)
+            self.connect(End(link.role, link.device, link.addresses), peer, MTU, QUEUES)
         for bare in ROUTER_TO_WEB:
-            self._address("internet", "to-web", bare)
+            self.address_of("internet", "to-web", bare)
         for role, gateways in DEFAULT_ROUTES.items():
             for gateway in gateways:
-                must("ip", "-n", self.namespaces[role], "route", "add", "default", "via", gateway)
+                self.route(role, "default", gateway)
         forwarding = ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
         must("sysctl", "-q", "-w", *forwarding, namespace=self.namespaces["internet"])
-
-    def _connect(self, link):
-        queues = ("numtxqueues", QUEUES, "numrxqueues", QUEUES)
-        ours, theirs = self.namespaces[link.role], self.namespaces[link.peer]
-        must(
-            *("ip", "link", "add", link.device, "netns", ours, "mtu", MTU, *queues),
-            *("type", "veth", "peer", "name", link.peer_device, "netns", theirs, "mtu", MTU, *queues),
-        )
-        for bare in link.addresses:
-            self._address(link.role, link.device, bare)
-        must("ip", "-n", theirs, "link", "set", link.peer_device, "up")
-        must("ip", "-n", ours, "link", "set", link.device, "up")
-        # A veth sender leaves checksums to a card that is not there, and AF_XDP would see them unfinished.
-        must("ethtool", "-K", link.device, "tx", "off", namespace=ours)
-        if link.peer not in GATEWAYS:
-            must("ip", "-n", theirs, "link", "set", link.peer_device, "up")
-            must("ethtool", "-K", link.peer_device, "tx", "off", namespace=theirs)
-
-    def _address(self, role, device, bare):
-        # Duplicate address detection would hold the IPv6 address back for a second.
-        nodad = ("nodad",) if ":" in bare else ()
-        must("ip", "-n", self.namespaces[role], "address", "add", bare, "dev", device, *nodad)
-
-    def remove(self):
-        """Ends whatever runs in the namespaces, then removes them. Never fails: it runs after failures."""
-        present = [namespace for namespace in self.namespaces.values() if exists(namespace)]
-        # tombolod first: it would start the dataplane again.
-        for name in ("tombolod", None):
-            stop([pid for namespace in present for pid in pids(namespace) if name in (None, program(pid))])
-        for namespace in present:
-            ask("ip", "netns", "delete", namespace)
-
-
-def exists(namespace):
-    """Whether a namespace of that name is there."""
-    return os.path.exists(f"/run/netns/{namespace}")
-
-
-def pids(namespace):
-    """Processes in a namespace."""
-    return [int(pid) for pid in ask("ip", "netns", "pids", namespace).output.split() if pid.isdigit()]
-
-
-def program(pid):
-    """Name of a process's program, `None` if it is gone."""
-    try:
-        with open(f"/proc/{pid}/comm", encoding="utf-8") as comm:
-            return comm.read().strip()
-    except OSError:
-        return None

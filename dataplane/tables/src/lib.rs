@@ -35,3 +35,4 @@ pub mod sa_counters;
 pub mod state;
 pub mod sync;
 pub mod view;
+pub mod wide;

@@ -11,6 +11,7 @@ use tombolo_packet_io::af_xdp::{AfXdp, AfXdpConfig, AfXdpPort};
 use tombolo_packet_io::{FrameBatch, PacketIo, PortSlot};
 use tombolo_perf::device::{Device, Mac, steer};
 use tombolo_perf::pin::pin;
+use tombolo_tables::region_prefetch::prefetch;
 
 /// Rounds without a frame before it sleeps, as a worker's.
 const EMPTY_ROUNDS: u32 = 32;
@@ -56,6 +57,8 @@ fn main() -> Result<()> {
         let mut moved = 0;
         for (from, to, source, destination) in ways {
             moved += io.receive(from, &mut batch);
+            // As the gateway does: the kernel wrote the frames on another core.
+            batch.iter().for_each(|frame| prefetch(frame.head()));
             for mut frame in batch.drain() {
                 frame.packet_mut()[..6].copy_from_slice(&destination.0);
                 frame.packet_mut()[6..12].copy_from_slice(&source.0);

@@ -1,17 +1,20 @@
 //! `packet-load`: numbered UDP packets out of one device over AF_XDP, and a sink behind another that knows which came, and when.
 //!
-//! Both stay and take orders on standard input, a line each, so that a search for a rate pays for sockets once. Orders: a sender
-//! takes `RATE MILLISECONDS STREAM` and answers when it has sent; a sink takes `STREAM`, answers with what came since the order
-//! before, and counts that stream from then on. Answers are lines of JSON. Everything ends with standard input.
+//! One thread does both, each in its own network namespace, so that neither waits for a core that the other has. It stays and takes
+//! orders on standard input, a line each, so that a search for a rate pays for sockets once: `RATE MILLISECONDS STREAM` is answered
+//! with a line of JSON when what was sent has come or will not. It ends with standard input.
 
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde::Serialize;
-use std::io::{BufRead, Write};
+use std::fs::File;
+use std::io::{Write, stdin};
 use std::net::Ipv4Addr;
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tombolo_packet_io::af_xdp::{AfXdp, AfXdpConfig, AfXdpPort};
 use tombolo_packet_io::{BATCH, FrameBatch, PacketIo, PortSlot};
@@ -30,21 +33,31 @@ const MARKS: usize = 24;
 const MARK: [u8; 4] = *b"tmbl";
 /// A sender that is further behind than this gives up what it missed: a burst would measure queues.
 const BEHIND_MAX: u64 = 4 * BATCH as u64;
-/// What comes while the sink is kept from its core waits here.
+const SOURCE_RING: u32 = 2048;
+/// What comes while the program is kept from its core waits here.
 const SINK_RING: u32 = 8192;
+/// Batches taken from the sink's ring between two of the sender's.
+const TAKEN_MAX: usize = 4;
+/// Silence after which nothing more is expected: longer than any queue on the way. And how long that is waited for.
+const SILENCE: Duration = Duration::from_millis(50);
+const SILENCE_WAIT: Duration = Duration::from_secs(1);
 /// Buckets of latency per doubling.
 const PER_DOUBLING: f64 = 16.0;
 
-/// Sends numbered packets or receives them.
+/// Sends numbered packets through whatever lies between two devices, and receives them.
 #[derive(Parser)]
-enum Arguments {
-    Send(Send),
-    Receive(Receive),
-}
-
-#[derive(clap::Args)]
-struct Send {
+struct Arguments {
+    /// Device where they arrive, in this namespace.
+    sink: String,
+    /// Namespace that they are sent from.
+    #[arg(long, value_name = "FILE")]
+    from: PathBuf,
+    /// Device there.
+    #[arg(long)]
     device: String,
+    /// Its MAC address.
+    #[arg(long)]
+    mac: Mac,
     /// MAC address of the next station.
     #[arg(long)]
     next: Mac,
@@ -62,23 +75,14 @@ struct Send {
     core: usize,
 }
 
-#[derive(clap::Args)]
-struct Receive {
-    device: String,
-    #[arg(long, default_value_t = 1)]
-    core: usize,
-}
-
-#[derive(Serialize)]
-struct Sent {
+/// What became of a stream.
+#[derive(Default, Serialize)]
+struct Outcome {
     sent: u64,
     /// Given up since the sender was late, or its ring was full.
     skipped: u64,
+    /// From the first to the last of the sender's batches.
     seconds: f64,
-}
-
-#[derive(Default, Serialize)]
-struct Received {
     unique: u64,
     duplicates: u64,
     /// Reached the device and found no room in the sink's own socket.
@@ -92,41 +96,53 @@ struct Received {
 }
 
 fn main() -> Result<()> {
-    match Arguments::parse() {
-        Arguments::Send(arguments) => send(&arguments),
-        Arguments::Receive(arguments) => receive(&arguments),
+    let arguments = Arguments::parse();
+    pin(Some(arguments.core));
+    let device = Device::find(&arguments.sink)?;
+    let sink = open(&device.name, SINK_RING)?;
+    let steering = steer(std::slice::from_ref(&device), &sink).context("the steering program")?;
+    let here = File::open("/proc/thread-self/ns/net")?;
+    enter(&arguments.from)?;
+    let source = open(&arguments.device, SOURCE_RING)?;
+    move_into_link_name_space(here.as_fd(), Some(LinkNameSpaceType::Network))?;
+    let mut load = Load {
+        source,
+        sink,
+        templates: templates(&arguments),
+        batch: FrameBatch::new(),
+    };
+    println!("ready");
+    for order in stdin().lines() {
+        let words = order?
+            .split_whitespace()
+            .map(str::parse)
+            .collect::<Result<Vec<u64>, _>>()?;
+        let [rate, milliseconds, stream] = words[..] else {
+            anyhow::bail!("an order is RATE MILLISECONDS STREAM");
+        };
+        let length = Duration::from_millis(milliseconds.min(MILLISECONDS_MAX));
+        let mut out = std::io::stdout().lock();
+        serde_json::to_writer(&mut out, &load.stream(rate, length, stream as u32))?;
+        writeln!(out)?;
+        out.flush()?;
     }
+    drop(steering);
+    Ok(())
 }
 
-/// Lines of standard input, as they come.
-fn orders() -> Receiver<String> {
-    let (sender, orders) = channel();
-    std::thread::spawn(move || {
-        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-            if sender.send(line).is_err() {
-                return;
-            }
-        }
-    });
-    orders
-}
-
-fn answer(what: &impl Serialize) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    serde_json::to_writer(&mut out, what)?;
-    writeln!(out)?;
-    Ok(out.flush()?)
-}
-
-fn now_ns() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+/// From here on this thread is in another network namespace.
+fn enter(namespace: &Path) -> Result<()> {
+    let file = File::open(namespace).with_context(|| namespace.display().to_string())?;
+    Ok(move_into_link_name_space(
+        file.as_fd(),
+        Some(LinkNameSpaceType::Network),
+    )?)
 }
 
 /// With rings of `slots` slots.
-fn open(device: &Device, slots: u32) -> Result<AfXdp> {
+fn open(device: &str, slots: u32) -> Result<AfXdp> {
     let ports = vec![AfXdpPort {
-        device: device.name.clone(),
+        device: device.to_owned(),
         queue: 0,
         tap: None,
         read_tap: false,
@@ -139,125 +155,137 @@ fn open(device: &Device, slots: u32) -> Result<AfXdp> {
     })?)
 }
 
-fn send(arguments: &Send) -> Result<()> {
-    let orders = orders();
-    pin(Some(arguments.core));
-    let device = Device::find(&arguments.device)?;
-    let mut io = open(&device, 2048)?;
-    let mut writer = Frames::new(device.mac.0, arguments.next.0, arguments.length.into());
-    let templates: Vec<Vec<u8>> = (0..arguments.flows)
-        .map(|flow| {
-            let flow = Flow {
-                source: arguments.source.into(),
-                destination: arguments.destination.into(),
-                source_port: 1024 + flow as u16,
-                destination_port: 9,
-            };
-            let mut frame = writer.of(&flow).to_vec();
-            // No UDP checksum: the payload differs from packet to packet.
-            frame[HEADERS - 2..HEADERS].fill(0);
-            frame
-        })
-        .collect();
-    println!("ready");
-    while let Ok(order) = orders.recv() {
-        let words = order
-            .split_whitespace()
-            .map(str::parse)
-            .collect::<Result<Vec<u64>, _>>()?;
-        let [rate, milliseconds, stream] = words[..] else {
-            anyhow::bail!("an order is RATE MILLISECONDS STREAM");
+/// A frame of each flow.
+fn templates(arguments: &Arguments) -> Vec<Vec<u8>> {
+    let mut writer = Frames::new(arguments.mac.0, arguments.next.0, arguments.length.into());
+    let template = |flow| {
+        let flow = Flow {
+            source: arguments.source.into(),
+            destination: arguments.destination.into(),
+            source_port: 1024 + flow as u16,
+            destination_port: 9,
         };
-        let milliseconds = milliseconds.min(MILLISECONDS_MAX);
-        answer(&run(&mut io, &templates, rate, milliseconds, stream as u32))?;
-    }
-    Ok(())
+        let mut frame = writer.of(&flow).to_vec();
+        // No UDP checksum: the payload differs from packet to packet.
+        frame[HEADERS - 2..HEADERS].fill(0);
+        frame
+    };
+    (0..arguments.flows).map(template).collect()
 }
 
-/// One stream.
-fn run(io: &mut AfXdp, templates: &[Vec<u8>], rate: u64, milliseconds: u64, stream: u32) -> Sent {
-    let (mut sent, mut skipped) = (0u64, 0u64);
-    let begin = Instant::now();
-    let length = Duration::from_millis(milliseconds);
-    while begin.elapsed() < length && sent < COUNT_MAX {
-        let due = (u128::from(rate) * begin.elapsed().as_nanos() / 1_000_000_000) as u64;
-        let behind = due.saturating_sub(sent + skipped);
-        skipped += behind.saturating_sub(BEHIND_MAX);
-        let count = behind.min(BATCH as u64);
-        if count == 0 {
-            // The sink, which may share this core, need not wait for the end of a time slice.
-            std::thread::yield_now();
-        }
-        let now = now_ns();
-        for _ in 0..count {
-            let Some(mut frame) = io.allocate() else {
-                skipped += 1;
-                continue;
-            };
-            frame.fill(&templates[(sent % templates.len() as u64) as usize]);
-            let payload = &mut frame.packet_mut()[HEADERS..HEADERS + MARKS];
-            payload[..4].copy_from_slice(&MARK);
-            payload[4..8].copy_from_slice(&stream.to_be_bytes());
-            payload[8..16].copy_from_slice(&sent.to_be_bytes());
-            payload[16..].copy_from_slice(&now.to_be_bytes());
-            match io.transmit(PORT, frame) {
-                Ok(()) => sent += 1,
-                Err(frame) => {
+fn now_ns() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Both ends.
+struct Load {
+    source: AfXdp,
+    sink: AfXdp,
+    templates: Vec<Vec<u8>>,
+    batch: FrameBatch,
+}
+
+impl Load {
+    /// One stream, until all of it has come or will not.
+    fn stream(&mut self, rate: u64, length: Duration, stream: u32) -> Outcome {
+        let drops_before = self.sink_drops();
+        let mut sink = Sink::new(stream);
+        let (mut sent, mut skipped) = (0u64, 0u64);
+        let begin = Instant::now();
+        while begin.elapsed() < length && sent < COUNT_MAX {
+            let due = (u128::from(rate) * begin.elapsed().as_nanos() / 1_000_000_000) as u64;
+            let behind = due.saturating_sub(sent + skipped);
+            skipped += behind.saturating_sub(BEHIND_MAX);
+            for _ in 0..behind.min(BATCH as u64) {
+                if self.send(stream, sent) {
+                    sent += 1;
+                } else {
                     skipped += 1;
-                    io.release(frame);
                 }
             }
+            self.source.flush();
+            if self.take(&mut sink) == 0 && behind == 0 {
+                // A gateway that shares this core need not wait for the end of a time slice.
+                std::thread::yield_now();
+            }
         }
-        io.flush();
+        let seconds = begin.elapsed().as_secs_f64();
+        self.wait_for_silence(&mut sink);
+        Outcome {
+            sent,
+            skipped,
+            seconds,
+            sink_drops: self.sink_drops() - drops_before,
+            ..sink.outcome()
+        }
     }
-    let seconds = begin.elapsed().as_secs_f64();
-    let deadline = Instant::now() + Duration::from_millis(200);
-    while io.tx_pending() && Instant::now() < deadline {
-        io.flush();
-    }
-    Sent { sent, skipped, seconds }
-}
 
-fn receive(arguments: &Receive) -> Result<()> {
-    let orders = orders();
-    pin(Some(arguments.core));
-    let device = Device::find(&arguments.device)?;
-    let mut io = open(&device, SINK_RING)?;
-    let steering = steer(std::slice::from_ref(&device), &io).context("the steering program")?;
-    println!("ready");
-    let (mut batch, mut sink, mut drops_before) = (FrameBatch::new(), Sink::new(0), 0);
-    loop {
-        match orders.try_recv() {
-            Ok(order) => {
-                let drops = io.kernel_drops(PORT);
-                let drops = drops.receive_ring_full + drops.fill_ring_empty + drops.other;
-                answer(&sink.report(drops - drops_before))?;
-                drops_before = drops;
-                sink = Sink::new(order.trim().parse()?);
+    /// Whether there was room for another packet.
+    fn send(&mut self, stream: u32, number: u64) -> bool {
+        let Some(mut frame) = self.source.allocate() else {
+            return false;
+        };
+        frame.fill(&self.templates[(number % self.templates.len() as u64) as usize]);
+        let payload = &mut frame.packet_mut()[HEADERS..HEADERS + MARKS];
+        payload[..4].copy_from_slice(&MARK);
+        payload[4..8].copy_from_slice(&stream.to_be_bytes());
+        payload[8..16].copy_from_slice(&number.to_be_bytes());
+        payload[16..].copy_from_slice(&now_ns().to_be_bytes());
+        match self.source.transmit(PORT, frame) {
+            Ok(()) => true,
+            Err(frame) => {
+                self.source.release(frame);
+                false
             }
-            Err(TryRecvError::Empty) => {}
-            Err(TryRecvError::Disconnected) => break,
         }
-        if io.receive(PORT, &mut batch) > 0 {
-            let now = now_ns();
-            for frame in batch.drain() {
-                sink.arrival(frame.packet(), now);
-                io.release(frame);
-            }
-        } else {
-            io.wait(Duration::from_millis(5), None);
-        }
-        io.flush();
     }
-    drop(steering);
-    Ok(())
+
+    /// Takes what has come; how many packets.
+    fn take(&mut self, sink: &mut Sink) -> usize {
+        let mut taken = 0;
+        for _ in 0..TAKEN_MAX {
+            let count = self.sink.receive(PORT, &mut self.batch);
+            if count == 0 {
+                break;
+            }
+            let now = now_ns();
+            for frame in self.batch.drain() {
+                sink.arrival(frame.packet(), now);
+                self.sink.release(frame);
+            }
+            taken += count;
+        }
+        if taken > 0 {
+            self.sink.flush();
+        }
+        taken
+    }
+
+    fn wait_for_silence(&mut self, sink: &mut Sink) {
+        let begin = Instant::now();
+        let mut last = begin;
+        while last.elapsed() < SILENCE && begin.elapsed() < SILENCE_WAIT {
+            self.source.flush();
+            if self.take(sink) > 0 {
+                last = Instant::now();
+            } else {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    fn sink_drops(&self) -> u64 {
+        let drops = self.sink.kernel_drops(PORT);
+        drops.receive_ring_full + drops.fill_ring_empty + drops.other
+    }
 }
 
 /// What came of one stream.
 struct Sink {
     stream: u32,
     seen: Vec<u64>,
-    received: Received,
+    outcome: Outcome,
     /// Arrivals by latency: bucket *b* begins at 2^(b / 16) nanoseconds.
     latency: Vec<u64>,
 }
@@ -267,7 +295,7 @@ impl Sink {
         Sink {
             stream,
             seen: Vec::new(),
-            received: Received::default(),
+            outcome: Outcome::default(),
             latency: vec![0; 64 * PER_DOUBLING as usize],
         }
     }
@@ -282,24 +310,25 @@ impl Sink {
         }
         let bit = 1 << (number % 64);
         if self.seen[word] & bit != 0 {
-            self.received.duplicates += 1;
+            self.outcome.duplicates += 1;
             return;
         }
         self.seen[word] |= bit;
-        self.received.unique += 1;
+        self.outcome.unique += 1;
         let bucket = ((now.saturating_sub(at).max(1)) as f64).log2() * PER_DOUBLING;
         self.latency[bucket as usize] += 1;
     }
 
-    fn report(&mut self, sink_drops: u64) -> Received {
-        let mut received = std::mem::take(&mut self.received);
-        received.sink_drops = sink_drops;
-        received.p50 = self.quantile(0.5);
-        received.p90 = self.quantile(0.9);
-        received.p99 = self.quantile(0.99);
-        received.p999 = self.quantile(0.999);
-        received.max = self.quantile(1.0);
-        received
+    fn outcome(mut self) -> Outcome {
+        let outcome = std::mem::take(&mut self.outcome);
+        Outcome {
+            p50: self.quantile(0.5),
+            p90: self.quantile(0.9),
+            p99: self.quantile(0.99),
+            p999: self.quantile(0.999),
+            max: self.quantile(1.0),
+            ..outcome
+        }
     }
 
     /// Upper end of the bucket that holds this share, in microseconds.
@@ -347,7 +376,7 @@ mod tests {
         }
         sink.arrival(&frame(8, 2, 1000), 3000);
         sink.arrival(&frame(7, 3, 1000)[..60], 3000);
-        let received = sink.report(0);
+        let received = sink.outcome();
         assert_eq!((received.unique, received.duplicates), (3, 1));
         assert!((2.0..2.2).contains(&received.p50), "{}", received.p50);
         assert_eq!(received.max, received.p50);

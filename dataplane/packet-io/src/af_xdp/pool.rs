@@ -11,15 +11,20 @@ use xsk_rs::{FrameDesc, Umem};
 
 pub(super) struct Pool {
     umem: Umem,
+    /// Where the packet of frame 0 starts; the others follow at equal distances.
+    first: NonNull<u8>,
     /// One descriptor per frame, at the packet's fixed start.
     descriptors: Vec<FrameDesc>,
     free: Vec<u32>,
     outside: usize,
 }
 
+// SAFETY: the pool owns its share of the UMEM; only frames, which are exclusive tokens, point into it.
+unsafe impl Send for Pool {}
+
 impl Pool {
     /// `descriptors` are those that came with `umem`, all of them.
-    pub(super) fn new(umem: Umem, descriptors: Vec<FrameDesc>) -> Self {
+    pub(super) fn new(umem: Umem, mut descriptors: Vec<FrameDesc>) -> Self {
         for (index, descriptor) in descriptors.iter().enumerate() {
             assert_eq!(
                 descriptor.addr(),
@@ -28,8 +33,14 @@ impl Pool {
             );
         }
         let free = (0..descriptors.len() as u32).rev().collect();
+        let first = descriptors.first_mut().expect("at least one frame");
+        // SAFETY: the descriptor is of this UMEM; the slice is turned into a pointer at once, before any frame is used.
+        let mut data = unsafe { umem.data_mut(first) };
+        data.cursor().set_pos(FRAME_CAPACITY);
+        let first = NonNull::from(data.contents_mut()).cast();
         Self {
             umem,
+            first,
             descriptors,
             free,
             outside: 0,
@@ -104,6 +115,7 @@ impl Pool {
         }
     }
 
+    #[inline]
     fn hand_out(&mut self, index: u32, len: u16) -> Frame {
         let start = self.start(index);
         self.outside += 1;
@@ -114,21 +126,24 @@ impl Pool {
 
     fn take_back(&mut self, frame: Frame) -> (u32, u16) {
         let Parts { start, index, len, .. } = frame.into_parts();
-        let own = (index as usize) < self.descriptors.len() && self.start(index) == start;
-        assert!(own, "a frame goes back to its own arena");
+        assert!(self.start(index) == start, "a frame goes back to its own arena");
         self.outside -= 1;
         (index, len)
     }
 
-    fn start(&mut self, index: u32) -> NonNull<u8> {
-        let descriptor = &mut self.descriptors[index as usize];
-        // SAFETY: the descriptor is of this UMEM; the slice is turned into a pointer at once, and callers hold the index.
-        let mut data = unsafe { self.umem.data_mut(descriptor) };
-        data.cursor().set_pos(FRAME_CAPACITY);
-        NonNull::from(data.contents_mut()).cast()
+    /// Where the packet of a frame starts. Counted, not read from its descriptor: all of them are more than the nearest cache holds.
+    #[inline]
+    fn start(&self, index: u32) -> NonNull<u8> {
+        assert!(
+            (index as usize) < self.descriptors.len(),
+            "frame indices stay inside the UMEM"
+        );
+        // SAFETY: the UMEM is one mapping in which frames lie in order (`new`), and the index was just checked to be one of them.
+        unsafe { self.first.add(index as usize * FRAME_SIZE) }
     }
 }
 
+#[inline]
 fn index_of(descriptor: &FrameDesc) -> u32 {
     (descriptor.addr() / FRAME_SIZE) as u32
 }

@@ -1,5 +1,5 @@
-//! Plain packets side by side: what [`read`](super::read) and the edits do to one, done to sixteen at a time by the same
-//! arithmetic, without a branch.
+//! Plain packets side by side: what [`read`](super::read) and the edits of [`edit`](crate::edit) do to one, done to sixteen at a time
+//! by arithmetic without a branch, which the compiler turns into vector instructions.
 //!
 //! A packet is a *lane*: one place in every column. Columns are words of the frame's first line as they were loaded (little
 //! endian), so that a packet is edited by storing four words. Which of a lane's conditions fails does not matter: each leaves
@@ -76,6 +76,12 @@ impl Columns {
         self.ports[lane] = word::<34>(head);
         self.tcp[lane] = word::<44>(head);
         self.frame[lane] = length as u64;
+    }
+
+    /// Leaves a lane without a packet.
+    #[inline(always)]
+    pub fn leave_out(&mut self, lane: usize) {
+        self.frame[lane % LANES] = 0;
     }
 
     /// The frame in a lane is for whoever `station` is, and IPv4: it came out of a tunnel, and its link header means nothing.
@@ -156,7 +162,7 @@ impl Columns {
         }
     }
 
-    /// Takes one from the time to live of all lanes, as [`decrement_ttl`](super::decrement_ttl) does.
+    /// Takes one from the time to live of all lanes, as [`decrement_ttl`](crate::edit::decrement_ttl) does.
     #[inline(always)]
     pub fn decrement_ttls(&mut self) {
         for life in &mut self.life {
@@ -165,7 +171,7 @@ impl Columns {
     }
 
     /// The same, and gives those lanes other addresses and ports whose `translated` is all ones, as
-    /// [`translate`](super::translate) does; for the others it is 0 and the rest does not matter.
+    /// [`rewrite`](crate::edit::rewrite) does; for the others it is 0 and the rest does not matter.
     #[inline(always)]
     pub fn translate(&mut self, addresses: &Column, ports: &Column, translated: &Column) {
         for lane in 0..LANES {

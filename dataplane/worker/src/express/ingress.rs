@@ -20,6 +20,8 @@ pub(super) struct Ingress {
     pub(super) station: u64,
     /// Segment of what arrives.
     pub(super) segment: u16,
+    /// Decision epoch of that segment.
+    pub(super) epoch: u32,
     /// It faces the underlay.
     pub(super) ends_tunnels: bool,
     /// Its segment keeps no sessions.
@@ -87,6 +89,7 @@ fn read(tables: &Tables<'_>, ports: &PortMap, slot: PortSlot) -> Option<Ingress>
         slot,
         station: plain::station(record.mac.first_chunk()?),
         segment: record.segment,
+        epoch: segment.epoch,
         ends_tunnels,
         stateless,
         own: if stateless {

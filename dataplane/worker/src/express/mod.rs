@@ -21,6 +21,7 @@ mod stateless;
 mod translations;
 mod tunnel_entry;
 mod tunnel_exit;
+mod vectors;
 
 use crate::batch::Batch;
 use crate::gateway::Gateway;

@@ -9,6 +9,7 @@ use super::begin::{Begin, Unknown};
 use super::ingress::Ingress;
 use super::outgoing::{Leaving, Outgoing};
 use super::tunnel_entry::TunnelEntry;
+use super::vectors;
 use crate::gateway::Gateway;
 use crate::keys::KeyCache;
 use crate::stages::{TUNNELLED, UDP_ESP_PORT};
@@ -39,7 +40,6 @@ impl Default for Riders {
 #[derive(Default)]
 struct Group {
     columns: Columns,
-    present: [bool; LANES],
     riders: [Rider; LANES],
     /// How many ride.
     count: usize,
@@ -57,8 +57,10 @@ struct Rider {
     key: Words,
     hash: u64,
     candidate: Candidate,
+    /// Decision epoch of the segment that it comes from.
+    epoch: u32,
     /// Its lane in the group.
-    lane: u32,
+    lane: u8,
     /// It came in clear from the underlay.
     clear: bool,
     /// It came out of a tunnel.
@@ -74,7 +76,7 @@ struct Way {
     /// IPv4 destination as it leaves.
     destination: u32,
     /// Its lane in the group.
-    lane: u32,
+    lane: u8,
     /// It was taken from the batch, and booked, before.
     booked: bool,
 }
@@ -116,9 +118,7 @@ impl Riders {
             if let Some(first) = step.checked_sub(2)
                 && let Some(group) = groups.get_mut(first)
             {
-                group
-                    .columns
-                    .translate(&group.addresses, &group.ports, &group.translated);
+                group.edit();
                 for place in 0..group.leaving {
                     group.send(
                         gateway,
@@ -143,10 +143,9 @@ impl Group {
     fn load(&mut self, tunnel_entry: &TunnelEntry, ingress: &Ingress, frames: &FrameBatch, first: usize) {
         for lane in 0..LANES {
             ask(frames, first + LANES + lane);
-            self.present[lane] = false;
-            if let Some(frame) = frames.get(first + lane) {
-                self.columns.load(lane, frame.head(), frame.len());
-                self.present[lane] = true;
+            match frames.get(first + lane) {
+                Some(frame) => self.columns.load(lane, frame.head(), frame.len()),
+                None => self.columns.leave_out(lane),
             }
         }
         if tunnel_entry.any() {
@@ -166,13 +165,13 @@ impl Group {
         ingress: &Ingress,
         first: usize,
     ) {
-        self.columns.read(ingress.station);
+        vectors::read(&mut self.columns, ingress.station);
         let mut count = 0;
         for lane in 0..LANES {
-            if !(self.present[lane] & self.columns.is_plain(lane)) {
+            if !self.columns.is_plain(lane) {
                 continue;
             }
-            let mut segment = ingress.segment;
+            let (mut segment, mut epoch) = (ingress.segment, ingress.epoch);
             let ports_and_protocol = self.columns.ports_and_protocol(lane);
             let opened = if tunnel_entry.any() {
                 tunnel_entry.at(first + lane)
@@ -188,7 +187,7 @@ impl Group {
                 if is_stateless(tables, opened.segment) {
                     continue;
                 }
-                segment = opened.segment.0;
+                (segment, epoch) = (opened.segment.0, epoch_of(tables, opened.segment));
             }
             let key = [
                 self.columns.addresses(lane),
@@ -198,7 +197,8 @@ impl Group {
                 key,
                 hash: sessions.aim(&key),
                 candidate: Candidate::default(),
-                lane: lane as u32,
+                epoch,
+                lane: lane as u8,
                 clear,
                 opened: opened.is_some(),
             };
@@ -238,7 +238,7 @@ impl Group {
             if !is_believed(tables, rider, &found) {
                 continue;
             }
-            let lane = rider.lane as usize % LANES;
+            let lane = usize::from(rider.lane) % LANES;
             self.addresses[lane] = found.other[0].rotate_left(32);
             self.ports[lane] = ((found.other[1] >> 32) as u32).rotate_left(16).into();
             self.translated[lane] = if found.translated { u64::MAX } else { 0 };
@@ -251,6 +251,12 @@ impl Group {
             leaving += 1;
         }
         self.leaving = leaving;
+    }
+
+    /// The packets as they leave.
+    #[inline(always)]
+    fn edit(&mut self) {
+        vectors::translate(&mut self.columns, &self.addresses, &self.ports, &self.translated);
     }
 
     /// The end: a packet leaves.
@@ -269,7 +275,7 @@ impl Group {
         first: usize,
     ) {
         let way = &self.ways[place % LANES];
-        let lane = way.lane as usize;
+        let lane = usize::from(way.lane);
         let ip_length = self.columns.ip_length(lane);
         let leaving = Leaving {
             place: first + lane,
@@ -290,13 +296,15 @@ impl Group {
 /// epochs of the two segments.
 #[inline(always)]
 fn is_believed(tables: &Tables<'_>, rider: &Rider, found: &Found) -> bool {
-    let epoch = |word: u64| {
-        let segment = SegmentIndex((word >> 16) as u16);
-        u64::from(tables.segment(segment).map_or(0, |record| record.epoch))
-    };
-    let epochs = epoch(rider.key[1]) << 32 | epoch(found.other[1]);
+    let egress = SegmentIndex((found.other[1] >> 16) as u16);
+    let epochs = u64::from(rider.epoch) << 32 | u64::from(epoch_of(tables, egress));
     let clear = !rider.clear || found.flags & TUNNELLED[found.booking.direction() as usize] == 0;
     clear & (found.epochs == epochs)
+}
+
+#[inline(always)]
+fn epoch_of(tables: &Tables<'_>, segment: SegmentIndex) -> u32 {
+    tables.segment(segment).map_or(0, |record| record.epoch)
 }
 
 fn is_stateless(tables: &Tables<'_>, segment: SegmentIndex) -> bool {

@@ -5,6 +5,7 @@
 
 use super::ingress::Ingress;
 use super::outgoing::{Leaving, Outgoing};
+use super::vectors;
 use crate::gateway::Gateway;
 use crate::keys::KeyCache;
 use tombolo_packet_io::{BATCH, FrameBatch, PacketIo};
@@ -125,20 +126,18 @@ impl Stateless {
         let groups = frames.len().div_ceil(LANES);
         for (group, columns) in self.groups[..groups].iter_mut().enumerate() {
             let first = group * LANES;
-            let mut present = [false; LANES];
-            for (lane, present) in present.iter_mut().enumerate() {
+            for lane in 0..LANES {
                 super::ask(frames, first + LANES + lane);
-                if let Some(frame) = frames.get(first + lane) {
-                    columns.load(lane, frame.head(), frame.len());
-                    *present = true;
+                match frames.get(first + lane) {
+                    Some(frame) => columns.load(lane, frame.head(), frame.len()),
+                    None => columns.leave_out(lane),
                 }
             }
-            columns.read(ingress.station);
-            columns.decrement_ttls();
-            for (lane, present) in present.into_iter().enumerate() {
+            vectors::read_and_age(columns, ingress.station);
+            for lane in 0..LANES {
                 let addresses = columns.addresses(lane);
                 let own = ingress.own.may_hold((addresses >> 32) as u32);
-                if present & columns.is_plain(lane) & !own {
+                if columns.is_plain(lane) & !own {
                     self.places[riders] = (first + lane) as u8;
                     self.destinations[riders] = addresses as u32;
                     riders += 1;

@@ -1,5 +1,8 @@
 use super::*;
-use crate::plain::{decrement_ttl, is_for, read, station, translate};
+use crate::edit::{self, Rewrite};
+use crate::headers::{Addresses, Headers};
+use crate::parse::parse_frame;
+use crate::plain::{is_for, read, station};
 use crate::testing::{V4, packets, tcp, udp, udp_unchecked};
 use proptest::prelude::*;
 
@@ -56,10 +59,10 @@ fn frames() -> impl Strategy<Value = Vec<Vec<u8>>> {
 }
 
 proptest! {
-    /// Whatever the frames: each lane is read and edited as the functions for one packet do it.
+    /// Whatever the frames: each lane is read as `read` does it, and edited as the general edits do.
     #[test]
-    fn sixteen_are_seen_and_edited_as_one_by_one(
-        frames in frames(), behind: u8, from in 0usize..LANES, addresses: Column, ports: [u32; LANES], translated: u16, accepted: u16,
+    fn sixteen_are_seen_and_edited_as_others_do_it(
+        frames in frames(), behind: u8, from in 0usize..LANES, addresses: Column, ports: [u32; LANES], translated: u16, accepted: u16, left_out: usize,
     ) {
         let frames: Vec<_> = frames.into_iter().filter(|frame| frame.len() >= 14).collect();
         let Some(first) = frames.get(from % frames.len().max(1)) else { return Ok(()) };
@@ -68,8 +71,10 @@ proptest! {
         for lane in (0..frames.len()).filter(|lane| accepted >> lane & 1 == 1) {
             columns.accept(lane, station);
         }
+        columns.leave_out(left_out % LANES);
         columns.read(station);
-        for (lane, frame) in frames.iter().enumerate() {
+        prop_assert!(!columns.is_plain(left_out % LANES));
+        for (lane, frame) in frames.iter().enumerate().filter(|(lane, _)| *lane != left_out % LANES) {
             let head = head_of(frame, behind);
             let accepted = accepted >> lane & 1 == 1;
             let wanted = if accepted || is_for(&head, station) { read(&head, frame.len()) } else { None };
@@ -81,56 +86,67 @@ proptest! {
         let mask: Column = std::array::from_fn(|lane| if translated >> lane & 1 == 1 { u64::MAX } else { 0 });
         columns.translate(&addresses, &ports.map(u64::from), &mask);
         for (lane, frame) in frames.iter().enumerate() {
-            let Some(plain) = read(&head_of(frame, behind), frame.len()) else { continue };
-            let mut one = head_of(frame, behind);
-            decrement_ttl(&mut one);
+            let Ok((_, headers)) = parse_frame(frame) else { continue };
+            if read(&head_of(frame, behind), frame.len()).is_none() || headers.l4 != 34 {
+                continue;
+            }
+            let mut general = frame.clone();
+            prop_assert!(edit::decrement_ttl(&mut general, &headers));
             let mut head = head_of(frame, behind);
             aged.write_ttl(lane, &mut head);
-            prop_assert_eq!(head, one, "lane {}", lane);
+            prop_assert_eq!(head, head_of(&general, behind), "lane {}", lane);
             if mask[lane] != 0 {
-                one = head_of(frame, behind);
-                translate(&mut one, &plain, addresses[lane], ports[lane]);
+                rewrite(&mut general, &headers, addresses[lane], ports[lane]);
             }
             let mut head = head_of(frame, behind);
             columns.write(lane, &mut head);
-            prop_assert_eq!(head, one, "lane {}, translated: {}", lane, mask[lane] != 0);
+            prop_assert_eq!(head, head_of(&general, behind), "lane {}, translated: {}", lane, mask[lane] != 0);
         }
     }
 }
 
+/// The general edit.
+fn rewrite(frame: &mut [u8], headers: &Headers, addresses: u64, ports: u32) {
+    let to = Rewrite {
+        addresses: Addresses::V4 {
+            source: (addresses >> 32) as u32,
+            destination: addresses as u32,
+        },
+        source_port: (ports >> 16) as u16,
+        destination_port: ports as u16,
+    };
+    edit::rewrite(frame, headers, &to);
+}
+
 /// Checksums of all sixteen bits before and after, ends included, where one's complement has two zeros.
 #[test]
-fn every_checksum_moves_as_one_by_one() {
-    let frame = udp(&V4, (4000, 53), b"some data");
-    let plain = read(&head_of(&frame, 0), frame.len()).expect("plain");
+fn every_checksum_moves_as_in_the_general_edits() {
     let (to, to_ports) = (0xffff_0000_0001_fffe_u64, 0x0000_ffff_u32);
-    for kind in [protocol::UDP, protocol::TCP] {
+    for frame in [
+        udp(&V4, (4000, 53), b"some data of a packet"),
+        tcp(&V4, (4000, 53), 0x10, &[], b"some data"),
+    ] {
+        let (_, headers) = parse_frame(&frame).expect("a right packet");
         for checksums in (0..=u16::MAX).collect::<Vec<_>>().chunks(LANES) {
-            let heads: Vec<_> = checksums
+            let frames: Vec<_> = checksums
                 .iter()
                 .map(|checksum| {
-                    let mut head = head_of(&frame, 0);
-                    head[23] = kind;
-                    for at in [24, 40, 50] {
-                        head[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
+                    let mut frame = frame.clone();
+                    for at in [24, if frame[23] == protocol::TCP { 50 } else { 40 }] {
+                        frame[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
                     }
-                    head
+                    frame
                 })
                 .collect();
-            let mut columns = Columns::default();
-            for (lane, head) in heads.iter().enumerate() {
-                columns.load(lane, head, frame.len());
-            }
+            let mut columns = columns_of(&frames, 0);
             columns.translate(&[to; LANES], &[to_ports.into(); LANES], &[u64::MAX; LANES]);
-            for (lane, head) in heads.iter().enumerate() {
-                let (mut one, mut lanes) = (*head, *head);
-                let plain = Plain {
-                    protocol: kind,
-                    ..plain
-                };
-                translate(&mut one, &plain, to, to_ports);
-                columns.write(lane, &mut lanes);
-                assert_eq!(lanes, one, "checksum {:#x}, protocol {kind}", checksums[lane]);
+            for (lane, frame) in frames.iter().enumerate() {
+                let mut head = head_of(frame, 0);
+                columns.write(lane, &mut head);
+                let mut general = frame.clone();
+                assert!(edit::decrement_ttl(&mut general, &headers));
+                rewrite(&mut general, &headers, to, to_ports);
+                assert_eq!(head, head_of(&general, 0), "checksum {:#x}", checksums[lane]);
             }
         }
     }
