@@ -228,8 +228,8 @@ impl Group {
                         begin.note(Unknown {
                             key: rider.key,
                             hash: rider.hash,
-                            place: (first + rider.lane as usize) as u8,
-                            ip_length: self.columns.ip_length(rider.lane as usize),
+                            place: (first + usize::from(rider.lane)) as u8,
+                            ip_length: self.columns.ip_length(rider.lane.into()),
                         });
                         continue;
                     }
