@@ -1,5 +1,6 @@
 """Change under load, over veth: whole gateways with their control processes, changed by `tombolo` while numbered packets pass."""
 
+import contextlib
 import statistics
 import threading
 import time
@@ -148,16 +149,25 @@ def _changed(run, name, what, gateways, prepare):
 def _during(load, seconds, steps):
     """A stream of so many seconds beside the steps; what became of it, and what each step took."""
     outcome, times = {}, []
-    stream = threading.Thread(target=lambda: outcome.update(trial=load.trial(RATE, seconds)))
+
+    def send():
+        with contextlib.suppress(Failed, OSError):
+            outcome["trial"] = load.trial(RATE, seconds)
+
+    stream = threading.Thread(target=send)
     stream.start()
-    time.sleep(MARGIN_SECONDS)
     try:
+        time.sleep(MARGIN_SECONDS)
         for step in steps:
             began = time.monotonic()
             step()
             times.append(1000 * (time.monotonic() - began))
             if not stream.is_alive():
                 raise Failed(f"the stream of {seconds:.1f} s ended before the changes: they took {statistics.fmean(times):.0f} ms each")
+    except BaseException:
+        # Nobody waits for the rest of the stream.
+        load.kill()
+        raise
     finally:
         stream.join()
     if "trial" not in outcome:
