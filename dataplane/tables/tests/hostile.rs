@@ -239,3 +239,37 @@ fn what_cannot_be_tables_is_refused_with_its_reason() {
         }
     }
 }
+
+/// Rules in lists of every length, some of them in chunks since the lists are full, their bytes overwritten at random.
+#[test]
+fn broken_lists_and_chunks_of_rules_are_harmless() {
+    let rule = |at: u32| PolicyRuleRecord {
+        source: std::net::Ipv4Addr::from(0x0a01_0000 + at % 7).into(),
+        source_length: [0, 112, 128][at as usize % 3],
+        destination: std::net::Ipv4Addr::from(0x0a01_0000 + at * 77 % 256).into(),
+        destination_length: [112, 120, 128, 0][at as usize % 4],
+        destination_port_first: at as u16,
+        destination_port_last: at as u16 + 80,
+        protocol: 6,
+        family: 4,
+        ..policy_rule(rule_action::ALLOW)
+    };
+    let world = World {
+        policy_rules: (0..600).map(rule).collect(),
+        ..world(2)
+    };
+    let sections = world.build().unwrap();
+    let whole = to_bytes(&sections);
+    let index = sections.get(SectionId::PolicyIndex);
+    let begins = whole.windows(64).position(|window| window == &index[..64]).unwrap();
+    let mut random = Random(77);
+    for _ in 0..300 {
+        let mut bytes = whole.clone();
+        for _ in 0..5000 {
+            // Not the counts.
+            let at = begins + 64 + random.below(index.len() - 64);
+            bytes[at] = [0, 1, 0xff, random.below(256) as u8][random.below(4)];
+        }
+        assert!(fuzz_view(&bytes));
+    }
+}

@@ -1,6 +1,6 @@
 //! From intervals to a direct table: the row of every value, found without a search.
 
-use super::policy::BLOCK;
+use super::policy_format::BLOCK;
 use std::collections::HashMap;
 
 /// Entries of a block.

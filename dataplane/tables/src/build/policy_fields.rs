@@ -10,13 +10,13 @@ pub(super) type Row = Vec<u64>;
 
 /// What one rule asks of each field. Addresses and ports are numbers in host order.
 pub(super) struct Ranges {
-    from: RangeInclusive<u128>,
-    to: RangeInclusive<u128>,
-    source: RangeInclusive<u128>,
-    destination: RangeInclusive<u128>,
-    protocol: RangeInclusive<u128>,
-    source_port: RangeInclusive<u128>,
-    destination_port: RangeInclusive<u128>,
+    pub(super) from: RangeInclusive<u128>,
+    pub(super) to: RangeInclusive<u128>,
+    pub(super) source: RangeInclusive<u128>,
+    pub(super) destination: RangeInclusive<u128>,
+    pub(super) protocol: RangeInclusive<u128>,
+    pub(super) source_port: RangeInclusive<u128>,
+    pub(super) destination_port: RangeInclusive<u128>,
 }
 
 const ANY_PORT: RangeInclusive<u128> = 0..=u16::MAX as u128;
@@ -89,8 +89,9 @@ pub(super) struct Fields {
 
 impl Fields {
     /// Rule *n* of the slice is bit *n*.
-    pub(super) fn new(rules: &[Ranges]) -> Self {
-        let cut = |field: fn(&Ranges) -> &RangeInclusive<u128>| intervals(rules.iter().map(field), rules.len());
+    pub(super) fn new(rules: &[&Ranges]) -> Self {
+        let cut =
+            |field: fn(&Ranges) -> &RangeInclusive<u128>| intervals(rules.iter().map(|rule| field(rule)), rules.len());
         let any = |field: fn(&Ranges) -> &RangeInclusive<u128>| {
             let mut bits = vec![0; rules.len().div_ceil(64)];
             let matching = rules.iter().enumerate().filter(|(_, rule)| *field(rule) == ANY_PORT);
@@ -112,7 +113,7 @@ impl Fields {
 }
 
 /// Walks the values where rules begin or cease to match, in ascending order.
-fn intervals<'a>(ranges: impl Iterator<Item = &'a RangeInclusive<u128>>, rules: usize) -> Vec<(u128, Row)> {
+pub(super) fn intervals<'a>(ranges: impl Iterator<Item = &'a RangeInclusive<u128>>, rules: usize) -> Vec<(u128, Row)> {
     let mut flips = BTreeMap::<u128, Vec<usize>>::from([(0, Vec::new())]);
     for (bit, range) in ranges.enumerate() {
         flips.entry(*range.start()).or_default().push(bit);

@@ -1,8 +1,8 @@
-//! Policy: the first rule that matches a flow; the format is in [`build::policy`](crate::build).
+//! Policy: the first rule that matches a flow; the format is in [`build::policy_format`](crate::build).
 
 use super::query::PolicyQuery;
 use super::{InvalidTables, Tables, policy_direct, policy_rows};
-use crate::build::policy::{ACTION_SHIFT, Chunk, DIRECT, Field, Group, PolicyHeader};
+use crate::build::policy_format::{Block, Chunk, DIRECT, Field, Group, Lists, NO_MEMBER, PolicyHeader, RULE_SHIFT};
 use crate::layout::{Address, SectionId, rule_action, wildcard};
 use policy_direct::DirectFields;
 use policy_rows::{NO_ROW, RowsOfFlow};
@@ -56,16 +56,14 @@ impl Tables<'_> {
 
 /// Most flows that one pass serves: what they ask for stays in the first cache.
 const BATCH: usize = 64;
-/// No rule.
-const NO_MEMBER: u32 = u32::MAX;
 /// So many groups are compared one after the other sooner than searched.
 const FEW_GROUPS: usize = 16;
-/// Bits of a member that name the rule.
-const RULE: u32 = (1 << ACTION_SHIFT) - 1;
+/// Bits of a member that say what its rule does.
+const ACTION: u32 = (1 << RULE_SHIFT) - 1;
 
 fn verdict(member: u32) -> PolicyVerdict {
-    let rule = member & RULE;
-    match (member >> ACTION_SHIFT) as u8 {
+    let rule = member >> RULE_SHIFT;
+    match (member & ACTION) as u8 {
         _ if member == NO_MEMBER => PolicyVerdict::Default,
         rule_action::ALLOW => PolicyVerdict::Allow { rule },
         rule_action::REJECT => PolicyVerdict::Reject { rule },
@@ -77,15 +75,17 @@ fn verdict(member: u32) -> PolicyVerdict {
 /// The compiled rules.
 #[derive(Clone, Copy, Default)]
 pub(super) struct PolicyIndex<'g> {
+    pub(super) blocks: &'g [Block],
     bitmaps: &'g [u64],
     groups: &'g [Group],
+    lists: &'g [Lists],
     chunks: &'g [Chunk],
     members: &'g [u32],
-    narrow_starts: &'g [u32],
-    narrow_rows: &'g [u32],
+    pub(super) narrow_starts: &'g [u32],
+    pub(super) narrow_rows: &'g [u32],
     wide_rows: &'g [u32],
     wide_starts: &'g [Address],
-    direct: &'g [u16],
+    pub(super) direct: &'g [u16],
 }
 
 /// The groups that a flow asks.
@@ -103,8 +103,10 @@ impl<'g> PolicyIndex<'g> {
         let parts = || {
             let (header, rest) = PolicyHeader::read_from_prefix(bytes).ok()?;
             let (narrow, wide) = (header.narrow as usize, header.wide as usize);
+            let (blocks, rest) = <[Block]>::ref_from_prefix_with_elems(rest, header.blocks as usize).ok()?;
             let (bitmaps, rest) = <[u64]>::ref_from_prefix_with_elems(rest, header.bitmaps as usize).ok()?;
             let (groups, rest) = <[Group]>::ref_from_prefix_with_elems(rest, header.groups as usize).ok()?;
+            let (lists, rest) = <[Lists]>::ref_from_prefix_with_elems(rest, header.lists as usize).ok()?;
             let (chunks, rest) = <[Chunk]>::ref_from_prefix_with_elems(rest, header.chunks as usize).ok()?;
             let (members, rest) = <[u32]>::ref_from_prefix_with_elems(rest, header.members as usize).ok()?;
             let (narrow_starts, rest) = <[u32]>::ref_from_prefix_with_elems(rest, narrow).ok()?;
@@ -113,8 +115,10 @@ impl<'g> PolicyIndex<'g> {
             let (wide_starts, rest) = <[Address]>::ref_from_prefix_with_elems(rest, wide).ok()?;
             let direct = <[u16]>::ref_from_bytes_with_elems(rest, header.direct as usize).ok()?;
             Some(PolicyIndex {
+                blocks,
                 bitmaps,
                 groups,
+                lists,
                 chunks,
                 members,
                 narrow_starts,
@@ -172,11 +176,14 @@ impl<'g> PolicyIndex<'g> {
         found
     }
 
-    /// The chunks of a group, as long as one of the flows could find an earlier rule in them.
+    /// The lists of a group, then its chunks, as long as one of the flows could find an earlier rule in them.
     fn group_pass<const MOST: usize>(&self, group: u32, queries: &[PolicyQuery], best: &mut [u32]) {
         let Some(group) = self.groups.get(group as usize) else {
             return;
         };
+        if let Some(lists) = self.lists.get(group.lists as usize) {
+            self.lists_pass::<MOST>(lists, queries, best);
+        }
         let first = group.chunk_first as usize;
         let chunks = self
             .chunks
@@ -186,7 +193,7 @@ impl<'g> PolicyIndex<'g> {
             let Some(earliest) = self.members.get(chunk.member_first as usize) else {
                 return;
             };
-            if best.iter().all(|best| best & RULE < earliest & RULE) {
+            if best.iter().all(|best| best < earliest) {
                 return;
             }
             self.chunk_pass::<MOST>(chunk, queries, best);
@@ -200,7 +207,7 @@ impl<'g> PolicyIndex<'g> {
         for (rows, query) in rows.iter_mut().zip(queries) {
             let contexts = match segments {
                 Some((from, to, contexts)) if (from, to) == (query.from, query.to) => contexts,
-                _ => self.contexts(chunk, query),
+                _ => self.combinations(&Segments::of_chunk(chunk), query),
             };
             segments = Some((query.from, query.to, contexts));
             let found = match (&direct, query.addresses) {
@@ -223,20 +230,18 @@ impl<'g> PolicyIndex<'g> {
         let members = members.unwrap_or(&[]);
         for (best, bit) in best.iter_mut().zip(bits) {
             let member = members.get(bit as usize).copied().unwrap_or(NO_MEMBER);
-            if member & RULE < *best & RULE {
-                *best = member;
-            }
+            *best = member.min(*best);
         }
     }
 
-    /// Where the rows of the flow's segments stand, one for each class of protocols.
-    fn contexts(&self, chunk: &Chunk, query: &PolicyQuery) -> &'g [u16] {
+    /// Where the words of the flow's segments stand, one for each class of protocols.
+    pub(super) fn combinations(&self, segments: &Segments, query: &PolicyQuery) -> &'g [u16] {
         let found = || {
-            let from = self.narrow::<16>(chunk.from, u32::from(query.from.0))? as usize;
-            let to = self.narrow::<16>(chunk.to, u32::from(query.to.0))? as usize;
-            let (to_classes, classes) = (chunk.to_classes as usize, chunk.protocol_classes as usize);
+            let from = self.narrow::<16>(segments.from, u32::from(query.from.0))? as usize;
+            let to = self.narrow::<16>(segments.to, u32::from(query.to.0))? as usize;
+            let (to_classes, classes) = (segments.to_classes as usize, segments.protocol_classes as usize);
             let pair = from.checked_mul(to_classes)?.checked_add(to)?;
-            let first = pair.checked_mul(classes)?.checked_add(chunk.contexts as usize)?;
+            let first = pair.checked_mul(classes)?.checked_add(segments.contexts as usize)?;
             self.direct.get(first..first.checked_add(classes)?)
         };
         found().unwrap_or(&[])
@@ -270,7 +275,7 @@ impl<'g> PolicyIndex<'g> {
 
     /// The row of the interval that holds the value of a field of so many bits.
     #[inline]
-    fn narrow<const BITS: u32>(&self, field: Field, value: u32) -> Option<u32> {
+    pub(super) fn narrow<const BITS: u32>(&self, field: Field, value: u32) -> Option<u32> {
         if field.count == DIRECT {
             return policy_direct::row::<BITS>(self.direct, field.first, value);
         }
@@ -285,13 +290,49 @@ impl<'g> PolicyIndex<'g> {
 
     /// The row of the interval that holds an IPv6 address.
     fn wide(&self, field: Field, value: &[u8; 16]) -> Option<u32> {
+        self.interval(field, value).map(|(_, row)| row)
+    }
+
+    /// The number of the interval that holds an IPv6 address, and its row.
+    pub(super) fn interval(&self, field: Field, value: &[u8; 16]) -> Option<(u32, u32)> {
         let range = field.first as usize..(field.first as usize).checked_add(field.count as usize)?;
         let interval = self
             .wide_starts
             .get(range.clone())?
             .partition_point(|start| start.0 <= *value)
             .checked_sub(1)?;
-        self.wide_rows.get(range)?.get(interval).copied()
+        Some((interval as u32, *self.wide_rows.get(range)?.get(interval)?))
+    }
+}
+
+/// What a chunk or a group's lists make of both segments and the protocol.
+pub(super) struct Segments {
+    from: Field,
+    to: Field,
+    contexts: u32,
+    to_classes: u32,
+    protocol_classes: u32,
+}
+
+impl Segments {
+    fn of_chunk(chunk: &Chunk) -> Self {
+        Segments {
+            from: chunk.from,
+            to: chunk.to,
+            contexts: chunk.contexts,
+            to_classes: chunk.to_classes,
+            protocol_classes: chunk.protocol_classes,
+        }
+    }
+
+    pub(super) fn of_lists(lists: &Lists) -> Self {
+        Segments {
+            from: lists.from,
+            to: lists.to,
+            contexts: lists.contexts,
+            to_classes: lists.to_classes,
+            protocol_classes: lists.protocol_classes,
+        }
     }
 }
 

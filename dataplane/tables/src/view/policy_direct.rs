@@ -1,10 +1,11 @@
-//! The row of a value through a direct table: loads only, no search. The format is in [`build::policy`](crate::build).
+//! The row of a value through a direct table: loads only, no search. The format is in [`build::policy_format`](crate::build).
 
 use super::policy_rows::RowsOfFlow;
 use super::query::PolicyQuery;
-use crate::build::policy::{BLOCK, Chunk, DIRECT, Field};
+use crate::build::policy_format::{BLOCK, Chunk, DIRECT, Field};
+use core::hint::select_unpredictable;
 
-type Block = [u16; 256];
+pub(super) type Block = [u16; 256];
 
 /// The row for a value of a field of so many bits.
 pub(super) fn row<const BITS: u32>(direct: &[u16], first: u32, value: u32) -> Option<u32> {
@@ -17,6 +18,12 @@ pub(super) fn row<const BITS: u32>(direct: &[u16], first: u32, value: u32) -> Op
             Some(classes[value as u8 as usize].into())
         }
     }
+}
+
+/// The classes of all protocols.
+pub(super) fn of_protocols(direct: &[u16], field: Field) -> Option<&Block> {
+    let classes = (field.count == DIRECT).then(|| direct.get(field.first as usize..))??;
+    classes.first_chunk()
 }
 
 /// The direct tables of a chunk of IPv4 rules that has them for all fields.
@@ -70,13 +77,13 @@ impl<'g> DirectFields<'g> {
     }
 }
 
-struct OfAddress<'g> {
+pub(super) struct OfAddress<'g> {
     table: &'g [u16; 1 << 16],
     blocks: &'g [Block],
 }
 
 impl<'g> OfAddress<'g> {
-    fn of(direct: &'g [u16], field: Field) -> Option<Self> {
+    pub(super) fn of(direct: &'g [u16], field: Field) -> Option<Self> {
         let from = (field.count == DIRECT).then(|| direct.get(field.first as usize..))??;
         let (table, blocks) = from.split_first_chunk()?;
         let blocks = blocks.as_chunks().0;
@@ -85,12 +92,19 @@ impl<'g> OfAddress<'g> {
 
     /// Whether there is a third step cannot be foretold: it is always taken, and without effect where the row was known.
     #[inline(always)]
-    fn row(&self, value: u32) -> Option<u32> {
+    pub(super) fn row(&self, value: u32) -> Option<u32> {
         let block = self.blocks.get(usize::from(self.table[(value >> 16) as usize]))?;
         let entry = block[(value >> 8) as usize % 256];
-        let deeper = 0u16.wrapping_sub(entry >> 15);
-        let block = self.blocks.get(usize::from(entry & !BLOCK & deeper))?;
-        Some(u32::from((block[value as usize % 256] & deeper) | (entry & !deeper)))
+        let deeper = entry & BLOCK != 0;
+        // Left to itself the compiler makes a branch of it.
+        let block = self
+            .blocks
+            .get(select_unpredictable(deeper, usize::from(entry & !BLOCK), 0))?;
+        Some(u32::from(select_unpredictable(
+            deeper,
+            block[value as usize % 256],
+            entry,
+        )))
     }
 }
 

@@ -28,12 +28,12 @@ const UDP_LITE: u8 = 136;
 
 /// Whether packets of that protocol have ports. A rule that limits ports matches no packet without them, unless it names
 /// that protocol itself: then its ports are ignored.
-pub(crate) fn has_ports(number: u8) -> bool {
+pub(crate) const fn has_ports(number: u8) -> bool {
     matches!(number, protocol::TCP | protocol::UDP | DCCP | SCTP | UDP_LITE)
 }
 
 /// Whether packets of that protocol have a type and code, which stand in `destination_port`.
-pub(crate) fn has_type(number: u8) -> bool {
+pub(crate) const fn has_type(number: u8) -> bool {
     matches!(number, protocol::ICMP | protocol::ICMPV6)
 }
 

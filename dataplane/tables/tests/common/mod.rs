@@ -1,6 +1,8 @@
 //! Records for tests, valid and as plain as can be.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod rules;
+
 use std::net::IpAddr;
 use tombolo_tables::build::{Route, Sections, World};
 use tombolo_tables::layout::*;
