@@ -4,29 +4,50 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// Largest configuration or key file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
+/// So many files are synced one by one; with more, the whole file system is told once.
+const SYNCED_ALONE: usize = 4;
+
 /// Replaces `path` by `bytes`: the old content or the new, never a part. On the disk before it returns.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let directory = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let temporary = path.with_extension("new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    File::open(directory)?.sync_all()
+    replace_all(&[(path, bytes)], mode)
+}
+
+/// Replaces files of one directory: of each the old content or the new. All are on the disk before it returns; after an error some may be.
+pub fn replace_all<P: AsRef<Path>, B: AsRef<[u8]>>(files: &[(P, B)], mode: u32) -> io::Result<()> {
+    let Some((first, _)) = files.first() else {
+        return Ok(());
+    };
+    let parent = first.as_ref().parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = File::open(parent.unwrap_or(Path::new(".")))?;
+    for (path, bytes) in files {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .open(temporary(path.as_ref()))?;
+        file.write_all(bytes.as_ref())?;
+        if files.len() <= SYNCED_ALONE {
+            file.sync_all()?;
+        }
+    }
+    if files.len() > SYNCED_ALONE {
+        rustix::fs::syncfs(&directory)?;
+    }
+    for (path, _) in files {
+        std::fs::rename(temporary(path.as_ref()), path)?;
+    }
+    directory.sync_all()
+}
+
+fn temporary(path: &Path) -> PathBuf {
+    path.with_extension("new")
 }
 
 /// Reads a text file of bounded size.

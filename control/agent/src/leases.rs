@@ -11,7 +11,7 @@
 use crate::files;
 use ring::digest;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -107,53 +107,92 @@ impl Leases {
         Leases { directory }
     }
 
-    /// First number that may not have been used yet.
-    pub fn limit(&self, fingerprint: &Fingerprint) -> Result<u64, LeaseError> {
-        self.highest(fingerprint)?.ok_or(LeaseError::Unknown)
+    /// All leases, read once.
+    pub fn read(&self) -> Result<Known, LeaseError> {
+        let mut known = Known::default();
+        let entries = std::fs::read_dir(&self.directory).map_err(|e| LeaseError::Io(self.directory.clone(), e))?;
+        for entry in entries {
+            let path = entry.map_err(|e| LeaseError::Io(self.directory.clone(), e))?.path();
+            if path.extension().is_some_and(|extension| extension == "json") {
+                let file = read(&path)?;
+                for (fingerprint, limit) in &file.limits {
+                    let highest = known.limits.entry(fingerprint.clone()).or_default();
+                    *highest = (*highest).max(*limit);
+                }
+                known.files.insert(path, file);
+            }
+        }
+        Ok(known)
     }
 
     /// Accepts a key that an operator says is new; true if it was unknown. A known one goes on where it was.
     pub fn init(&self, tunnel: &str, fingerprint: &Fingerprint) -> Result<bool, LeaseError> {
-        let known = self.highest(fingerprint)?;
-        self.write(tunnel, fingerprint, known.unwrap_or(0))?;
-        Ok(known.is_none())
+        let mut known = self.read()?;
+        let limit = known.limits.get(fingerprint).copied();
+        self.write(&mut known, &[Lease::new(tunnel, fingerprint, limit.unwrap_or(0))])?;
+        Ok(limit.is_none())
     }
 
-    /// Leases the numbers up to `limit` (exclusive). They may be used once this returns.
-    pub fn extend(&self, tunnel: &str, fingerprint: &Fingerprint, limit: u64) -> Result<(), LeaseError> {
-        let known = self.highest(fingerprint)?.ok_or(LeaseError::Unknown)?;
-        self.write(tunnel, fingerprint, limit.max(known))
-    }
-
-    fn path(&self, tunnel: &str) -> PathBuf {
-        self.directory.join(format!("{tunnel}.json"))
-    }
-
-    /// The highest limit that any tunnel's file gives the key.
-    fn highest(&self, fingerprint: &Fingerprint) -> Result<Option<u64>, LeaseError> {
-        let entries = std::fs::read_dir(&self.directory).map_err(|e| LeaseError::Io(self.directory.clone(), e))?;
-        let mut highest = None;
-        for entry in entries {
-            let path = entry.map_err(|e| LeaseError::Io(self.directory.clone(), e))?.path();
-            if path.extension().is_some_and(|extension| extension == "json") {
-                highest = highest.max(read(&path)?.limits.get(fingerprint).copied());
-            }
+    /// Leases numbers of known keys. They may be used once this returns.
+    pub fn extend(&self, known: &mut Known, leases: &[Lease]) -> Result<(), LeaseError> {
+        for lease in leases {
+            known.limit(&lease.fingerprint)?;
         }
-        Ok(highest)
+        self.write(known, leases)
     }
 
-    fn write(&self, tunnel: &str, fingerprint: &Fingerprint, limit: u64) -> Result<(), LeaseError> {
-        let path = self.path(tunnel);
-        let mut file = if path.exists() {
-            read(&path)?
-        } else {
-            LeaseFile::default()
-        };
-        file.limits.insert(fingerprint.clone(), limit);
-        let mut text =
-            serde_json::to_string_pretty(&file).map_err(|e| LeaseError::Corrupt(path.clone(), e.to_string()))?;
-        text.push('\n');
-        files::replace(&path, text.as_bytes(), 0o600).map_err(|e| LeaseError::Io(path, e))
+    /// Writes the files of the leases' tunnels, all of them together.
+    fn write(&self, known: &mut Known, leases: &[Lease]) -> Result<(), LeaseError> {
+        let mut paths = BTreeSet::new();
+        for lease in leases {
+            let path = self.directory.join(format!("{}.json", lease.tunnel));
+            let highest = known.limits.entry(lease.fingerprint.clone()).or_default();
+            *highest = (*highest).max(lease.limit);
+            let file = known.files.entry(path.clone()).or_default();
+            file.limits.insert(lease.fingerprint.clone(), *highest);
+            paths.insert(path);
+        }
+        let texts = paths.iter().map(|path| {
+            let text = serde_json::to_string_pretty(&known.files[path]);
+            let text = text.map_err(|e| LeaseError::Corrupt(path.clone(), e.to_string()))?;
+            Ok((path, text + "\n"))
+        });
+        let texts = texts.collect::<Result<Vec<_>, LeaseError>>()?;
+        files::replace_all(&texts, 0o600).map_err(|e| LeaseError::Io(self.directory.clone(), e))
+    }
+}
+
+/// What the directory says.
+#[derive(Default)]
+pub struct Known {
+    /// The highest limit that any tunnel's file gives a key.
+    limits: BTreeMap<Fingerprint, u64>,
+    files: BTreeMap<PathBuf, LeaseFile>,
+}
+
+impl Known {
+    /// First number of a key that may not have been used yet.
+    pub fn limit(&self, fingerprint: &Fingerprint) -> Result<u64, LeaseError> {
+        self.limits.get(fingerprint).copied().ok_or(LeaseError::Unknown)
+    }
+}
+
+/// The numbers below `limit` of a tunnel's key.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    tunnel: String,
+    fingerprint: Fingerprint,
+    limit: u64,
+}
+
+impl Lease {
+    /// Up to `limit` (exclusive).
+    pub fn new(tunnel: &str, fingerprint: &Fingerprint, limit: u64) -> Lease {
+        Lease {
+            tunnel: tunnel.to_owned(),
+            fingerprint: fingerprint.clone(),
+            limit,
+        }
     }
 }
 
@@ -177,13 +216,41 @@ mod tests {
         Fingerprint::new(2, &[byte; 32], &[1, 2, 3, 4])
     }
 
+    fn limit(leases: &Leases, byte: u8) -> Result<u64, LeaseError> {
+        leases.read()?.limit(&key(byte))
+    }
+
+    fn extend(leases: &Leases, byte: u8, limit: u64) -> Result<(), LeaseError> {
+        leases.extend(&mut leases.read()?, &[Lease::new("a", &key(byte), limit)])
+    }
+
+    #[test]
+    fn many_files_are_written_together() {
+        let leases = scratch("many");
+        for byte in 0..20 {
+            leases.init(&format!("t{byte}"), &key(byte)).unwrap();
+        }
+        let lease = |byte: u8| Lease::new(&format!("t{byte}"), &key(byte), STEP + u64::from(byte));
+        let mut known = leases.read().unwrap();
+        leases
+            .extend(&mut known, &(0..20).map(lease).collect::<Vec<_>>())
+            .unwrap();
+        for byte in 0..20 {
+            assert_eq!(limit(&leases, byte).unwrap(), STEP + u64::from(byte));
+        }
+        let mixed = [lease(1), Lease::new("t1", &key(99), STEP)];
+        let refused = leases.extend(&mut known, &mixed);
+        assert!(matches!(refused, Err(LeaseError::Unknown)), "not one of them is leased");
+        std::fs::remove_dir_all(leases.directory).unwrap();
+    }
+
     #[test]
     fn a_key_is_unknown_until_it_is_declared_new() {
         let leases = scratch("unknown");
-        assert!(matches!(leases.limit(&key(1)), Err(LeaseError::Unknown)));
-        assert!(matches!(leases.extend("a", &key(1), STEP), Err(LeaseError::Unknown)));
+        assert!(matches!(limit(&leases, 1), Err(LeaseError::Unknown)));
+        assert!(matches!(extend(&leases, 1, STEP), Err(LeaseError::Unknown)));
         assert!(leases.init("a", &key(1)).unwrap());
-        assert_eq!(leases.limit(&key(1)).unwrap(), 0);
+        assert_eq!(limit(&leases, 1).unwrap(), 0);
         std::fs::remove_dir_all(leases.directory).unwrap();
     }
 
@@ -191,11 +258,11 @@ mod tests {
     fn limits_never_go_back() {
         let leases = scratch("back");
         leases.init("a", &key(1)).unwrap();
-        leases.extend("a", &key(1), 2 * STEP).unwrap();
-        leases.extend("a", &key(1), STEP).unwrap();
-        assert_eq!(leases.limit(&key(1)).unwrap(), 2 * STEP);
+        extend(&leases, 1, 2 * STEP).unwrap();
+        extend(&leases, 1, STEP).unwrap();
+        assert_eq!(limit(&leases, 1).unwrap(), 2 * STEP);
         assert!(!leases.init("a", &key(1)).unwrap(), "declared new again: goes on");
-        assert_eq!(leases.limit(&key(1)).unwrap(), 2 * STEP);
+        assert_eq!(limit(&leases, 1).unwrap(), 2 * STEP);
         std::fs::remove_dir_all(leases.directory).unwrap();
     }
 
@@ -203,11 +270,11 @@ mod tests {
     fn a_key_keeps_its_numbers_under_another_tunnel_and_after_another_key() {
         let leases = scratch("rename");
         leases.init("a", &key(1)).unwrap();
-        leases.extend("a", &key(1), STEP).unwrap();
+        extend(&leases, 1, STEP).unwrap();
         leases.init("a", &key(2)).unwrap();
-        assert_eq!(leases.limit(&key(1)).unwrap(), STEP, "the old key is remembered");
+        assert_eq!(limit(&leases, 1).unwrap(), STEP, "the old key is remembered");
         assert!(!leases.init("b", &key(1)).unwrap());
-        assert_eq!(leases.limit(&key(1)).unwrap(), STEP);
+        assert_eq!(limit(&leases, 1).unwrap(), STEP);
         std::fs::remove_dir_all(leases.directory).unwrap();
     }
 
@@ -216,7 +283,7 @@ mod tests {
         let leases = scratch("corrupt");
         leases.init("a", &key(1)).unwrap();
         std::fs::write(leases.directory.join("a.json"), "{\"limits\":{\"").unwrap();
-        assert!(matches!(leases.limit(&key(1)), Err(LeaseError::Corrupt(..))));
+        assert!(matches!(limit(&leases, 1), Err(LeaseError::Corrupt(..))));
         assert!(matches!(leases.init("a", &key(2)), Err(LeaseError::Corrupt(..))));
         std::fs::remove_dir_all(leases.directory).unwrap();
     }

@@ -1,6 +1,6 @@
 //! Keeps every outbound SA supplied with leased sequence numbers, and those without a lease silent.
 
-use crate::leases::{Fingerprint, LeaseError, Leases, STEP};
+use crate::leases::{Fingerprint, Known, Lease, LeaseError, Leases, STEP};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tombolo_tables::build::World;
@@ -21,10 +21,11 @@ pub(super) fn stop(state: &State, row: usize) {
     }
 }
 
-/// Leases ahead for every outbound SA of the world that has less than half a step left. Returns why tunnels are down, by
-/// name.
+/// Leases ahead for every outbound SA of the world that has less than half a step left, with one write to disk for all. Returns why
+/// tunnels are down, by name.
 pub(super) fn supply(world: &World, state: &State, leases: &Leases) -> BTreeMap<String, String> {
     let mut notes = BTreeMap::new();
+    let (mut known, mut wanted) = (Read::default(), Vec::new());
     let mut users: BTreeMap<Fingerprint, String> = BTreeMap::new();
     for tunnel in world.tunnels.iter().filter(|tunnel| tunnel.outbound != wildcard::NONE) {
         let name = crate::views::text(&tunnel.name);
@@ -46,54 +47,117 @@ pub(super) fn supply(world: &World, state: &State, leases: &Leases) -> BTreeMap<
             continue;
         }
         users.insert(fingerprint.clone(), name.clone());
-        if let Err(error) = supply_row(state, row, sa, &name, &fingerprint, leases) {
-            notes.insert(name, error.to_string());
+        match Want::of(state, row, sa, &fingerprint, leases, &mut known) {
+            Ok(None) => {}
+            Ok(Some(want)) => wanted.push((name, fingerprint, want)),
+            Err(error) => {
+                notes.insert(name, error);
+            }
         }
+    }
+    if wanted.is_empty() {
+        return notes;
+    }
+    let leased = wanted
+        .iter()
+        .map(|(name, fingerprint, want)| Lease::new(name, fingerprint, want.lent()))
+        .collect::<Vec<_>>();
+    match known.of(leases).and_then(|known| extend(leases, known, &leased)) {
+        Ok(()) => wanted.iter().for_each(|(.., want)| want.lend(state)),
+        Err(error) => notes.extend(wanted.into_iter().map(|(name, ..)| (name, error.clone()))),
     }
     notes
 }
 
-fn supply_row(
-    state: &State,
-    row: usize,
-    sa: &SaRecord,
-    tunnel: &str,
-    fingerprint: &Fingerprint,
-    leases: &Leases,
-) -> Result<(), LeaseError> {
-    let part = state.part(StatePart::Sequences);
-    let (Some(sequence), Some(limit)) = (Sequence::at(part, row), limit_word(part, row)) else {
-        return Err(LeaseError::Exhausted);
-    };
-    let esn = sa.flags & sa_flag::ESN != 0;
-    let limit = limit.load(Ordering::Relaxed);
-    if limit == 0 {
-        // Never started with this key: all below the lease may have been used in an earlier life.
-        let first = leases.limit(fingerprint)?.max(1);
-        let lent = first.checked_add(STEP).ok_or(LeaseError::Exhausted)?;
-        if !esn && first >= END_WITHOUT_ESN {
-            return Err(LeaseError::Exhausted);
-        }
-        leases.extend(tunnel, fingerprint, lent)?;
-        sequence.start(first, lent);
-        return Ok(());
+fn extend(leases: &Leases, known: &mut Known, leased: &[Lease]) -> Result<(), String> {
+    leases.extend(known, leased).map_err(|error| error.to_string())
+}
+
+/// The leases, read when the first row asks and not again, however many rows do.
+#[derive(Default)]
+struct Read(Option<Result<Known, String>>);
+
+impl Read {
+    fn of(&mut self, leases: &Leases) -> Result<&mut Known, String> {
+        let read = || leases.read().map_err(|error| error.to_string());
+        self.0.get_or_insert_with(read).as_mut().map_err(|error| error.clone())
     }
-    if !esn && limit >= END_WITHOUT_ESN {
-        return if sequence.remaining(esn) == 0 {
-            Err(LeaseError::Exhausted)
-        } else {
-            Ok(())
+}
+
+/// What a row needs once its lease is on disk.
+enum Want {
+    /// It was never started with this key: its first number, and the end of its lease.
+    Start { row: usize, first: u64, lent: u64 },
+    /// It may go on up to there.
+    Raise { row: usize, lent: u64 },
+}
+
+impl Want {
+    fn of(
+        state: &State,
+        row: usize,
+        sa: &SaRecord,
+        fingerprint: &Fingerprint,
+        leases: &Leases,
+        known: &mut Read,
+    ) -> Result<Option<Want>, String> {
+        let exhausted = || LeaseError::Exhausted.to_string();
+        let part = state.part(StatePart::Sequences);
+        let (Some(sequence), Some(limit)) = (Sequence::at(part, row), limit_word(part, row)) else {
+            return Err(exhausted());
         };
+        let esn = sa.flags & sa_flag::ESN != 0;
+        let limit = limit.load(Ordering::Relaxed);
+        if limit == 0 {
+            // Never started with this key: all below the lease may have been used in an earlier life.
+            let first = known
+                .of(leases)?
+                .limit(fingerprint)
+                .map_err(|error| error.to_string())?
+                .max(1);
+            let lent = first.checked_add(STEP).ok_or_else(exhausted)?;
+            if !esn && first >= END_WITHOUT_ESN {
+                return Err(exhausted());
+            }
+            return Ok(Some(Want::Start { row, first, lent }));
+        }
+        if !esn && limit >= END_WITHOUT_ESN {
+            return if sequence.remaining(esn) == 0 {
+                Err(exhausted())
+            } else {
+                Ok(None)
+            };
+        }
+        if sequence.remaining(esn) >= STEP / 2 {
+            return Ok(None);
+        }
+        let lent = limit.max(sequence.next()).checked_add(STEP).ok_or_else(exhausted)?;
+        Ok(Some(Want::Raise { row, lent }))
     }
-    if sequence.remaining(esn) < STEP / 2 {
-        let lent = limit
-            .max(sequence.next())
-            .checked_add(STEP)
-            .ok_or(LeaseError::Exhausted)?;
-        leases.extend(tunnel, fingerprint, lent)?;
-        sequence.raise_limit(lent);
+
+    /// The end of its lease.
+    fn lent(&self) -> u64 {
+        match self {
+            Want::Start { lent, .. } | Want::Raise { lent, .. } => *lent,
+        }
     }
-    Ok(())
+
+    /// Lends what is on disk by now.
+    fn lend(&self, state: &State) {
+        let part = state.part(StatePart::Sequences);
+        match self {
+            Want::Start { row, first, lent } => {
+                if let Some(sequence) = Sequence::at(part, *row) {
+                    sequence.start(*first, *lent);
+                }
+            }
+            Want::Raise { row, lent } => {
+                if let Some(sequence) = Sequence::at(part, *row) {
+                    sequence.raise_limit(*lent);
+                }
+            }
+        }
+    }
 }
 
 /// The word behind `next` of a row (format: `tombolo_tunnel::sequence`).
@@ -183,8 +247,23 @@ mod tests {
         for _ in 0..5 {
             supply(&world, &state, &leases);
             let end = sequence(&state, 0).next() + sequence(&state, 0).remaining(true);
-            assert!(leases.limit(&fingerprint(&world.sas[0])).unwrap() >= end);
+            assert!(leases.read().unwrap().limit(&fingerprint(&world.sas[0])).unwrap() >= end);
             sequence(&state, 0).reserve(STEP / 3 * 2, true);
+        }
+    }
+
+    #[test]
+    fn many_rows_are_leased_together() {
+        let (state, world, leases) = (state(), world(&[1, 2, 3], true), leases("many"));
+        for (name, sa) in ["a", "b"].into_iter().zip(&world.sas) {
+            leases.init(name, &fingerprint(sa)).unwrap();
+        }
+        let notes = supply(&world, &state, &leases);
+        assert_eq!(notes.keys().collect::<Vec<_>>(), ["c"], "only the unknown key waits");
+        for row in 0..2 {
+            assert_eq!(sequence(&state, row).reserve(1, true), 1..2);
+            let limit = leases.read().unwrap().limit(&fingerprint(&world.sas[row])).unwrap();
+            assert_eq!(limit, 1 + STEP);
         }
     }
 
@@ -202,7 +281,8 @@ mod tests {
         let (state, world, leases) = (state(), world(&[1], false), leases("end"));
         let key = fingerprint(&world.sas[0]);
         leases.init("a", &key).unwrap();
-        leases.extend("a", &key, END_WITHOUT_ESN - 10).unwrap();
+        let lease = Lease::new("a", &key, END_WITHOUT_ESN - 10);
+        leases.extend(&mut leases.read().unwrap(), &[lease]).unwrap();
         assert!(supply(&world, &state, &leases).is_empty());
         assert_eq!(
             sequence(&state, 0).reserve(100, false),
