@@ -13,6 +13,7 @@
 mod exits;
 mod ingress;
 mod outgoing;
+mod payload;
 mod riders;
 mod sending;
 mod stateless;
@@ -58,7 +59,7 @@ impl Express {
     /// Learns a new generation: nothing of the last one is used again.
     pub fn renew(&mut self, tables: &Tables<'_>, ports: &PortMap) {
         self.ingresses.renew(tables, ports);
-        self.outgoing.departures.exits.forget();
+        self.outgoing.forget();
     }
 
     /// Sends the frames of `frames`, received on `slot`, that need nothing unusual; the others stay in it, in their order. What was
