@@ -131,7 +131,7 @@ fn routes(criterion: &mut Criterion) {
 }
 
 fn policy(criterion: &mut Criterion) {
-    for count in [10, 100, 1_000, 10_000] {
+    for count in [10, 100, 1_000, 10_000, 100_000] {
         let mut random = Random::new(3);
         let policy_rules = rules::Diverse::new(count, &mut random).rules(count, (0, 1), &mut random);
         let query = |random: &mut Random| {

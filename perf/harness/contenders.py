@@ -32,6 +32,7 @@ policy:
 RULES = 100
 TUNNEL = """gateway: {name}
 workers: 1
+limits: {{ tunnels: 1024 }}
 segments: {{ prod: {{}}, internet: {{}} }}
 ports:
   cloud: {{ device: {cloud}, segment: prod, addresses: [{cloud_address}/24] }}
@@ -78,7 +79,7 @@ class Tombolo:
 
     def __init__(self, run, chain):
         self.run, self.chain = run, chain
-        self.directory = tempfile.TemporaryDirectory(prefix="tombolo-perf-")
+        self.directory = tempfile.TemporaryDirectory(prefix="tombolo-perf-", ignore_cleanup_errors=True)
         self.gateways = []
 
     def start(self):
@@ -88,8 +89,10 @@ class Tombolo:
         if len(roles) == 2:
             keys = [gateway.secrets_dir / "to-peer.sa" for gateway in self.gateways]
             must(self.run.programs["tombolo"], "sa", "generate", *keys)
-        for core, gateway in enumerate(self.gateways):
+        for gateway in self.gateways:
             self._write(gateway, roles)
+        self.prepare()
+        for core, gateway in enumerate(self.gateways):
             self._start(gateway, core)
         for gateway in self.gateways:
             try:
@@ -99,6 +102,9 @@ class Tombolo:
                     running(gateway)
             except Failed as failed:
                 raise Failed(f"{failed}\n{gateway.last_words()}") from None
+
+    def prepare(self):
+        """What else is to be done before the gateways start."""
 
     def _gateway(self, role):
         directory = pathlib.Path(self.directory.name)

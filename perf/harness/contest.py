@@ -35,8 +35,8 @@ def forwarding(run, kind, gateways=1, mtu=1500):
     finally:
         # Whoever interrupts waits until the namespaces are gone.
         with uninterrupted():
-            contender.stop()
             chain.remove()
+            contender.stop()
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Generator and sink (perf/src/bin/packet-load.rs), and the search for the rate at which nothing is lost."""
 
+import contextlib
 import json
 import subprocess
 
@@ -44,7 +45,8 @@ class Program:
 
     def close(self):
         """Ends it."""
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         try:
             self.process.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -80,6 +82,10 @@ class Load:
                 self.trial(WARM_UP_RATE, 0.1)
                 return
         raise Failed(f"no packet gets through at {WARM_UP_RATE}/s")
+
+    def kill(self):
+        """Ends it in the middle of a stream."""
+        self.program.process.kill()
 
     def close(self):
         """Ends it."""

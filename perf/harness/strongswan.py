@@ -46,7 +46,7 @@ class StrongSwan:
 
     def __init__(self, run, chain):
         self.chain = chain
-        self.temporary = tempfile.TemporaryDirectory(prefix="tombolo-perf-")
+        self.temporary = tempfile.TemporaryDirectory(prefix="tombolo-perf-", ignore_cleanup_errors=True)
         self.directory = pathlib.Path(self.temporary.name)
         self.running = {}
 

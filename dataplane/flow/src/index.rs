@@ -102,12 +102,14 @@ impl Slot {
 #[derive(Debug)]
 pub(crate) struct IndexFull;
 
+/// The words of a bucket.
+pub(crate) type Bucket = [AtomicU64; BUCKET_WORDS];
+
 /// A view of the buckets.
 #[derive(Clone, Copy)]
 pub(crate) struct Index<'a> {
-    primary: &'a [AtomicU64],
-    overflow: &'a [AtomicU64],
-    primary_buckets: u64,
+    primary: &'a [Bucket],
+    overflow: &'a [Bucket],
     overflow_buckets: u64,
 }
 
@@ -118,17 +120,16 @@ impl<'a> Index<'a> {
         let (primary, rest) = part.split_at_checked(primary_buckets * BUCKET_WORDS)?;
         let overflow = rest.get(..overflow_buckets * BUCKET_WORDS)?;
         Some(Index {
-            primary,
-            overflow,
-            primary_buckets: primary_buckets as u64,
+            primary: primary.as_chunks().0,
+            overflow: overflow.as_chunks().0,
             overflow_buckets: overflow_buckets as u64,
         })
     }
 
-    /// First word of the primary bucket of a hash.
+    /// Number of the primary bucket of a hash.
     #[inline(always)]
     pub(crate) fn position(&self, hash: u64) -> usize {
-        Self::number(hash, self.primary_buckets as usize) * BUCKET_WORDS
+        Self::number(hash, self.primary.len())
     }
 
     /// Which of so many primary buckets is the hash's.
@@ -139,44 +140,51 @@ impl<'a> Index<'a> {
 
     /// All primary buckets.
     #[inline(always)]
-    pub(crate) fn buckets(&self) -> &'a [[AtomicU64; BUCKET_WORDS]] {
-        self.primary.as_chunks().0
+    pub(crate) fn buckets(&self) -> &'a [Bucket] {
+        self.primary
     }
 
     /// The primary bucket at a [`position`](Self::position).
     #[inline(always)]
-    pub(crate) fn bucket(&self, position: usize) -> &'a [AtomicU64] {
-        &self.primary[position..position + BUCKET_WORDS]
+    pub(crate) fn bucket(&self, position: usize) -> &'a Bucket {
+        &self.primary[position]
     }
 
     /// Whether entries of this primary bucket lie in overflow buckets.
     #[inline(always)]
-    pub(crate) fn overflowed(bucket: &[AtomicU64]) -> bool {
+    pub(crate) fn overflowed(bucket: &Bucket) -> bool {
         bucket[HEAD].load(Ordering::Acquire) != 0
     }
 
     /// The first slot of a primary bucket that has the tag; 0 if none has.
     #[inline(always)]
-    pub(crate) fn first_match(bucket: &[AtomicU64], tag: u64) -> u64 {
-        #[cfg(not(loom))]
-        if let Some(words) = bucket.first_chunk() {
-            let found =
-                tombolo_tables::region_scan::tagged::<{ Slot::TAG_SHIFT as i32 }>(words, tag) & ((1 << HEAD) - 1);
-            if found == 0 {
-                return 0;
-            }
-            let slot = words[found.trailing_zeros() as usize & (BUCKET_WORDS - 1)].load(Ordering::Acquire);
-            return if Slot(slot).has_tag(tag) { slot } else { 0 };
+    pub(crate) fn first_match(bucket: &Bucket, tag: u64) -> u64 {
+        let found = matches(bucket, tag) & PRIMARY;
+        if found == 0 {
+            return 0;
         }
-        let slots = bucket[..HEAD].iter().map(|slot| slot.load(Ordering::Acquire));
-        slots.into_iter().find(|slot| Slot(*slot).has_tag(tag)).unwrap_or(0)
+        let slot = bucket[found.trailing_zeros() as usize & (BUCKET_WORDS - 1)].load(Ordering::Acquire);
+        if Slot(slot).has_tag(tag) { slot } else { 0 }
     }
 
-    fn overflow_bucket(&self, hash: u64, distance: u64) -> &'a [AtomicU64] {
+    /// Whether no key with this hash has a slot, as far as the primary bucket says: false if it cannot know.
+    #[inline(always)]
+    pub(crate) fn has_none(&self, hash: u64) -> bool {
+        let bucket = self.bucket(self.position(hash));
+        matches(bucket, Slot::tag(hash)) & PRIMARY == 0 && bucket[HEAD].load(Ordering::SeqCst) == 0
+    }
+
+    /// Whether whoever placed a slot under this hash is alone with its tag: false if the primary bucket cannot know.
+    #[inline(always)]
+    pub(crate) fn is_alone(&self, hash: u64) -> bool {
+        let bucket = self.bucket(self.position(hash));
+        let found = matches(bucket, Slot::tag(hash)) & PRIMARY;
+        found.is_power_of_two() && bucket[HEAD].load(Ordering::SeqCst) == 0
+    }
+
+    fn overflow_bucket(&self, hash: u64, distance: u64) -> &'a Bucket {
         let start = ((hash & 0xffff_ffff) * self.overflow_buckets) >> 32;
-        let bucket = (start + distance) % self.overflow_buckets;
-        let first = bucket as usize * BUCKET_WORDS;
-        &self.overflow[first..first + BUCKET_WORDS]
+        &self.overflow[((start + distance) % self.overflow_buckets) as usize]
     }
 
     /// Asks for the primary bucket of a hash.
@@ -186,34 +194,39 @@ impl<'a> Index<'a> {
     }
 
     /// Visits every slot with the hash's tag, until `visit` breaks.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn visit<B>(&self, hash: u64, mut visit: impl FnMut(Slot) -> ControlFlow<B>) -> Option<B> {
         let tag = Slot::tag(hash);
         let bucket = self.bucket(self.position(hash));
-        for slot in &bucket[..HEAD] {
-            let slot = Slot(slot.load(Ordering::Acquire));
-            if slot.has_tag(tag)
-                && let ControlFlow::Break(found) = visit(slot)
-            {
-                return Some(found);
-            }
+        if let Some(found) = visit_bucket(bucket, PRIMARY, tag, &mut visit) {
+            return Some(found);
         }
-        let reach = (bucket[HEAD].load(Ordering::Acquire) & REACH_MASK).min(self.overflow_buckets);
-        for distance in 0..reach {
-            for slot in self.overflow_bucket(hash, distance) {
-                let slot = Slot(slot.load(Ordering::Acquire));
-                if slot.has_tag(tag)
-                    && let ControlFlow::Break(found) = visit(slot)
-                {
-                    return Some(found);
-                }
+        let head = bucket[HEAD].load(Ordering::SeqCst);
+        if head == 0 {
+            return None;
+        }
+        for distance in 0..(head & REACH_MASK).min(self.overflow_buckets) {
+            if let Some(found) = visit_bucket(self.overflow_bucket(hash, distance), ALL, tag, &mut visit) {
+                return Some(found);
             }
         }
         None
     }
 
     /// Puts a slot into the first free place.
+    #[inline(always)]
     pub(crate) fn place(&self, hash: u64, slot: Slot) -> Result<(), IndexFull> {
+        let bucket = self.bucket(self.position(hash));
+        let free = free(bucket) & PRIMARY;
+        if free != 0 && occupy(&bucket[free.trailing_zeros() as usize & (BUCKET_WORDS - 1)], slot) {
+            return Ok(());
+        }
+        self.place_far(hash, slot)
+    }
+
+    /// The whole way: every free place.
+    #[inline(never)]
+    fn place_far(&self, hash: u64, slot: Slot) -> Result<(), IndexFull> {
         let bucket = self.bucket(self.position(hash));
         if put(&bucket[..HEAD], slot) {
             return Ok(());
@@ -252,7 +265,7 @@ impl<'a> Index<'a> {
 
     /// Empties every bucket; for a table that nobody else uses.
     pub(crate) fn clear(&self) {
-        for word in self.primary.iter().chain(self.overflow) {
+        for word in self.primary.iter().chain(self.overflow).flatten() {
             word.store(0, Ordering::Relaxed);
         }
     }
@@ -260,7 +273,7 @@ impl<'a> Index<'a> {
     /// Slots taken, and the longest way of a lookup in buckets. For tests and status.
     pub(crate) fn occupancy(&self) -> (usize, usize) {
         let (mut taken, mut longest) = (0, 1);
-        for bucket in self.primary.chunks(BUCKET_WORDS) {
+        for bucket in self.primary {
             taken += bucket[..HEAD]
                 .iter()
                 .filter(|slot| slot.load(Ordering::Relaxed) != 0)
@@ -270,19 +283,68 @@ impl<'a> Index<'a> {
         taken += self
             .overflow
             .iter()
+            .flatten()
             .filter(|slot| slot.load(Ordering::Relaxed) != 0)
             .count();
         (taken, longest)
     }
 }
 
+/// The slots of a primary bucket, a bit each, and those of an overflow bucket.
+const PRIMARY: u32 = (1 << HEAD) - 1;
+const ALL: u32 = (1 << BUCKET_WORDS) - 1;
+
+/// A bit for each word of a bucket that is a slot with the tag. Each word is loaded in the one order of all that is sequentially
+/// consistent, so that a slot that was placed before is seen.
+#[inline(always)]
+fn matches(bucket: &Bucket, tag: u64) -> u32 {
+    scan::<{ Slot::TAG_SHIFT as i32 }>(bucket, tag)
+}
+
+/// A bit for each word of a bucket that is 0.
+#[inline(always)]
+fn free(bucket: &Bucket) -> u32 {
+    scan::<0>(bucket, 0)
+}
+
+#[inline(always)]
+fn scan<const SHIFT: i32>(bucket: &Bucket, wanted: u64) -> u32 {
+    #[cfg(not(loom))]
+    {
+        tombolo_tables::region_scan::tagged::<SHIFT>(bucket, wanted)
+    }
+    #[cfg(loom)]
+    {
+        let same = |word: &AtomicU64| u32::from((word.load(Ordering::SeqCst) ^ wanted) >> SHIFT == 0);
+        (bucket.iter().enumerate()).fold(0, |found, (place, word)| found | same(word) << place)
+    }
+}
+
+#[inline(always)]
+fn visit_bucket<B>(bucket: &Bucket, among: u32, tag: u64, visit: &mut impl FnMut(Slot) -> ControlFlow<B>) -> Option<B> {
+    let mut left = matches(bucket, tag) & among;
+    while left != 0 {
+        let slot = Slot(bucket[left.trailing_zeros() as usize & (BUCKET_WORDS - 1)].load(Ordering::SeqCst));
+        left &= left - 1;
+        if slot.has_tag(tag)
+            && let ControlFlow::Break(found) = visit(slot)
+        {
+            return Some(found);
+        }
+    }
+    None
+}
+
 fn put(slots: &[AtomicU64], slot: Slot) -> bool {
-    slots.iter().any(|place| {
-        place.load(Ordering::Relaxed) == 0
-            && place
-                .compare_exchange(0, slot.0, Ordering::SeqCst, Ordering::Relaxed)
-                .is_ok()
-    })
+    slots.iter().any(|place| occupy(place, slot))
+}
+
+#[inline(always)]
+fn occupy(place: &AtomicU64, slot: Slot) -> bool {
+    place.load(Ordering::Relaxed) == 0
+        && place
+            .compare_exchange(0, slot.0, Ordering::SeqCst, Ordering::Relaxed)
+            .is_ok()
 }
 
 fn take(slots: &[AtomicU64], slot: Slot) -> bool {

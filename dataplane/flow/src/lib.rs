@@ -31,8 +31,8 @@ pub use local::WorkerLocal;
 pub use mapping::{Aimed, BindError, Binding, Bound, Inside, MappingView, Mappings, PoolView};
 pub use ports::Ports;
 pub use session::{
-    Aim, Booking, Candidate, Ended, Found, Hit, InsertError, Inserted, Lines, NO_MAPPING, NO_RULE, NewSession,
-    SessionKey, SessionView, Sessions, Traffic,
+    Aim, Beginning, Begun, BegunSession, Booking, Candidate, Ended, Found, Hit, InsertError, Inserted, Lines,
+    NO_MAPPING, NO_RULE, NewSession, SessionKey, SessionView, Sessions, Traffic,
 };
 pub use state::{FlowLimits, FlowParts, FlowState, FlowWords, ScrubReport};
 pub use table::StateError;

@@ -92,6 +92,7 @@ impl Life {
         self.0 & Self::OWN_MASK
     }
 
+    #[inline(always)]
     pub(crate) fn with_state(self, state: State) -> Life {
         let bits = match state {
             State::Free => 0u64,
@@ -102,6 +103,7 @@ impl Life {
         Life((bits << 62) | (self.0 & !(3 << 62)))
     }
 
+    #[inline(always)]
     pub(crate) fn with_own(self, own: u64) -> Life {
         Life((self.0 & !Self::OWN_MASK) | (own & Self::OWN_MASK))
     }
@@ -262,15 +264,29 @@ impl<'a> Table<'a> {
         self.entries
     }
 
+    /// The same for a caller that knows how many `words` an entry of this table has.
+    #[inline(always)]
+    pub(crate) fn entry_of(&self, entry: u32, words: usize) -> &'a [AtomicU64] {
+        let first = (entry as usize).min(self.geometry.entries - 1) * words;
+        &self.entries[first..first + words]
+    }
+
+    #[inline(always)]
     pub(crate) fn life(&self, entry: u32) -> Life {
         Life(self.entry(entry)[0].load(Ordering::Acquire))
     }
 
     /// Moves an entry from one life to another; `false` if it no longer was in the first.
+    #[inline(always)]
     pub(crate) fn change(&self, entry: u32, from: Life, to: Life) -> bool {
-        self.entry(entry)[0]
-            .compare_exchange(from.0, to.0, Ordering::SeqCst, Ordering::Acquire)
-            .is_ok()
+        self.exchange(entry, from, to).is_ok()
+    }
+
+    /// [`change`](Self::change), which says what life the entry has instead.
+    #[inline(always)]
+    pub(crate) fn exchange(&self, entry: u32, from: Life, to: Life) -> Result<(), Life> {
+        let exchanged = self.entry(entry)[0].compare_exchange(from.0, to.0, Ordering::SeqCst, Ordering::Acquire);
+        exchanged.map(|_| ()).map_err(Life)
     }
 
     /// Entries that were ever used lie below this.

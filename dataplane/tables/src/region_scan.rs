@@ -1,6 +1,7 @@
 //! Eight shared words looked at together: which of them begin with a tag.
 //!
-//! The answer is a hint: words may change while they are looked at, so that whoever acts on one loads it again.
+//! Words may change while they are looked at, so that whoever acts on one loads it again. Each is loaded as a sequentially
+//! consistent load of its own would: what was placed before by such an exchange is seen.
 
 use core::sync::atomic::AtomicU64;
 
@@ -27,7 +28,7 @@ fn one_by_one<const SHIFT: i32>(words: &[AtomicU64; 8], tag: u64) -> u32 {
     use core::sync::atomic::Ordering;
     let mut found = 0;
     for (place, word) in words.iter().enumerate() {
-        found |= u32::from((word.load(Ordering::Relaxed) ^ tag) >> SHIFT == 0) << place;
+        found |= u32::from((word.load(Ordering::SeqCst) ^ tag) >> SHIFT == 0) << place;
     }
     found
 }
@@ -58,7 +59,7 @@ mod wide {
     fn load(words: &[AtomicU64; 8]) -> (__m256i, __m256i) {
         let (low, high): (__m256i, __m256i);
         // SAFETY: both loads lie inside the array and write nothing. Each of the words comes whole, as aligned words of a wide load
-        // do on every processor with AVX, and the caller takes the result as a hint only.
+        // do on every processor with AVX, and a load is all that a sequentially consistent load is on this architecture.
         unsafe {
             asm!(
                 "vmovdqu {low}, ymmword ptr [{words}]",

@@ -1,8 +1,8 @@
 //! The packet that nearly every packet is: untagged IPv4 without options, whole, TCP (no SYN) or UDP, with time to live. It is
-//! read within the first cache line of its frame, by loads at fixed places; many together, and edited, in [`columns`].
+//! read and edited within the first cache line of its frame, by loads and stores at fixed places.
 //!
 //! [`read`] is as strict as [`parse_ip`](crate::parse_ip): what it takes, that takes too and sees the same; what it leaves is not
-//! thereby wrong.
+//! thereby wrong. The edits write the very bytes that those of [`edit`](crate::edit) would.
 
 use crate::headers::{protocol, tcp_flag};
 
@@ -156,6 +156,38 @@ fn header_sum_is_right(head: &[u8; HEAD]) -> bool {
     (sum >> 16) + (sum & 0xffff) == 0xffff
 }
 
+/// Takes one from the time to live of a plain packet.
+#[inline(always)]
+pub fn decrement_ttl(head: &mut [u8; HEAD]) {
+    head[LINK + 8] = head[LINK + 8].wrapping_sub(1);
+    // ~old + new of the word whose upper byte fell by one.
+    let checksum = apply(be16::<24>(head), 0xfeff);
+    put16::<24>(head, checksum);
+}
+
+/// Takes one from the time to live and gives the packet that was read as `plain` other addresses and ports.
+#[inline(always)]
+pub fn translate(head: &mut [u8; HEAD], plain: &Plain, addresses: u64, ports: u32) {
+    head[LINK + 8] = head[LINK + 8].wrapping_sub(1);
+    let moved = halves(!plain.addresses) + halves(addresses);
+    let header_checksum = apply(be16::<24>(head), 0xfeff + moved);
+    put16::<24>(head, header_checksum);
+    put64::<26>(head, addresses);
+    let delta = moved + u64::from(!plain.ports) + u64::from(ports);
+    put32::<L4>(head, ports);
+    if plain.protocol == protocol::TCP {
+        let checksum = apply(be16::<{ L4 + 16 }>(head), delta);
+        put16::<{ L4 + 16 }>(head, checksum);
+    } else {
+        let old = be16::<{ L4 + 6 }>(head);
+        if old != 0 {
+            // A computed 0 is sent as 0xffff (RFC 768).
+            let new = apply(old, delta);
+            put16::<{ L4 + 6 }>(head, if new == 0 { 0xffff } else { new });
+        }
+    }
+}
+
 /// Destination and source MAC address, as they stand in a frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stations([u8; 12]);
@@ -178,6 +210,26 @@ impl Stations {
     pub fn write(&self, head: &mut [u8; HEAD]) {
         head[..12].copy_from_slice(&self.0);
     }
+}
+
+/// The checksum after a change of `delta` (RFC 1624 §3, equation 3).
+#[inline(always)]
+fn apply(checksum: u16, delta: u64) -> u16 {
+    !fold(u64::from(!checksum) + delta)
+}
+
+/// Folds a sum below 2⁴⁸ to 16 bits with end-around carry.
+#[inline(always)]
+fn fold(sum: u64) -> u16 {
+    let sum = (sum >> 32) + (sum & 0xffff_ffff);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    ((sum >> 16) + sum) as u16
+}
+
+#[inline(always)]
+fn halves(word: u64) -> u64 {
+    (word >> 32) + (word & 0xffff_ffff)
 }
 
 #[inline(always)]
@@ -211,6 +263,21 @@ fn be32<const AT: usize>(head: &[u8; HEAD]) -> u32 {
 #[inline(always)]
 fn be64<const AT: usize>(head: &[u8; HEAD]) -> u64 {
     u64::from_be_bytes(chunk::<AT, 8>(head))
+}
+
+#[inline(always)]
+fn put16<const AT: usize>(head: &mut [u8; HEAD], value: u16) {
+    head[AT..AT + 2].copy_from_slice(&value.to_be_bytes());
+}
+
+#[inline(always)]
+fn put32<const AT: usize>(head: &mut [u8; HEAD], value: u32) {
+    head[AT..AT + 4].copy_from_slice(&value.to_be_bytes());
+}
+
+#[inline(always)]
+fn put64<const AT: usize>(head: &mut [u8; HEAD], value: u64) {
+    head[AT..AT + 8].copy_from_slice(&value.to_be_bytes());
 }
 
 #[cfg(test)]

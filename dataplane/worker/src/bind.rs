@@ -100,14 +100,14 @@ pub fn outside<K: Family>(
     Ok(show::<K>(state, &bound))
 }
 
-/// A mapping that is asked for, in the steps of [`Mappings::aim`], so that a batch of them waits for memory together.
+/// A mapping that is wanted, in the steps of [`Mappings::aim`], so that a batch of them waits for memory together.
 pub struct Wanted<K: Family> {
     aimed: Aimed<K::Address>,
     pool: PoolView<K::Address>,
 }
 
 impl<K: Family> Wanted<K> {
-    /// The mapping of `first`'s source towards `pool`; its memory is on its way.
+    /// The mapping of `first`'s source towards `pool`.
     #[inline(always)]
     pub fn new(state: &SharedState<'_>, tables: &Tables<'_>, pool: PoolIndex, first: &K) -> Result<Self, DropReason> {
         let view = pool_view::<K>(tables, pool).ok_or(DropReason::NatUntranslatable)?;
@@ -125,6 +125,12 @@ impl<K: Family> Wanted<K> {
         })
     }
 
+    /// Asks for what the next step reads.
+    #[inline]
+    pub fn ask(&self, state: &SharedState<'_>) {
+        K::mappings(state).ask(&self.aimed);
+    }
+
     /// Asks for what the first step led to.
     #[inline]
     pub fn approach(&self, state: &SharedState<'_>) {
@@ -132,7 +138,7 @@ impl<K: Family> Wanted<K> {
     }
 
     /// Takes the reference; [`show`] is still to come.
-    #[inline]
+    #[inline(never)]
     pub fn bind(
         &self,
         state: &SharedState<'_>,
@@ -189,8 +195,9 @@ fn keep<A: InsideAddress>(
     }
 }
 
+/// A pool as the mappings of one family know it; none if it is of the other.
 #[inline]
-fn pool_view<K: Family>(tables: &Tables<'_>, index: PoolIndex) -> Option<PoolView<K::Address>> {
+pub(crate) fn pool_view<K: Family>(tables: &Tables<'_>, index: PoolIndex) -> Option<PoolView<K::Address>> {
     let pool = tables.pool(index)?;
     Some(PoolView {
         first: K::address(pool.first)?,

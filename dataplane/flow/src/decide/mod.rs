@@ -343,7 +343,15 @@ fn admitted(query: &PolicyQuery, verdict: PolicyVerdict) -> Result<u32, DropReas
     }
 }
 
-fn source_nat(tables: &Tables<'_>, query: &PolicyQuery, next_hop: NextHop) -> Result<Option<PoolIndex>, DropReason> {
+/// The pool that translates the flow's source when it leaves by `next_hop`, none if nothing does.
+///
+/// # Errors
+/// It has to be translated and cannot be.
+pub fn source_nat(
+    tables: &Tables<'_>,
+    query: &PolicyQuery,
+    next_hop: NextHop,
+) -> Result<Option<PoolIndex>, DropReason> {
     let Some((_, rule)) = tables.source_nat(query) else {
         return Ok(None);
     };

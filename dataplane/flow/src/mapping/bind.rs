@@ -9,11 +9,13 @@ use crate::sync::{placed_before_looking, step, touch};
 use crate::table::{Life, NONE, State, TableLocal};
 use core::ops::ControlFlow;
 
+/// How often a loser looks whether the winner is live: under a millisecond.
+const SPINS_MAX: usize = 4096;
 /// How often a bind begins anew because a mapping it found had just ended.
 const ATTEMPTS_MAX: usize = 8;
 
 /// An inside endpoint whose mapping is asked for: made by [`Mappings::aim`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Aimed<A> {
     inside: Inside<A>,
     hash: u64,
@@ -94,9 +96,15 @@ impl<'a, A: Address> Mappings<'a, A> {
             host_hash: 0,
         };
         aimed.host_hash = self.hash(&aimed.host());
+        aimed
+    }
+
+    /// Asks for the memory that the next step reads. It does nothing else, so that the requests of a batch follow one another at once:
+    /// each may have to wait for the address to be translated, and only requests that are close together wait together.
+    #[inline(always)]
+    pub fn ask(&self, aimed: &Aimed<A>) {
         self.table.index.ask(aimed.hash);
         self.table.index.ask(aimed.host_hash);
-        aimed
     }
 
     /// Second step: asks for the entries that there may be.
@@ -115,6 +123,7 @@ impl<'a, A: Address> Mappings<'a, A> {
     ///
     /// # Errors
     /// See [`BindError`]; nothing is held then.
+    #[inline(always)]
     pub fn bind_aimed(
         &self,
         ports: &Ports<'a>,
@@ -140,12 +149,18 @@ impl<'a, A: Address> Mappings<'a, A> {
             pool,
             now,
         };
-        for _ in 0..ATTEMPTS_MAX {
-            if let Some(done) = binder.attempt(aimed)? {
-                return Ok(done);
-            }
+        match binder.attempt(aimed)? {
+            Some(done) => Ok(done),
+            None => binder.attempt_again(aimed),
         }
-        Err(BindError::PoolExhausted)
+    }
+
+    /// Asks for the memory that [`show`](Self::show) writes.
+    #[inline(always)]
+    pub fn ask_shown(&self, bound: &Bound<A>) {
+        if let Some(hash) = bound.hidden {
+            self.table.index.ask(hash);
+        }
     }
 
     /// Last step, while the reference is held, so that the mapping does not end meanwhile.
@@ -183,36 +198,51 @@ impl<'a, A: Address> Mappings<'a, A> {
     /// The live entry of an inside key; host entries have protocol and port 0.
     #[inline]
     pub(super) fn find_inside(&self, inside: &Inside<A>, hash: u64) -> Option<(u32, Life, Record<A>)> {
-        let live = |state| state == State::Live;
         self.table
             .index
-            .visit(hash, |slot| match self.copy(slot.entry(), live) {
-                Some((life, record)) if record.inside == *inside => ControlFlow::Break((slot.entry(), life, record)),
-                _ => ControlFlow::Continue(()),
+            .visit(hash, |slot| match self.copy_of(slot.entry(), inside) {
+                Some((life, record)) => ControlFlow::Break((slot.entry(), life, record)),
+                None => ControlFlow::Continue(()),
             })
     }
 
     /// Takes a reference, unless the entry ended since `seen` or has `max` already.
+    #[inline(always)]
     fn take_reference(&self, mapping: u32, seen: Life, max: u64, now: u32) -> Result<(), NoReference> {
+        let mut life = seen;
         loop {
-            let life = self.table.life(mapping);
             if life.state() != State::Live || life.version() != seen.version() {
                 return Err(NoReference::Gone);
             }
             let held = references(life);
-            if held >= max {
-                return Err(NoReference::TooMany);
-            }
-            if self.table.change(mapping, life, with_references(life, held + 1, now)) {
-                return Ok(());
+            let changed = if held < max {
+                self.table.exchange(mapping, life, with_references(life, held + 1, now))
+            } else {
+                // Perhaps one left since it was seen.
+                Err(self.table.life(mapping))
+            };
+            match changed {
+                Ok(()) => return Ok(()),
+                Err(same) if same == life => return Err(NoReference::TooMany),
+                Err(other) => life = other,
             }
         }
     }
 }
 
 impl<A: Address> Binder<'_, '_, A> {
+    #[cold]
+    fn attempt_again(&mut self, aimed: &Aimed<A>) -> Result<Bound<A>, BindError> {
+        for _ in 1..ATTEMPTS_MAX {
+            if let Some(done) = self.attempt(aimed)? {
+                return Ok(done);
+            }
+        }
+        Err(BindError::PoolExhausted)
+    }
+
     /// `None` if what it found ended before it had a reference: begin anew.
-    #[inline]
+    #[inline(always)]
     fn attempt(&mut self, aimed: &Aimed<A>) -> Result<Option<Bound<A>>, BindError> {
         let inside = &aimed.inside;
         if let Some((mapping, life, record)) = self.mappings.find_inside(inside, aimed.hash) {
@@ -228,6 +258,13 @@ impl<A: Address> Binder<'_, '_, A> {
                 true => self.map_for_host(aimed, host, &record, None),
             };
         }
+        self.attempt_host(aimed)
+    }
+
+    /// The same for a host that has no mapping yet.
+    #[inline(never)]
+    fn attempt_host(&mut self, aimed: &Aimed<A>) -> Result<Option<Bound<A>>, BindError> {
+        let inside = &aimed.inside;
         let (offset, port) = self.first_port(inside, aimed.host_hash)?;
         let record = self.record(&aimed.host(), offset, 0, NONE);
         match self.add(&record, aimed.host_hash) {
@@ -244,6 +281,7 @@ impl<A: Address> Binder<'_, '_, A> {
     }
 
     /// Takes part in a mapping that is there.
+    #[inline(never)]
     fn join(&mut self, mapping: u32, life: Life, record: &Record<A>) -> Result<Option<Binding<A>>, BindError> {
         match self.mappings.take_reference(mapping, life, REFERENCES_MAX, self.now) {
             Err(NoReference::Gone) => return Ok(None),
@@ -266,6 +304,7 @@ impl<A: Address> Binder<'_, '_, A> {
     }
 
     /// Counts one more session of the host; `false` if its entry ended.
+    #[inline(always)]
     fn hold_host(&self, host: u32, life: Life) -> Result<bool, BindError> {
         let quota = u64::from(self.pool.sessions_per_host_max);
         let max = if quota == 0 {
@@ -317,7 +356,7 @@ impl<A: Address> Binder<'_, '_, A> {
         };
         let port = record.port;
         step();
-        let outside = self.mappings.ask_outside(&record);
+        let outside = self.mappings.shown_hash(&record);
         let bound = |mapping, record: &Record<A>, hidden| Bound {
             binding: Binding {
                 mapping,
@@ -370,6 +409,7 @@ impl<A: Address> Binder<'_, '_, A> {
     }
 
     /// A port on the host's outside address, or, if that is not the pool's any more, on one that is.
+    #[inline(always)]
     fn next_port(&mut self, inside: &Inside<A>, host: u32, host_record: &Record<A>) -> Result<Record<A>, BindError> {
         if !self.is_of_pool(host_record) {
             let (offset, port) = self.first_port(inside, self.mappings.hash(&host_record.inside))?;
@@ -406,6 +446,7 @@ impl<A: Address> Binder<'_, '_, A> {
     }
 
     /// Puts an entry with one reference into the table; the rules are those of a session's insertion.
+    #[inline(always)]
     fn add(&mut self, record: &Record<A>, hash: u64) -> Result<Added<A>, BindError> {
         let table = &self.mappings.table;
         loop {
@@ -425,21 +466,50 @@ impl<A: Address> Binder<'_, '_, A> {
                 step();
                 return Ok(Added::New(entry));
             }
-            table.change(entry, ready, ready.with_state(State::Retired));
-            step();
-            table.index.remove(hash, slot);
-            table.retire(self.local, entry);
+            self.withdraw(entry, ready, hash, slot);
             if !placed {
                 return Err(BindError::TableFull);
             }
+            self.await_winner(&record.inside, hash);
             if let Some((other, life, theirs)) = self.mappings.find_inside(&record.inside, hash) {
                 return Ok(Added::Existing(other, life, theirs));
             }
         }
     }
 
+    #[cold]
+    fn withdraw(&mut self, entry: u32, ready: Life, hash: u64, slot: Slot) {
+        let table = &self.mappings.table;
+        table.change(entry, ready, ready.with_state(State::Retired));
+        step();
+        table.index.remove(hash, slot);
+        table.retire(self.local, entry);
+    }
+
+    /// The winner is a few steps away from being live, unless its worker does not run: then each new attempt would cost an entry.
+    #[cold]
+    fn await_winner(&self, inside: &Inside<A>, hash: u64) {
+        let mappings = self.mappings;
+        let is_ready = |slot: Slot| match mappings.copy(slot.entry(), |state| state == State::Ready) {
+            Some((_, record)) if record.inside == *inside => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        };
+        for _ in 0..SPINS_MAX {
+            if mappings.table.index.visit(hash, is_ready).is_none() {
+                return;
+            }
+            core::hint::spin_loop();
+        }
+    }
+
     /// Whether another entry under the key wins: a live one, or a ready one of lower number. Others are stopped.
+    #[inline(always)]
     fn is_beaten(&self, ours: u32, hash: u64, inside: &Inside<A>) -> bool {
+        !self.mappings.table.index.is_alone(hash) && self.is_beaten_by_any(ours, hash, inside)
+    }
+
+    #[inline(never)]
+    fn is_beaten_by_any(&self, ours: u32, hash: u64, inside: &Inside<A>) -> bool {
         let mappings = self.mappings;
         let beaten = mappings.table.index.visit(hash, |slot| {
             if slot.entry() != ours && self.beats(slot.entry(), ours, inside) {

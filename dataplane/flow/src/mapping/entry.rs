@@ -39,7 +39,7 @@ pub(super) struct Record<A> {
 }
 
 impl<A: Address> Record<A> {
-    #[inline]
+    #[inline(always)]
     fn to_words(self) -> [u64; 8] {
         let (inside, outside) = (self.inside.address.to_bits(), self.address.to_bits());
         let ports = (u64::from(self.inside.port) << 48) | (u64::from(self.inside.segment) << 32);
@@ -63,7 +63,7 @@ impl<A: Address> Record<A> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn from_words(words: &[u64; 8]) -> Self {
         let whole = |high: u64, low: u64| (u128::from(high) << 64) | u128::from(low);
         let (inside, outside, ports, owner) = if A::ENTRY_WORDS == 4 {
@@ -96,11 +96,46 @@ impl<A: Address> Record<A> {
     }
 }
 
+/// Whether these are the words of an entry with the inside key.
+#[inline(always)]
+fn is_of<A: Address>(inside: &Inside<A>, words: &[u64; 8]) -> bool {
+    let wanted = Record {
+        inside: *inside,
+        address: A::default(),
+        port: 0,
+        host: 0,
+        row: 0,
+    };
+    let wanted = wanted.to_words();
+    let differ = |position: usize, mask: u64| (words[position] ^ wanted[position]) & mask;
+    // Outside port, host and row are not the key's.
+    const PORTS: u64 = 0xffff_ffff_0000_ffff;
+    const OWNER: u64 = 0xfff0_0000;
+    if A::ENTRY_WORDS == 4 {
+        differ(1, u64::MAX << 32) | differ(2, PORTS) | differ(3, OWNER) == 0
+    } else {
+        differ(1, u64::MAX) | differ(2, u64::MAX) | differ(5, PORTS) | differ(7, OWNER) == 0
+    }
+}
+
 impl<'a, A: Address> Mappings<'a, A> {
     /// A copy of an entry that stayed in the use in which it was found; its references may have moved.
-    #[inline]
+    #[inline(always)]
     pub(super) fn copy(&self, mapping: u32, wanted: impl Fn(State) -> bool) -> Option<(Life, Record<A>)> {
-        let entry = self.table.entry(mapping);
+        let (life, words) = self.copy_words(mapping, wanted)?;
+        Some((life, Record::from_words(&words)))
+    }
+
+    /// The same, of an entry with this inside key only.
+    #[inline(always)]
+    pub(super) fn copy_of(&self, mapping: u32, inside: &Inside<A>) -> Option<(Life, Record<A>)> {
+        let (life, words) = self.copy_words(mapping, |state| state == State::Live)?;
+        is_of(inside, &words).then(|| (life, Record::from_words(&words)))
+    }
+
+    #[inline(always)]
+    fn copy_words(&self, mapping: u32, wanted: impl Fn(State) -> bool) -> Option<(Life, [u64; 8])> {
+        let entry = self.table.entry_of(mapping, A::ENTRY_WORDS);
         let life = Life(entry[0].load(Ordering::Acquire));
         if !wanted(life.state()) {
             return None;
@@ -112,12 +147,13 @@ impl<'a, A: Address> Mappings<'a, A> {
         fence(Ordering::Acquire);
         let after = Life(entry[0].load(Ordering::Relaxed));
         let same = after.state() == life.state() && after.version() == life.version();
-        same.then(|| (after, Record::from_words(&words)))
+        same.then_some((after, words))
     }
 
     /// Writes an entry that is the caller's alone, with one reference, and leaves it `Ready`.
+    #[inline(always)]
     pub(super) fn fill(&self, mapping: u32, record: &Record<A>, now: u32) -> Life {
-        let entry = self.table.entry(mapping);
+        let entry = self.table.entry_of(mapping, A::ENTRY_WORDS);
         let free = Life(entry[0].load(Ordering::Relaxed));
         fence(Ordering::Release);
         let words = record.to_words();
@@ -152,6 +188,33 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn the_words_of_an_entry_say_whose_it_is(
+            address: u128, other: u128, port: u16, segment: u16, protocol: u8, pool in 0u32..4096, host: u32, row in 0u32..(1 << 20),
+        ) {
+            let inside = Inside { segment, protocol, address: address as u32, port, pool };
+            let words = Record { inside, address: other as u32, port: port ^ 7, host, row }.to_words();
+            prop_assert!(is_of(&inside, &words));
+            let others = [
+                Inside { segment: segment ^ 1, ..inside },
+                Inside { protocol: protocol ^ 1, ..inside },
+                Inside { address: inside.address ^ 1, ..inside },
+                Inside { port: port ^ 1, ..inside },
+                Inside { pool: pool ^ 1, ..inside },
+            ];
+            prop_assert!(others.iter().all(|other| !is_of(other, &words)));
+            let inside = Inside { segment, protocol, address: address.to_be_bytes(), port, pool };
+            let words = Record { inside, address: other.to_be_bytes(), port: port ^ 7, host, row }.to_words();
+            prop_assert!(is_of(&inside, &words));
+            let others = [
+                Inside { segment: segment ^ 1, ..inside },
+                Inside { address: (address ^ 1 << 70).to_be_bytes(), ..inside },
+                Inside { address: (address ^ 1).to_be_bytes(), ..inside },
+                Inside { pool: pool ^ 1, ..inside },
+            ];
+            prop_assert!(others.iter().all(|other| !is_of(other, &words)));
+        }
+
         #[test]
         fn records_survive_the_trip_through_words(
             address: u128, outside: u128, port: u16, outside_port: u16, segment: u16, protocol: u8,

@@ -256,11 +256,25 @@ impl<'a, A: Address> Mappings<'a, A> {
         self.table.used()
     }
 
-    #[inline]
+    #[inline(always)]
     fn hash(&self, inside: &Inside<A>) -> u64 {
-        let address = inside.address.to_bits();
-        let rest = (u64::from(inside.port) << 48) | (u64::from(inside.segment) << 32) | u64::from(inside.protocol);
-        self.hash_key
-            .hash(&[(address >> 64) as u64, address as u64, rest, u64::from(inside.pool)])
+        let rest = (u64::from(inside.port) << 16) | u64::from(inside.segment);
+        self.hash_of(
+            inside.address,
+            rest,
+            (u64::from(inside.pool) << 8) | u64::from(inside.protocol),
+        )
+    }
+
+    /// Of an address and what else names an endpoint; `rest` has at most 32 bits.
+    #[inline(always)]
+    fn hash_of(&self, address: A, rest: u64, more: u64) -> u64 {
+        let address = address.to_bits();
+        if A::ENTRY_WORDS == 4 {
+            self.hash_key.hash(&[((address as u64) << 32) | rest, more])
+        } else {
+            self.hash_key
+                .hash(&[(address >> 64) as u64, address as u64, rest, more])
+        }
     }
 }

@@ -9,8 +9,8 @@ use crate::index::Slot;
 use crate::table::State;
 use core::ops::ControlFlow;
 
-/// In the place of a pool, which no inside key has.
-const OUTSIDE: u64 = u64::MAX;
+/// Beyond all pools, so that no inside key has it.
+const OUTSIDE: u64 = 1 << 63;
 
 impl<'a, A: Address> Mappings<'a, A> {
     /// The inside endpoint that has this outside one.
@@ -45,12 +45,10 @@ impl<'a, A: Address> Mappings<'a, A> {
         let _ = self.table.index.place(outside_hash, slot);
     }
 
-    /// Asks for the place where the mapping will be shown.
+    /// Where the mapping will be shown.
     #[inline(always)]
-    pub(super) fn ask_outside(&self, record: &Record<A>) -> u64 {
-        let hash = self.outside_hash(record.inside.protocol, record.address, record.port);
-        self.table.index.ask(hash);
-        hash
+    pub(super) fn shown_hash(&self, record: &Record<A>) -> u64 {
+        self.outside_hash(record.inside.protocol, record.address, record.port)
     }
 
     pub(super) fn hide_outside(&self, mapping: u32, record: &Record<A>) {
@@ -62,8 +60,6 @@ impl<'a, A: Address> Mappings<'a, A> {
 
     #[inline(always)]
     fn outside_hash(&self, protocol: u8, address: A, port: u16) -> u64 {
-        let bits = address.to_bits();
-        let rest = (u64::from(port) << 48) | u64::from(protocol);
-        self.hash_key.hash(&[(bits >> 64) as u64, bits as u64, rest, OUTSIDE])
+        self.hash_of(address, port.into(), OUTSIDE | u64::from(protocol))
     }
 }

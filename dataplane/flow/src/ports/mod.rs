@@ -58,7 +58,17 @@ impl PortRange {
     }
 
     /// The range's ports in a block, as bits.
+    #[inline(always)]
     fn bits(self, block: usize) -> u64 {
+        let (whole_from, whole_to) = (block * BLOCK_PORTS, block * BLOCK_PORTS + BLOCK_PORTS - 1);
+        if usize::from(self.first) <= whole_from && whole_to <= usize::from(self.last) {
+            return u64::MAX;
+        }
+        self.some_bits(block)
+    }
+
+    #[inline(never)]
+    fn some_bits(self, block: usize) -> u64 {
         let start = (block * BLOCK_PORTS) as i64;
         let (first, last) = (i64::from(self.first) - start, i64::from(self.last) - start);
         if last < 0 || first >= BLOCK_PORTS as i64 || first > last {
@@ -98,6 +108,7 @@ impl PortLocal {
     }
 
     /// Xorshift: spreads ports (RFC 6056), protects nothing.
+    #[inline(always)]
     fn random(&mut self) -> u64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -105,8 +116,13 @@ impl PortLocal {
         self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
     }
 
+    #[inline(always)]
+    fn slot(place: u64) -> usize {
+        (place as usize).wrapping_mul(0x9e37_79b1) % HINTS
+    }
+
     fn hint(&mut self, place: u64) -> &mut Hint {
-        let hint = &mut self.hints[(place as usize).wrapping_mul(0x9e37_79b1) % HINTS];
+        let hint = &mut self.hints[Self::slot(place)];
         if hint.place != place {
             *hint = Hint {
                 place,
@@ -147,6 +163,7 @@ impl<'a> Ports<'a> {
         (self.words.len() / ROW_WORDS) as u32
     }
 
+    #[inline(always)]
     fn class(&self, row: u32, protocol_number: u8) -> Result<(Class<'a>, usize), PortsError> {
         let class = match protocol_number {
             protocol::TCP => 0,
@@ -166,6 +183,7 @@ impl<'a> Ports<'a> {
     }
 
     /// Takes a free port of the range. `now` in seconds: after an answer of `Exhausted` the same worker searches again in the next second.
+    #[inline(always)]
     pub(crate) fn allocate(
         &self,
         local: &mut PortLocal,
@@ -176,17 +194,33 @@ impl<'a> Ports<'a> {
     ) -> Result<u16, PortsError> {
         let (class, number) = self.class(row, protocol_number)?;
         let place = u64::from(row) * CLASSES as u64 + number as u64 + 1;
+        let random = local.random();
+        let hint = &local.hints[PortLocal::slot(place)];
+        let hinted = usize::from(hint.block);
+        if hint.place == place
+            && hint.exhausted.is_none()
+            && hinted < BLOCKS
+            && class.owners[hinted].load(Ordering::Relaxed) == local.worker
+            && let Some(port) = class.take(hinted, range, random)
+        {
+            return Ok(port);
+        }
+        Self::allocate_far(local, class, place, range, now)
+    }
+
+    /// From any block.
+    #[inline(never)]
+    fn allocate_far(
+        local: &mut PortLocal,
+        class: Class<'_>,
+        place: u64,
+        range: PortRange,
+        now: u32,
+    ) -> Result<u16, PortsError> {
         let (random, worker) = (local.random(), local.worker);
         let hint = local.hint(place);
         if hint.exhausted == Some((now, range)) {
             return Err(PortsError::Exhausted);
-        }
-        let hinted = usize::from(hint.block);
-        if hinted < BLOCKS
-            && class.owners[hinted].load(Ordering::Relaxed) == worker
-            && let Some(port) = class.take(hinted, range, random)
-        {
-            return Ok(port);
         }
         match class.search(worker, range, random) {
             Some((block, port)) => {
@@ -253,6 +287,7 @@ impl<'a> Ports<'a> {
 
 impl Class<'_> {
     /// A free port of a block, from a random place on.
+    #[inline(always)]
     fn take(&self, block: usize, range: PortRange, random: u64) -> Option<u16> {
         let bitmap = &self.bitmaps[block];
         let turn = (random % BLOCK_PORTS as u64) as u32;

@@ -104,6 +104,48 @@ impl<K: SessionKey> Copied<K> {
     }
 }
 
+/// What is written of a new session.
+pub(super) struct Draft<K: SessionKey> {
+    /// Forward and reverse, flag bytes in.
+    pub(super) keys: [K::Words; 2],
+    pub(super) next_hops: u64,
+    pub(super) epochs: u64,
+    pub(super) mapping: u32,
+    pub(super) activity: Activity,
+}
+
+impl<K: SessionKey> Draft<K> {
+    #[inline(always)]
+    pub(super) fn of(new: &NewSession<K>, activity: Activity) -> Self {
+        let pair = |pair: [u32; 2]| (u64::from(pair[0]) << 32) | u64::from(pair[1]);
+        Draft {
+            keys: flagged::<K>(
+                new.forward.to_words(),
+                new.reverse.to_words(),
+                new.flags,
+                new.is_translated(),
+            ),
+            next_hops: pair(new.next_hop),
+            epochs: pair(new.epochs),
+            mapping: new.mapping,
+            activity,
+        }
+    }
+}
+
+/// Both keys with the flag bytes that an entry keeps in them.
+#[inline(always)]
+pub(super) fn flagged<K: SessionKey>(
+    mut forward: K::Words,
+    mut reverse: K::Words,
+    flags: u8,
+    translated: bool,
+) -> [K::Words; 2] {
+    forward.as_mut()[K::KEY_WORDS - 1] |= u64::from(flags);
+    reverse.as_mut()[K::KEY_WORDS - 1] |= if translated { TRANSLATED } else { 0 };
+    [forward, reverse]
+}
+
 #[inline(always)]
 pub(super) fn same_key<K: SessionKey>(stored: &K::Words, key: &K::Words) -> bool {
     let (stored, key) = (stored.as_ref(), key.as_ref());
@@ -118,7 +160,7 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
     /// A copy of an entry that nobody changed meanwhile and whose state `wanted` accepts.
     #[inline(always)]
     pub(super) fn copy(&self, session: u32, wanted: impl Fn(State) -> bool) -> Option<Copied<K>> {
-        let entry = self.table.entry(session);
+        let entry = self.table.entry_of(session, K::ENTRY_WORDS);
         let life = Life(entry[0].load(Ordering::Acquire));
         if !wanted(life.state()) {
             return None;
@@ -141,32 +183,27 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
     }
 
     /// Writes an entry that is the caller's alone, and leaves it `Ready`.
-    pub(super) fn fill(&self, session: u32, new: &NewSession<K>, activity: Activity, counters: [Traffic; 2]) -> Life {
-        let entry = self.table.entry(session);
+    #[inline(always)]
+    pub(super) fn fill(&self, session: u32, draft: &Draft<K>, counters: [Traffic; 2]) -> Life {
+        let entry = self.table.entry_of(session, K::ENTRY_WORDS);
         let free = Life(entry[0].load(Ordering::Relaxed));
         // Whoever sees one of the words below also sees that the entry's last life is over.
         fence(Ordering::Release);
-        let translated = new.reverse.swapped().source() != new.forward.source()
-            || new.reverse.swapped().destination() != new.forward.destination();
-        let (mut forward, mut reverse) = (new.forward.to_words(), new.reverse.to_words());
-        forward.as_mut()[K::KEY_WORDS - 1] |= u64::from(new.flags);
-        reverse.as_mut()[K::KEY_WORDS - 1] |= if translated { TRANSLATED } else { 0 };
-        for (number, key) in [forward, reverse].iter().enumerate() {
+        for (number, key) in draft.keys.iter().enumerate() {
             for position in 0..K::KEY_WORDS {
                 entry[1 + number * K::KEY_WORDS + position].store(key.as_ref()[position], Ordering::Relaxed);
             }
         }
-        let pair = |pair: [u32; 2]| (u64::from(pair[0]) << 32) | u64::from(pair[1]);
-        entry[next_hop_word(K::KEY_WORDS)].store(pair(new.next_hop), Ordering::Relaxed);
-        entry[next_hop_word(K::KEY_WORDS) + 1].store(pair(new.epochs), Ordering::Relaxed);
-        entry[K::ENTRY_WORDS - 1].store(activity.0, Ordering::Relaxed);
+        entry[next_hop_word(K::KEY_WORDS)].store(draft.next_hops, Ordering::Relaxed);
+        entry[next_hop_word(K::KEY_WORDS) + 1].store(draft.epochs, Ordering::Relaxed);
+        entry[K::ENTRY_WORDS - 1].store(draft.activity.0, Ordering::Relaxed);
         for (direction, traffic) in [Direction::Forward, Direction::Reverse].into_iter().zip(counters) {
             let words = self.counter(direction, session);
             words[0].store(traffic.packets, Ordering::Relaxed);
             words[1].store(traffic.bytes, Ordering::Relaxed);
         }
         crate::sync::step();
-        let ready = free.with_own(u64::from(new.mapping)).with_state(State::Ready);
+        let ready = free.with_own(u64::from(draft.mapping)).with_state(State::Ready);
         entry[0].store(ready.0, Ordering::Release);
         ready
     }

@@ -9,8 +9,8 @@
 //! A re-decision is the same, except that live sessions with the same forward key and older epochs do not win: they are retired once the
 //! new one is live, so that no lookup misses in between.
 
-use super::entry::{Activity, Copied};
-use super::{Ended, Hit, InsertError, Inserted, NewSession, SessionKey, Sessions};
+use super::entry::{Activity, Copied, Draft, same_key};
+use super::{Ended, Hit, InsertError, Inserted, NewSession, SessionKey, Sessions, Traffic};
 use crate::index::Slot;
 use crate::local::WorkerLocal;
 use crate::sync::{step, touch};
@@ -22,14 +22,20 @@ use core::ops::ControlFlow;
 const REPLACED_MAX: usize = 4;
 
 /// An offered session with all that is needed to place and to withdraw it.
-struct Offer<K: SessionKey> {
+struct Offer<'d, K: SessionKey> {
     session: u32,
     ready: Life,
-    keys: [K::Words; 2],
+    draft: &'d Draft<K>,
     hashes: [u64; 2],
-    epochs: [u32; 2],
-    segments: [u16; 2],
     replaces: bool,
+}
+
+/// What became of an offer.
+pub(super) enum Offered<K> {
+    /// It is in the table.
+    New { session: u32, version: u32 },
+    /// Another session counts, seen from the forward key.
+    Existing(Hit<K>),
 }
 
 /// Where a new session's keys belong: made by [`Sessions::aim_new`] for the same session.
@@ -63,12 +69,17 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
         self.insert_aimed(local, new, self.aim_new(new), now)
     }
 
-    /// The first half of an insertion, for a caller that has several under way: asks for the memory that [`insert_aimed`] reads.
-    ///
-    /// [`insert_aimed`]: Self::insert_aimed
+    /// The first half of an insertion, for a caller that has several under way.
     #[inline(always)]
     pub fn aim_new(&self, new: &NewSession<K>) -> Aim {
-        Aim([self.aim(&new.forward.to_words()), self.aim(&new.reverse.to_words())])
+        Aim([self.hash(&new.forward.to_words()), self.hash(&new.reverse.to_words())])
+    }
+
+    /// Asks for the memory that [`insert_aimed`](Self::insert_aimed) reads.
+    #[inline(always)]
+    pub fn ask_new(&self, aim: &Aim) {
+        self.table.index.ask(aim.0[0]);
+        self.table.index.ask(aim.0[1]);
     }
 
     /// [`insert`](Self::insert) of what was aimed.
@@ -88,8 +99,10 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
             return Ok(Inserted::Existing(hit));
         }
         let phase = Phase::first(new.forward.protocol(), new.tcp_flags, new.adopt).ok_or(InsertError::NotSyn)?;
-        let activity = Activity::new(now, phase, new.rule);
-        self.offer(K::local(local).0, new, aim.0, activity, None, &mut |_| {})
+        let draft = Draft::of(new, Activity::new(now, phase, new.rule));
+        let counters = [Traffic::default(); 2];
+        let offered = self.offer(K::local(local).0, &draft, aim.0, None, counters, &mut |_| {})?;
+        Ok(inserted(new, offered))
     }
 
     /// Replaces a session by a newer decision in the initiator's direction: `new.forward` is the old session's forward key.
@@ -113,45 +126,38 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
         let Some(before) = before else {
             return self.insert(local, &NewSession { adopt: true, ..*new }, now);
         };
-        let activity = Activity::new(now, before.activity.phase(), new.rule);
-        self.offer(
-            K::local(local).0,
-            new,
-            self.aim_new(new).0,
-            activity,
-            Some(old.session),
-            &mut ended,
-        )
+        let draft = Draft::of(new, Activity::new(now, before.activity.phase(), new.rule));
+        let (hashes, counters) = (self.aim_new(new).0, self.traffic(old.session));
+        let local = K::local(local).0;
+        let offered = self.offer(local, &draft, hashes, Some(old.session), counters, &mut ended)?;
+        Ok(inserted(new, offered))
     }
 
-    fn offer(
+    /// Puts the drafted session into the table, in the place of `old` if there is one.
+    #[inline(always)]
+    pub(super) fn offer(
         &self,
         local: &mut TableLocal,
-        new: &NewSession<K>,
+        draft: &Draft<K>,
         hashes: [u64; 2],
-        activity: Activity,
         old: Option<u32>,
-        ended: &mut dyn FnMut(Ended<K>),
-    ) -> Result<Inserted<K>, InsertError> {
-        if new.forward == new.reverse {
+        counters: [Traffic; 2],
+        ended: &mut impl FnMut(Ended<K>),
+    ) -> Result<Offered<K>, InsertError> {
+        if same_key::<K>(&draft.keys[0], &draft.keys[1]) {
             return Err(InsertError::KeysEqual);
         }
-        let keys = [new.forward.to_words(), new.reverse.to_words()];
-        let counters = old.map(|old| self.traffic(old)).unwrap_or_default();
         loop {
             let session = self.table.allocate(local).ok_or(InsertError::TableFull)?;
             self.ask_entry(local.upcoming());
             step();
-            let ready = self.fill(session, new, activity, counters);
+            let ready = self.fill(session, draft, counters);
             step();
-            let segments = [new.forward.segment(), new.reverse.segment()];
             let offer = Offer {
                 session,
                 ready,
-                keys,
+                draft,
                 hashes,
-                epochs: new.epochs,
-                segments,
                 replaces: old.is_some(),
             };
             if !self.place(&offer) {
@@ -162,13 +168,21 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
                 sessions: [(0, ready); REPLACED_MAX],
                 count: 0,
             };
-            let look = self.look(&offer, &mut replaced);
+            let index = &self.table.index;
+            let look = if index.is_alone(hashes[0]) && index.is_alone(hashes[1]) {
+                Look::Clear
+            } else {
+                self.look(&offer, &mut replaced)
+            };
             step();
             match look {
                 Look::Clear if self.table.change(session, ready, ready.with_state(State::Live)) => {
                     step();
-                    self.retire_replaced(local, &replaced, ended);
-                    return Ok(Inserted::New(self.hit_of(&offer, new)));
+                    if replaced.count > 0 {
+                        self.retire_replaced(local, &replaced, ended);
+                    }
+                    let version = ready.version();
+                    return Ok(Offered::New { session, version });
                 }
                 Look::Clear | Look::Lost => self.withdraw(local, &offer),
                 Look::Taken => {
@@ -177,8 +191,8 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
                 }
             }
             let present = |state| state == State::Live || state == State::Ready;
-            if let Some((session, reverse, entry)) = self.find(&keys[0], hashes[0], present) {
-                return Ok(Inserted::Existing(entry.hit(session, reverse)));
+            if let Some((session, reverse, entry)) = self.find(&draft.keys[0], hashes[0], present) {
+                return Ok(Offered::Existing(entry.hit(session, reverse)));
             }
         }
     }
@@ -194,25 +208,9 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
         touch(&self.counter(Direction::Reverse, session)[0]);
     }
 
-    #[inline(always)]
-    fn hit_of(&self, offer: &Offer<K>, new: &NewSession<K>) -> Hit<K> {
-        let rewrite_to = new.reverse.swapped();
-        Hit {
-            session: offer.session,
-            version: offer.ready.version(),
-            direction: Direction::Forward,
-            rewrite_to,
-            next_hop: new.next_hop[0],
-            epochs: new.epochs,
-            translated: rewrite_to.source() != new.forward.source()
-                || rewrite_to.destination() != new.forward.destination(),
-            flags: new.flags,
-            mapping: new.mapping,
-        }
-    }
-
     /// Both slots; `false` if the index had no room for one.
-    fn place(&self, offer: &Offer<K>) -> bool {
+    #[inline(always)]
+    fn place(&self, offer: &Offer<'_, K>) -> bool {
         let placed = [false, true].into_iter().all(|reverse| {
             let hash = offer.hashes[usize::from(reverse)];
             let done = self
@@ -227,8 +225,9 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
         placed
     }
 
-    fn look(&self, offer: &Offer<K>, replaced: &mut Replaced) -> Look {
-        for (key, hash) in offer.keys.iter().zip(offer.hashes) {
+    #[inline(never)]
+    fn look(&self, offer: &Offer<'_, K>, replaced: &mut Replaced) -> Look {
+        for (key, hash) in offer.draft.keys.iter().zip(offer.hashes) {
             let beaten = self.table.index.visit(hash, |slot| {
                 if slot.entry() == offer.session {
                     return ControlFlow::Continue(());
@@ -246,7 +245,7 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
     }
 
     /// Whether the session in this slot has the key and wins over the offer. One that loses is stopped, or noted for its retirement.
-    fn compare(&self, offer: &Offer<K>, slot: Slot, key: &K::Words, replaced: &mut Replaced) -> Look {
+    fn compare(&self, offer: &Offer<'_, K>, slot: Slot, key: &K::Words, replaced: &mut Replaced) -> Look {
         let present = |state| state == State::Live || state == State::Ready;
         loop {
             let life = self.table.life(slot.entry());
@@ -266,7 +265,7 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
             }
             if live || slot.entry() < offer.session {
                 // A twin that came between our look at the one key and the other is met under the reverse key first.
-                let twin = other.has_key(false, &offer.keys[0]) || other.has_key(true, &offer.keys[0]);
+                let twin = other.has_key(false, &offer.draft.keys[0]) || other.has_key(true, &offer.draft.keys[0]);
                 return if twin { Look::Lost } else { Look::Taken };
             }
             if self
@@ -278,8 +277,8 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
         }
     }
 
-    fn is_replaced(&self, offer: &Offer<K>, session: u32, other: &Copied<K>, replaced: &mut Replaced) -> bool {
-        if !offer.replaces || !other.has_key(false, &offer.keys[0]) || !older(other, offer) {
+    fn is_replaced(&self, offer: &Offer<'_, K>, session: u32, other: &Copied<K>, replaced: &mut Replaced) -> bool {
+        if !offer.replaces || !other.has_key(false, &offer.draft.keys[0]) || !older(other, offer) {
             return false;
         }
         let known = replaced.sessions[..replaced.count]
@@ -295,7 +294,8 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
         true
     }
 
-    fn retire_replaced(&self, local: &mut TableLocal, replaced: &Replaced, ended: &mut dyn FnMut(Ended<K>)) {
+    #[cold]
+    fn retire_replaced(&self, local: &mut TableLocal, replaced: &Replaced, ended: &mut impl FnMut(Ended<K>)) {
         for (session, life) in &replaced.sessions[..replaced.count] {
             if let Some(gone) = self.end(local, *session, *life) {
                 ended(gone);
@@ -304,7 +304,8 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
     }
 
     /// Takes an offer back. Whoever stopped it only changed its life; slots and entry are still ours.
-    fn withdraw(&self, local: &mut TableLocal, offer: &Offer<K>) {
+    #[cold]
+    fn withdraw(&self, local: &mut TableLocal, offer: &Offer<'_, K>) {
         // Stopped or not, from here on nobody finds it.
         self.table
             .change(offer.session, offer.ready, offer.ready.with_state(State::Retired));
@@ -317,15 +318,38 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
     }
 }
 
+#[inline(always)]
+fn inserted<K: SessionKey>(new: &NewSession<K>, offered: Offered<K>) -> Inserted<K> {
+    match offered {
+        Offered::Existing(hit) => Inserted::Existing(hit),
+        Offered::New { session, version } => Inserted::New(Hit {
+            session,
+            version,
+            direction: Direction::Forward,
+            rewrite_to: new.reverse.swapped(),
+            next_hop: new.next_hop[0],
+            epochs: new.epochs,
+            translated: new.is_translated(),
+            flags: new.flags,
+            mapping: new.mapping,
+        }),
+    }
+}
+
 /// Whether a decision is older than the offer in a segment that both went through, and newer in none.
-fn older<K: SessionKey>(other: &Copied<K>, offer: &Offer<K>) -> bool {
-    let theirs = [
-        (other.forward().segment(), other.epochs()[0]),
-        (other.reverse().segment(), other.epochs()[1]),
-    ];
+fn older<K: SessionKey>(other: &Copied<K>, offer: &Offer<'_, K>) -> bool {
+    let of = |keys: &[K::Words; 2], epochs: u64| {
+        let [forward, reverse] = [K::from_words(&keys[0]), K::from_words(&keys[1])];
+        [
+            (forward.segment(), (epochs >> 32) as u32),
+            (reverse.segment(), epochs as u32),
+        ]
+    };
+    let theirs = of(&other.keys, other.epochs);
+    let ours_both = of(&offer.draft.keys, offer.draft.epochs);
     let mut some_older = false;
     for (segment, epoch) in theirs {
-        for (ours, our_epoch) in offer.segments.into_iter().zip(offer.epochs) {
+        for (ours, our_epoch) in ours_both {
             if ours == segment {
                 // Epochs wrap: the difference has a sign.
                 match (our_epoch.wrapping_sub(epoch) as i32).signum() {

@@ -135,7 +135,7 @@ impl Lines<'_, '_> {
     /// The whole way, for what [`found`](Self::found) did not know: every slot with the tag, overflow buckets included.
     #[inline]
     pub fn searched(&self, key: &Words, hash: u64, candidate: Candidate) -> Option<Found> {
-        let overflowed = self.bucket(hash).is_some_and(|bucket| Index::overflowed(bucket));
+        let overflowed = self.bucket(hash).is_some_and(Index::overflowed);
         if candidate.slot().is_none() && !overflowed {
             return None;
         }

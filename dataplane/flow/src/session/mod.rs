@@ -6,6 +6,7 @@
 //!
 //! Keys come off the wire; everything else was decided by this gateway.
 
+mod begin;
 mod end;
 mod entry;
 mod insert;
@@ -19,6 +20,7 @@ mod scrub;
 mod tests;
 mod touch;
 
+pub use begin::{Beginning, Begun, BegunSession};
 pub use insert::Aim;
 pub use lines::{Booking, Found, Lines};
 pub use lookup::BATCH;
@@ -59,6 +61,15 @@ pub struct NewSession<K> {
     pub tcp_flags: u8,
     /// Accept a TCP packet that is no SYN as the first.
     pub adopt: bool,
+}
+
+impl<K: Key> NewSession<K> {
+    /// Whether anything but the segment changes on the way.
+    #[inline(always)]
+    fn is_translated(&self) -> bool {
+        let sent = self.reverse.swapped();
+        sent.source() != self.forward.source() || sent.destination() != self.forward.destination()
+    }
 }
 
 /// What a lookup gives: the whole decision for one direction.

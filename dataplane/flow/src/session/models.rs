@@ -16,8 +16,13 @@ fn model(check: impl Fn() + Sync + Send + 'static) {
 }
 
 fn table() -> Arc<Vec<AtomicU64>> {
-    let part: Vec<_> = (0..Sessions::<Key4>::words(1)).map(|_| AtomicU64::new(0)).collect();
-    Sessions::<Key4>::format(&part, 1, SEED).expect("sized by words()");
+    table_of(1)
+}
+
+fn table_of(capacity: usize) -> Arc<Vec<AtomicU64>> {
+    let words = Sessions::<Key4>::words(capacity);
+    let part: Vec<_> = (0..words).map(|_| AtomicU64::new(0)).collect();
+    Sessions::<Key4>::format(&part, capacity, SEED).expect("sized by words()");
     Arc::new(part)
 }
 
@@ -124,5 +129,34 @@ fn a_reader_never_takes_a_recycled_entry() {
             "{again:?}"
         );
         other.join().expect("worker 1");
+    });
+}
+
+/// Two workers insert one flow while a third session leaves the slots that both would have taken: each may place its own where the
+/// other does not look first. Fails without the order between placing and looking.
+#[test]
+fn twins_in_different_slots_converge() {
+    model(|| {
+        let part = table_of(3);
+        let sessions = Sessions::<Key4>::open(&part).expect("formatted");
+        let buckets = |flow: &NewSession<Key4>| {
+            [flow.forward, flow.reverse].map(|key| sessions.table().index.position(sessions.hash(&key.to_words())))
+        };
+        let neighbour = (2..1000).map(flow).find(|other| buckets(other) == buckets(&flow(1)));
+        let mut local = WorkerLocal::new(0, 2, 1);
+        let Ok(Inserted::New(third)) = sessions.insert(&mut local, &neighbour.expect("there are few buckets"), 0)
+        else {
+            panic!("empty table")
+        };
+        let theirs = part.clone();
+        let other = thread::spawn(move || {
+            let sessions = Sessions::<Key4>::open(&theirs).expect("formatted");
+            sessions.insert(&mut WorkerLocal::new(1, 2, 1), &flow(1), 0)
+        });
+        assert!(sessions.remove(&mut local, third.session, third.version).is_some());
+        let ours = sessions.insert(&mut local, &flow(1), 0);
+        let theirs = other.join().expect("worker 1");
+        assert!(ours.is_ok() && theirs.is_ok(), "{ours:?} {theirs:?}");
+        assert_eq!((live(&sessions), sessions.occupancy().0), (1, 2));
     });
 }

@@ -153,8 +153,16 @@ impl Index {
         if self.blocks.is_empty() {
             self.blocks.push(Block::FREE);
         }
-        let mut lists = policy_lists::Lists::new(ranges, members, contexts, family, self.blocks.len());
+        let before = (self.blocks.len(), self.narrow_starts.len());
+        let mut lists = policy_lists::Lists::new(ranges, members, contexts, family, before);
+        if lists.blocks.is_empty() {
+            return (NO_LISTS, lists.left);
+        }
         self.blocks.append(&mut lists.blocks);
+        for (start, head) in lists.forks {
+            self.narrow_starts.push(start);
+            self.narrow_rows.push(head);
+        }
         let fields = [0, 1, 2].map(|which| contexts.field(which));
         let [from, to, protocol] = [0, 1, 2].map(|which| Classes::new(&fields[which]));
         let direct = lists.first == 0 && self.may_be_direct();

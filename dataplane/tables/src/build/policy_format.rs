@@ -10,6 +10,10 @@
 //! too, if there is room, and leads to its list if not. A flow goes through the list of the longest source prefix that it has, and
 //! through that of the longest destination prefix. A group of few rules has one list for all flows.
 //!
+//! Where a prefix has more rules than a list may hold, its list begins with a *fork*: a block without rules that leads, by the interval of the
+//! flow's other place, to the list of those rules of the prefix whose other prefix holds that place. All of them go on with the next shorter
+//! prefix's list.
+//!
 //! Blocks compare *places*: of an IPv4 address the address itself, of an IPv6 one the number of its interval, when the addresses are cut
 //! into those over which the same rules match. Segments and protocol are compared as *contexts*: each combination that rules name
 //! is a bit, and the classes of both segments and of the protocol name the bits that a flow has.
@@ -108,6 +112,11 @@ pub(crate) struct Lists {
 /// Rules of a block.
 pub(crate) const LANES: usize = 16;
 
+/// `Block::fork_by`: places of sources.
+pub(crate) const FORK_BY_SOURCE: u32 = 0;
+/// `Block::fork_by`: places of destinations.
+pub(crate) const FORK_BY_DESTINATION: u32 = 1;
+
 /// 16 rules of a list, in the operator's order; what is free matches nothing. Block 0 is no list's.
 ///
 /// A flow matches a rule if both its places, and both halves of its *ports* word, lie between first and last, and it has the rule's context.
@@ -129,12 +138,18 @@ pub(crate) struct Block {
     pub(crate) ports_last: [u32; LANES],
     /// One bit, the rule's context; none if the lane is free.
     pub(crate) contexts: [u16; LANES],
-    /// The block that the list goes on with, before this one in the section; 0 if none.
+    /// The block that the list goes on with, before this one in the section; 0 if none. Of a fork: what the interval says.
     pub(crate) next: u32,
-    /// Least member of those that follow, `NO_MEMBER` if none.
+    /// Least member of those that may follow, `NO_MEMBER` if none.
     pub(crate) next_least: u32,
+    /// Of a fork: its first narrow interval.
+    pub(crate) fork_first: u32,
+    /// Its intervals; 0 if the block is none.
+    pub(crate) fork_count: u32,
+    /// Of what: `FORK_BY_SOURCE` or `FORK_BY_DESTINATION`.
+    pub(crate) fork_by: u32,
     /// Zero.
-    pub(crate) reserved: [u32; 6],
+    pub(crate) reserved: [u32; 3],
     /// The rules.
     pub(crate) members: [u32; LANES],
 }
@@ -151,7 +166,10 @@ impl Block {
         contexts: [0; LANES],
         next: 0,
         next_least: NO_MEMBER,
-        reserved: [0; 6],
+        fork_first: 0,
+        fork_count: 0,
+        fork_by: FORK_BY_SOURCE,
+        reserved: [0; 3],
         members: [NO_MEMBER; LANES],
     };
 }

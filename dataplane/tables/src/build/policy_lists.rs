@@ -1,13 +1,14 @@
 //! The lists of a group: each rule hung on its source prefix or on its destination prefix, and the blocks that come of it.
 
 use super::policy_fields::{Ranges, Row, intervals};
-use super::policy_format::{Block, LANES, NO_MEMBER};
+use super::policy_format::{Block, FORK_BY_DESTINATION, FORK_BY_SOURCE, LANES, NO_MEMBER};
 use super::policy_prefixes::Prefixes;
+use core::cmp::Ordering;
 use core::ops::RangeInclusive;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-/// Most rules that a flow may find in the list of one side.
-const LENGTH_MAX: usize = 64;
+/// Most rules that a flow may find in the list of one side, and behind one fork.
+const LENGTH_MAX: usize = 32;
 /// So many rules are one list, and no prefix is looked up.
 const ONE_LIST_MAX: usize = 2 * LANES;
 /// Most combinations of segments and protocol: a bit each.
@@ -100,13 +101,21 @@ pub(super) struct Lists {
     pub(super) source: Vec<(u128, u32)>,
     /// Of destinations, likewise.
     pub(super) destination: Vec<(u128, u32)>,
+    /// Intervals of forks, with the first block of each.
+    pub(super) forks: Vec<(u32, u32)>,
     /// Rules that found no place, as places among the group's.
     pub(super) left: Vec<usize>,
 }
 
 impl Lists {
-    /// Of rules in the operator's order; `blocks` are in the section already, block 0 among them.
-    pub(super) fn new(rules: &[Ranges], members: &[u32], contexts: &Contexts, family: u32, blocks: usize) -> Lists {
+    /// Of rules in the operator's order; so many blocks, block 0 among them, and narrow intervals are in the section already.
+    pub(super) fn new(
+        rules: &[Ranges],
+        members: &[u32],
+        contexts: &Contexts,
+        family: u32,
+        (blocks, intervals): (usize, usize),
+    ) -> Lists {
         let sources = Places::new(rules.iter().map(|rule| &rule.source), family);
         let destinations = Places::new(rules.iter().map(|rule| &rule.destination), family);
         let wider = contexts.wider();
@@ -125,20 +134,24 @@ impl Lists {
         let mut of_source = Prefixes::new(lanes.iter().map(|lane| lane.source).chain([whole(&sources)]));
         let mut of_destination = Prefixes::new(lanes.iter().map(|lane| lane.destination).chain([whole(&destinations)]));
         let one_list = lanes.len() <= ONE_LIST_MAX;
-        let left = hang(&lanes, &mut of_source, &mut of_destination, one_list);
+        let crowded = hang(&lanes, &mut of_source, &mut of_destination, one_list);
+        let forks = Forks::new(&lanes, &crowded, &of_source, &of_destination);
         let mut chains = Chains {
             lanes: &lanes,
-            before: blocks,
+            blocks_before: blocks,
+            intervals_before: intervals,
             blocks: Vec::new(),
+            forks: Vec::new(),
         };
-        let source_heads = chains.add(&of_source);
-        let destination_heads = chains.add(&of_destination);
+        let source_heads = chains.add(&of_source, 0, &forks.of_source, FORK_BY_DESTINATION);
+        let destination_heads = chains.add(&of_destination, 0, &forks.of_destination, FORK_BY_SOURCE);
         Lists {
             blocks: chains.blocks.into_iter().map(|chain| chain.block).collect(),
             first: if one_list { source_heads[0] } else { 0 },
             source: sources.rows(&of_source, &source_heads, one_list),
             destination: destinations.rows(&of_destination, &destination_heads, one_list),
-            left,
+            forks: chains.forks,
+            left: forks.left,
         }
     }
 }
@@ -149,6 +162,10 @@ fn ports(range: &RangeInclusive<u128>) -> (u16, u16) {
 
 /// Finds each rule that is still needed its prefix; returns those for which neither has room.
 fn hang(lanes: &[Lane], sources: &mut Prefixes, destinations: &mut Prefixes, one_list: bool) -> Vec<usize> {
+    let everywhere = (sources.whole(), destinations.whole());
+    let is_everywhere = |lane: &&Lane| (lane.source, lane.destination) == everywhere;
+    // They are in every flow's list, or, if many, in none.
+    let many = lanes.iter().filter(is_everywhere).count() > LANES;
     let mut left: Vec<usize> = Vec::new();
     for (at, lane) in lanes.iter().enumerate() {
         let (source, destination) = match one_list {
@@ -169,14 +186,71 @@ fn hang(lanes: &[Lane], sources: &mut Prefixes, destinations: &mut Prefixes, one
         // What the rule costs: how many prefixes it reaches, and how long their lists are.
         let dearer = sources.reach(source) * (by_source + 4) > destinations.reach(destination) * (by_destination + 4);
         let full = |length| length >= LENGTH_MAX;
-        match (one_list, full(by_source), full(by_destination)) {
-            (false, true, true) => left.push(at),
-            (false, false, false) if dearer => destinations.hang(destination, at as u32),
-            (false, true, false) => destinations.hang(destination, at as u32),
+        match (full(by_source), full(by_destination)) {
+            _ if one_list => sources.hang(source, at as u32),
+            _ if many && is_everywhere(&lane) => left.push(at),
+            (true, true) => left.push(at),
+            (false, false) if dearer => destinations.hang(destination, at as u32),
+            (true, false) => destinations.hang(destination, at as u32),
             _ => sources.hang(source, at as u32),
         }
     }
     left
+}
+
+/// Rules of crowded prefixes, by the number of the prefix: they hang on their other prefixes.
+struct Forks {
+    of_source: BTreeMap<usize, Prefixes>,
+    of_destination: BTreeMap<usize, Prefixes>,
+    /// Rules for which these have no room, either.
+    left: Vec<usize>,
+}
+
+impl Forks {
+    fn new(lanes: &[Lane], crowded: &[usize], sources: &Prefixes, destinations: &Prefixes) -> Self {
+        let mut by_source = BTreeMap::<usize, Vec<usize>>::new();
+        let mut by_destination = BTreeMap::<usize, Vec<usize>>::new();
+        let mut left = Vec::new();
+        for &at in crowded {
+            let (source, destination) = (
+                sources.number(lanes[at].source),
+                destinations.number(lanes[at].destination),
+            );
+            match sources.reach(source).cmp(&destinations.reach(destination)) {
+                _ if source == 0 && destination == 0 => left.push(at),
+                Ordering::Greater => by_destination.entry(destination).or_default().push(at),
+                Ordering::Less | Ordering::Equal => by_source.entry(source).or_default().push(at),
+            }
+        }
+        let mut fork = |crowded: BTreeMap<usize, Vec<usize>>, whole: (u32, u32), other: fn(&Lane) -> (u32, u32)| {
+            let hung = |(prefix, rules): (usize, Vec<usize>)| {
+                let mut others = Prefixes::new(rules.iter().map(|at| other(&lanes[*at])).chain([whole]));
+                for at in rules {
+                    let number = others.number(other(&lanes[at]));
+                    if others
+                        .above(number)
+                        .any(|earlier| lanes[*earlier as usize].covers(&lanes[at]))
+                    {
+                        continue;
+                    }
+                    match others.length(number) < LENGTH_MAX {
+                        true => others.hang(number, at as u32),
+                        false => left.push(at),
+                    }
+                }
+                (prefix, others)
+            };
+            crowded.into_iter().map(hung).collect()
+        };
+        let of_source = fork(by_source, destinations.whole(), |lane| lane.destination);
+        let of_destination = fork(by_destination, sources.whole(), |lane| lane.source);
+        left.sort_unstable();
+        Forks {
+            of_source,
+            of_destination,
+            left,
+        }
+    }
 }
 
 /// A block while the lists grow.
@@ -188,19 +262,22 @@ struct Chain {
 
 struct Chains<'l> {
     lanes: &'l [Lane],
-    before: usize,
+    blocks_before: usize,
+    intervals_before: usize,
     blocks: Vec<Chain>,
+    forks: Vec<(u32, u32)>,
 }
 
 impl Chains<'_> {
-    /// The blocks of all prefixes; returns the first of each, or 0.
-    fn add(&mut self, prefixes: &Prefixes) -> Vec<u32> {
+    /// The blocks of all prefixes, with the list `tail` behind them; returns the first of each, or 0.
+    fn add(&mut self, prefixes: &Prefixes, tail: u32, forks: &BTreeMap<usize, Prefixes>, fork_by: u32) -> Vec<u32> {
         let mut heads: Vec<u32> = Vec::with_capacity(prefixes.len());
         for at in 0..prefixes.len() {
-            let mut head = prefixes.parent(at).map_or(0, |parent| heads[parent]);
+            let mut head = prefixes.parent(at).map_or(tail, |parent| heads[parent]);
             let mut own = prefixes.own(at).to_vec();
             if let Some(upper) = self.get(head)
                 && !own.is_empty()
+                && upper.block.fork_count == 0
                 && upper.lanes.len() + own.len() <= LANES
             {
                 own.extend(&upper.lanes);
@@ -212,25 +289,48 @@ impl Chains<'_> {
             for lanes in whole.rchunks(LANES).chain([short]).filter(|lanes| !lanes.is_empty()) {
                 head = self.push(lanes, head);
             }
+            if let Some(others) = forks.get(&at) {
+                head = self.fork(others, head, fork_by);
+            }
             heads.push(head);
         }
         heads
     }
 
+    /// The lists of a crowded prefix, all with `tail` behind them, and the block that leads to them.
+    fn fork(&mut self, others: &Prefixes, tail: u32, fork_by: u32) -> u32 {
+        let heads = self.add(others, tail, &BTreeMap::new(), fork_by);
+        let least = heads.iter().map(|head| self.least(*head)).min();
+        let first = self.forks.len();
+        self.forks.extend(others.intervals(&heads));
+        let block = Block {
+            next_least: least.unwrap_or(NO_MEMBER),
+            fork_first: (self.intervals_before + first) as u32,
+            fork_count: (self.forks.len() - first) as u32,
+            fork_by,
+            ..Block::FREE
+        };
+        let lanes = Vec::new();
+        self.blocks.push(Chain { block, lanes });
+        (self.blocks_before + self.blocks.len() - 1) as u32
+    }
+
+    /// The least member of a list.
+    fn least(&self, block: u32) -> u32 {
+        self.get(block)
+            .map_or(NO_MEMBER, |chain| chain.block.members[0].min(chain.block.next_least))
+    }
+
     fn get(&self, block: u32) -> Option<&Chain> {
-        self.blocks.get((block as usize).checked_sub(self.before)?)
+        self.blocks.get((block as usize).checked_sub(self.blocks_before)?)
     }
 
     fn push(&mut self, lanes: &[u32], next: u32) -> u32 {
-        let next_least = self
-            .get(next)
-            .map_or(NO_MEMBER, |next| next.block.members[0].min(next.block.next_least));
-        let block = block(lanes.iter().map(|lane| &self.lanes[*lane as usize]), next, next_least);
-        self.blocks.push(Chain {
-            block,
-            lanes: lanes.to_vec(),
-        });
-        (self.before + self.blocks.len() - 1) as u32
+        let of_lanes = lanes.iter().map(|lane| &self.lanes[*lane as usize]);
+        let block = block(of_lanes, next, self.least(next));
+        let lanes = lanes.to_vec();
+        self.blocks.push(Chain { block, lanes });
+        (self.blocks_before + self.blocks.len() - 1) as u32
     }
 }
 

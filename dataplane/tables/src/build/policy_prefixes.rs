@@ -48,6 +48,11 @@ impl Prefixes {
         self.ranges.len()
     }
 
+    /// The range that holds all.
+    pub(super) fn whole(&self) -> (u32, u32) {
+        self.ranges[0]
+    }
+
     /// The number of a range that is one of them.
     pub(super) fn number(&self, range: (u32, u32)) -> usize {
         self.ranges.partition_point(|known| order(known) < order(&range))

@@ -32,8 +32,8 @@ pub enum PolicyVerdict {
 }
 
 impl Tables<'_> {
-    /// The verdict on a flow. Its cost does not depend on the rules up to 1,024 per family or else per pair of segments,
-    /// and grows with their number divided by 1,024 beyond that. Segments that do not exist match only rules for any segment.
+    /// The verdict on a flow. Its cost depends on how many rules name prefixes that hold its addresses, hardly on the number of all.
+    /// Segments that do not exist match only rules for any segment.
     pub fn policy(&self, query: &PolicyQuery) -> PolicyVerdict {
         let mut best = [NO_MEMBER];
         self.policy_index.first_matches::<1>(&[*query], &mut best);
@@ -81,8 +81,8 @@ pub(super) struct PolicyIndex<'g> {
     lists: &'g [Lists],
     chunks: &'g [Chunk],
     members: &'g [u32],
-    narrow_starts: &'g [u32],
-    narrow_rows: &'g [u32],
+    pub(super) narrow_starts: &'g [u32],
+    pub(super) narrow_rows: &'g [u32],
     wide_rows: &'g [u32],
     wide_starts: &'g [Address],
     pub(super) direct: &'g [u16],

@@ -1,7 +1,7 @@
 //! A batch of flows and the lists of one group: what blocks compare of each flow, and where its lists begin.
 
 use super::policy::{PolicyIndex, Segments};
-use super::policy_blocks::{self, Asked, Step};
+use super::policy_blocks::{self, Asked, Forks, Step};
 use super::policy_direct::{self, OfAddress};
 use super::query::PolicyQuery;
 use crate::build::policy_format::Lists;
@@ -39,6 +39,10 @@ impl PolicyIndex<'_> {
         let mut batch = Batch::<MOST>::new();
         let direct = OfAddress::of(self.direct, lists.source).zip(OfAddress::of(self.direct, lists.destination));
         let far = self.blocks.len() > NEAR_MAX;
+        let forks = Forks {
+            starts: self.narrow_starts,
+            heads: self.narrow_rows,
+        };
         match direct {
             _ if lists.first != 0 && lists.source.count == 0 => {
                 self.ask(lists, queries, &mut batch, |_, places| (places, (lists.first, 0)));
@@ -59,10 +63,17 @@ impl PolicyIndex<'_> {
                 (places, heads)
             }),
         }
-        policy_blocks::walk(self.blocks, &batch.asked, &mut batch.of_source[..queries.len()], best);
+        policy_blocks::walk(
+            self.blocks,
+            forks,
+            &batch.asked,
+            &mut batch.of_source[..queries.len()],
+            best,
+        );
         if lists.first == 0 {
             policy_blocks::walk(
                 self.blocks,
+                forks,
                 &batch.asked,
                 &mut batch.of_destination[..queries.len()],
                 best,

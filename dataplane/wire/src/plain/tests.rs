@@ -1,4 +1,5 @@
 use super::*;
+use crate::edit::{self, Rewrite};
 use crate::headers::{Addresses, Fragment, Headers, L4 as Kind};
 use crate::parse::parse_frame;
 use crate::testing::{V4, packets, tcp, udp, udp_unchecked};
@@ -120,10 +121,10 @@ fn what_is_not_plain_is_left() {
 }
 
 proptest! {
-    /// Whatever the frame: what is taken is what the general parser sees.
+    /// Whatever the frame: what is taken is what the general parser sees, and the edits write the same bytes.
     #[test]
     fn nothing_is_seen_otherwise(
-        frame in packets(), at in 0usize..60, value: u8, repair: bool, behind: u8, cut in 0usize..80,
+        frame in packets(), at in 0usize..60, value: u8, repair: bool, behind: u8, cut in 0usize..80, to: [u32; 3],
     ) {
         let mut frame = frame;
         if at < frame.len() {
@@ -139,7 +140,26 @@ proptest! {
             return Ok(());
         }
         let known = expected(&frame);
-        prop_assert_eq!(seen(&frame, behind), known.map(|(_, plain)| plain));
+        let plain = seen(&frame, behind);
+        prop_assert_eq!(plain, known.map(|(_, plain)| plain));
+        let (Some(plain), Some((headers, _))) = (plain, known) else { return Ok(()) };
+
+        let mut general = frame.clone();
+        prop_assert!(edit::decrement_ttl(&mut general, &headers));
+        let mut head = head_of(&frame, behind);
+        decrement_ttl(&mut head);
+        let length = frame.len().min(HEAD);
+        prop_assert_eq!(&head[..length], &general[..length]);
+
+        let rewrite = Rewrite {
+            addresses: Addresses::V4 { source: to[0], destination: to[1] },
+            source_port: (to[2] >> 16) as u16,
+            destination_port: to[2] as u16,
+        };
+        edit::rewrite(&mut general, &headers, &rewrite);
+        let mut head = head_of(&frame, behind);
+        translate(&mut head, &plain, u64::from(to[0]) << 32 | u64::from(to[1]), to[2]);
+        prop_assert_eq!(&head[..length], &general[..length]);
     }
 }
 

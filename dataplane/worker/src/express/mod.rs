@@ -6,17 +6,20 @@
 //! Packets are read and edited sixteen at a time ([`plain::columns`](tombolo_wire::plain::columns)). Where memory must be waited for
 //! (the dots), the next sixteen take their step meanwhile.
 //!
-//! The lane takes a frame only when every question has its usual answer: a plain packet, a live session of the present epochs, a
-//! next hop that is known, room within the MTU. Until then it changes nothing, so that whatever it leaves in the batch goes on the
-//! general [journey](crate::journey) as it came, to the same end.
+//! The lane takes a frame only when every question has its usual answer: a plain packet, a live session of the present epochs (or
+//! one that may begin), a next hop that is known, room within the MTU. Until then it changes nothing, so that whatever it leaves
+//! in the batch goes on the general [journey](crate::journey) as it came, to the same end.
 
+mod begin;
 mod exits;
 mod ingress;
+mod leads;
 mod outgoing;
 mod payload;
 mod riders;
 mod sending;
 mod stateless;
+mod translations;
 mod tunnel_entry;
 mod tunnel_exit;
 mod vectors;
@@ -25,6 +28,7 @@ use crate::batch::Batch;
 use crate::gateway::Gateway;
 use crate::keys::KeyCache;
 use crate::ports::PortMap;
+use begin::Begin;
 use ingress::Ingresses;
 use outgoing::Outgoing;
 use riders::Riders;
@@ -42,6 +46,7 @@ pub struct Express {
     outgoing: Outgoing,
     tunnel_entry: TunnelEntry,
     stateless: Stateless,
+    begin: Begin,
 }
 
 impl Express {
@@ -53,6 +58,7 @@ impl Express {
             outgoing: Outgoing::new(),
             tunnel_entry: TunnelEntry::default(),
             stateless: Stateless::default(),
+            begin: Begin::default(),
         }
     }
 
@@ -60,6 +66,7 @@ impl Express {
     pub fn renew(&mut self, tables: &Tables<'_>, ports: &PortMap) {
         self.ingresses.renew(tables, ports);
         self.outgoing.forget();
+        self.begin.renew(tables);
     }
 
     /// Sends the frames of `frames`, received on `slot`, that need nothing unusual; the others stay in it, in their order. What was
@@ -89,9 +96,13 @@ impl Express {
                 riders,
                 outgoing,
                 tunnel_entry,
+                begin,
                 ..
             } = self;
-            riders.run(gateway, keys, outgoing, tunnel_entry, &ingress, frames);
+            riders.run(gateway, keys, outgoing, tunnel_entry, begin, &ingress, frames);
+            if !begin.is_empty() {
+                begin.run(gateway, keys, outgoing, &ingress, frames);
+            }
         }
         self.outgoing.finish(gateway, keys, &ingress);
         self.tunnel_entry.leave(gateway, &ingress, frames, batch);

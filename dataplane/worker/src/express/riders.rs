@@ -5,6 +5,7 @@
 //! ```
 
 use super::ask;
+use super::begin::{Begin, Unknown};
 use super::ingress::Ingress;
 use super::outgoing::{Leaving, Outgoing};
 use super::tunnel_entry::TunnelEntry;
@@ -85,12 +86,14 @@ impl Riders {
     ///
     /// The steps of a group do not follow one another at once, though they could: what is stored word by word and then loaded four
     /// words wide makes the processor wait until the stores have left it.
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn run<I: PacketIo>(
         &mut self,
         gateway: &mut Gateway<'_, I>,
         keys: &mut KeyCache,
         outgoing: &mut Outgoing,
         tunnel_entry: &TunnelEntry,
+        begin: &mut Begin,
         ingress: &Ingress,
         frames: &mut FrameBatch,
     ) {
@@ -101,8 +104,10 @@ impl Riders {
             if let Some(group) = groups.get_mut(step) {
                 group.load(tunnel_entry, ingress, frames, step * LANES);
             }
-            if let Some(group) = step.checked_sub(2).and_then(|step| groups.get_mut(step)) {
-                group.find(gateway.tables, &sessions);
+            if let Some(first) = step.checked_sub(2)
+                && let Some(group) = groups.get_mut(first)
+            {
+                group.find(gateway.tables, &sessions, begin, first * LANES);
             }
             if let Some(group) = step.checked_sub(1).and_then(|step| groups.get_mut(step)) {
                 group.aim(&sessions);
@@ -212,14 +217,22 @@ impl Group {
 
     /// Third step: what the sessions say.
     #[inline(always)]
-    fn find(&mut self, tables: &Tables<'_>, sessions: &Lines<'_, '_>) {
+    fn find(&mut self, tables: &Tables<'_>, sessions: &Lines<'_, '_>, begin: &mut Begin, first: usize) {
         let mut leaving = 0;
         for rider in &self.riders[..self.count.min(LANES)] {
             let found = match sessions.found(&rider.key, rider.candidate) {
                 Some(found) => found,
                 None => match sessions.searched(&rider.key, rider.hash, rider.candidate) {
                     Some(found) => found,
-                    None => continue,
+                    None => {
+                        begin.note(Unknown {
+                            key: rider.key,
+                            hash: rider.hash,
+                            place: (first + usize::from(rider.lane)) as u8,
+                            ip_length: self.columns.ip_length(rider.lane.into()),
+                        });
+                        continue;
+                    }
                 },
             };
             if !is_believed(tables, rider, &found) {

@@ -123,9 +123,9 @@ impl<K: Family> Starts<K> {
             return;
         }
         self.judge(gateway, batch, errors);
-        for wanted in self.starts.iter().filter_map(|start| start.wanted.as_ref()) {
-            wanted.approach(gateway.state);
-        }
+        let wanted = || self.starts.iter().filter_map(|start| start.wanted.as_ref());
+        wanted().for_each(|wanted| wanted.ask(gateway.state));
+        wanted().for_each(|wanted| wanted.approach(gateway.state));
         for start in &self.starts {
             let packet = batch.packet(start.place);
             match make(gateway, packet, start) {
@@ -134,6 +134,12 @@ impl<K: Family> Starts<K> {
             }
         }
         self.starts.clear();
+        for made in &self.made {
+            K::sessions(gateway.state).ask_new(&made.aim);
+            if let Some(bound) = &made.bound {
+                K::mappings(gateway.state).ask_shown(bound);
+            }
+        }
         for made in &self.made {
             let packet = batch.packet(made.place);
             if let Err(reason) = begin(gateway, packet, made) {
@@ -174,7 +180,7 @@ fn start<I: PacketIo, K: Family>(
     })
 }
 
-/// Takes the mapping, and asks for the places of both session keys.
+/// Takes the mapping, and knows the session then.
 #[inline(always)]
 fn make<I: PacketIo, K: Family>(
     gateway: &mut Gateway<'_, I>,
