@@ -84,6 +84,11 @@ impl Shared {
         self.publisher.publish(sections)
     }
 
+    /// Control's work in an idle moment.
+    pub fn rest(&mut self) {
+        self.publisher.make_spares();
+    }
+
     /// Whether every running worker uses this generation.
     pub fn is_announced(&self, generation: u64) -> bool {
         self.publisher.is_announced(generation)

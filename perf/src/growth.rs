@@ -13,8 +13,8 @@ use anyhow::{Context, Result};
 use std::net::Ipv6Addr;
 use std::time::Instant;
 use tombolo_sim::worlds::{DEV, PROD, Side, UPLINK};
-use tombolo_tables::build::{Route, World};
-use tombolo_tables::layout::SegmentIndex;
+use tombolo_tables::build::{Change, Compiler, Route, World};
+use tombolo_tables::layout::{SaIndex, SegmentIndex, TunnelIndex};
 use tombolo_tables::state::Limits;
 use tombolo_worker::state::spec;
 
@@ -37,6 +37,8 @@ pub enum Kind {
 
 /// Flows where the number of flows is not what grows.
 const FLOWS: u32 = 1 << 16;
+/// How often one more is added.
+const ONE_MORE: u32 = 7;
 /// The memory of a gateway.
 const MEMORY: f64 = (8u64 << 30) as f64;
 
@@ -178,7 +180,7 @@ pub fn rows(kind: Kind, count: usize, repetitions: usize, rounds: usize) -> Resu
     // Sessions are in no table.
     if kind != Kind::Sessions {
         rows.push(publish(kind, &mut shared, &world, count)?);
-        rows.push(one_more(kind, &mut shared, &world, count)?);
+        rows.extend(one_more(kind, &mut shared, &world, count)?);
     }
     let cycles = Cycles::new();
     let mut journey = kind.journey(shared.worker(0), &world, count);
@@ -242,11 +244,14 @@ fn memory(kind: Kind, id: &str, count: usize, shared: &Shared, bytes: usize) -> 
     ]
 }
 
-/// One more of them, from the changed world to the published generation. In the end the world is what it was.
-fn one_more(kind: Kind, shared: &mut Shared, world: &World, count: usize) -> Result<Row> {
-    let mut times = Vec::new();
+/// One more of them, to the published generation, in two ways: from the changed world, of which control must find out what is
+/// different, and from the change itself (rules have no such way). In the end the world is what it was.
+fn one_more(kind: Kind, shared: &mut Shared, world: &World, count: usize) -> Result<Vec<Row>> {
+    let mut compiler = Compiler::default();
+    let (mut from_world, mut from_change) = (Vec::new(), Vec::new());
     let mut random = Random::new(41);
-    for more in 1..=3 {
+    shared.publish(compiler.build(world)?)?;
+    for more in 1..=ONE_MORE {
         let larger = match kind {
             Kind::Rules | Kind::RulesEstablished => {
                 let mut larger = world.clone();
@@ -256,12 +261,59 @@ fn one_more(kind: Kind, shared: &mut Shared, world: &World, count: usize) -> Res
             Kind::Sas => worlds::tunnels(Side::A, tunnels(count) + more, 0),
             Kind::Sessions | Kind::Routes4 | Kind::Routes6 => kind.world(count + more as usize),
         };
-        times.push(put_in_force(shared, &larger)?);
+        shared.rest();
+        let start = Instant::now();
+        shared.publish(compiler.build(&larger)?)?;
+        from_world.push(start.elapsed().as_secs_f64() * 1e3);
+        shared.publish(compiler.build(world)?)?;
+        let changes = changes(world, &larger);
+        if !changes.is_empty() {
+            shared.rest();
+            let start = Instant::now();
+            shared.publish(compiler.change(&changes)?)?;
+            from_change.push(start.elapsed().as_secs_f64() * 1e3);
+        }
     }
     put_in_force(shared, world)?;
-    let id = format!("growth.{}.{}.one-more", kind.name(), short(count));
-    let what = format!("{count} {}: to build and publish one more", kind.what());
-    Ok(Row::new(id, what, Spread::of(times).context("repetitions")?, "ms"))
+    let (id, what) = (format!("growth.{}.{}", kind.name(), short(count)), kind.what());
+    let row =
+        |name: &str, what: String, times| Spread::of(times).map(|ms| Row::new(format!("{id}.{name}"), what, ms, "ms"));
+    let rows = [
+        row(
+            "one-more-world",
+            format!("{count} {what}: one more, from the changed world to what is published"),
+            from_world,
+        ),
+        row(
+            "one-more",
+            format!("{count} {what}: one more, from the change to what is published"),
+            from_change,
+        ),
+    ];
+    Ok(rows.into_iter().flatten().collect())
+}
+
+/// What is more in `larger`: routes, and the records behind the last of `world`.
+fn changes(world: &World, larger: &World) -> Vec<Change> {
+    if larger.policy_rules.len() > world.policy_rules.len() {
+        return Vec::new();
+    }
+    let routes = (larger.routes.iter().rev()).take(2 + larger.routes.len() - world.routes.len());
+    let known = &world.routes[world.routes.len().saturating_sub(2)..];
+    let routes = routes
+        .filter(|route| !known.contains(route))
+        .copied()
+        .map(Change::Route);
+    let tunnels = (0..)
+        .map(TunnelIndex)
+        .zip(larger.tunnels.iter().copied())
+        .skip(world.tunnels.len());
+    let sas = (0..).map(SaIndex).zip(larger.sas.iter().copied()).skip(world.sas.len());
+    let tunnels = tunnels.map(|(index, record)| Change::Tunnel(index, record));
+    tunnels
+        .chain(sas.map(|(index, record)| Change::Sa(index, record)))
+        .chain(routes)
+        .collect()
 }
 
 #[cfg(test)]

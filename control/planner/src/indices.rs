@@ -7,8 +7,10 @@
 
 use crate::pools::Pools;
 use core::fmt;
+use core::iter::Peekable;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::vec::IntoIter;
 
 /// Changes that a freed index sits out.
 const REST: u64 = 2;
@@ -128,17 +130,30 @@ impl Slots {
         }
         let new = wanted.iter().any(|wanted| !by_name.contains_key(&wanted.name));
         self.change += u64::from(freed || new);
+        let is_rested = |slot: &Slot| slot.name.is_none() && slot.freed + REST <= self.change;
+        let rested: Vec<usize> = (0..)
+            .zip(&self.slots)
+            .filter(|(_, slot)| is_rested(slot))
+            .map(|(index, _)| index)
+            .collect();
+        let mut rested = rested.into_iter().peekable();
         wanted
             .iter()
-            .map(|wanted| self.give(wanted, &mut by_name, most))
+            .map(|wanted| self.give(wanted, &mut by_name, &mut rested, most))
             .collect()
     }
 
-    fn give(&mut self, wanted: &Wanted, by_name: &mut BTreeMap<String, usize>, most: usize) -> Option<Given> {
+    fn give(
+        &mut self,
+        wanted: &Wanted,
+        by_name: &mut BTreeMap<String, usize>,
+        rested: &mut Peekable<IntoIter<usize>>,
+        most: usize,
+    ) -> Option<Given> {
         let known = by_name.get(&wanted.name).copied();
         let index = match known {
             Some(index) => index,
-            None => self.take(most)?,
+            None => self.take(rested, most)?,
         };
         by_name.insert(wanted.name.clone(), index);
         let slot = &mut self.slots[index];
@@ -155,14 +170,10 @@ impl Slots {
         })
     }
 
-    fn take(&mut self, most: usize) -> Option<usize> {
-        let change = self.change;
-        let rested = self
-            .slots
-            .iter()
-            .position(|slot| slot.name.is_none() && slot.freed + REST <= change);
-        if rested.is_some_and(|index| index < most) {
-            return rested;
+    /// An index that nobody has; `rested` has those that may be given out, the lowest first.
+    fn take(&mut self, rested: &mut Peekable<IntoIter<usize>>, most: usize) -> Option<usize> {
+        if let Some(index) = rested.next_if(|index| *index < most) {
+            return Some(index);
         }
         if self.slots.len() >= most {
             return self.slots.iter().take(most).position(|slot| slot.name.is_none());

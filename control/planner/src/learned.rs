@@ -25,6 +25,14 @@ pub struct Learned {
     pub drained_pools: BTreeSet<u32>,
 }
 
+impl Learned {
+    /// Whether another one differs in neighbours at most. Keys and drained pools, which only a configuration brings, do not count.
+    pub fn is_same_but_for_neighbours(&self, other: &Learned) -> bool {
+        (&self.links, &self.taps, &self.requested, &self.capture)
+            == (&other.links, &other.taps, &other.requested, &other.capture)
+    }
+}
+
 /// A kernel device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {

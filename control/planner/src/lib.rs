@@ -23,6 +23,7 @@ mod tunnels;
 pub use indices::{Indices, UnreadableNames};
 pub use kernel::KernelDesired;
 pub use learned::{Learned, Link, Neighbour, Tap};
+pub use routes::neighbour_changes;
 
 use core::fmt;
 use indices::Wanted;

@@ -6,7 +6,7 @@ use crate::{Draft, Learned, links};
 use core::net::{IpAddr, Ipv6Addr};
 use std::collections::{BTreeMap, BTreeSet};
 use tombolo_config::{Gateway, PortId, Prefix, Reach, RouteIndex, RouteTarget, Tunnel};
-use tombolo_tables::build::Route;
+use tombolo_tables::build::{Change, Route, World};
 use tombolo_tables::layout::{Address, NeighbourIndex, NeighbourRecord, NextHop, SegmentIndex, neighbour_state};
 use zerocopy::FromZeros;
 
@@ -160,11 +160,7 @@ fn neighbours(draft: &mut Draft<'_>) -> BTreeMap<Host, NeighbourIndex> {
 
 fn record(draft: &Draft<'_>, (port, address): &Host) -> NeighbourRecord {
     let name = draft.desired.port(*port).name.to_string();
-    let (state, mac) = match draft.learned.neighbours.get(&(name, *address)) {
-        Some(Neighbour::Reachable(mac)) => (neighbour_state::REACHABLE, *mac),
-        Some(Neighbour::Failed) => (neighbour_state::FAILED, [0; 6]),
-        None => (neighbour_state::UNRESOLVED, [0; 6]),
-    };
+    let (state, mac) = answer(draft.learned.neighbours.get(&(name, *address)));
     NeighbourRecord {
         address: (*address).into(),
         mac,
@@ -172,4 +168,30 @@ fn record(draft: &Draft<'_>, (port, address): &Host) -> NeighbourRecord {
         state,
         reserved: [0; 7],
     }
+}
+
+fn answer(known: Option<&Neighbour>) -> (u8, [u8; 6]) {
+    match known {
+        Some(Neighbour::Reachable(mac)) => (neighbour_state::REACHABLE, *mac),
+        Some(Neighbour::Failed) => (neighbour_state::FAILED, [0; 6]),
+        None => (neighbour_state::UNRESOLVED, [0; 6]),
+    }
+}
+
+/// What becomes of the neighbours of a planned world by what is learned now, as long as nothing else is new: a plan would say the same.
+pub fn neighbour_changes(world: &World, learned: &Learned) -> Vec<Change> {
+    let port_name = |index: u16| {
+        let name = world.ports.get(usize::from(index)).map_or(&[][..], |port| &port.name);
+        let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+        String::from_utf8_lossy(&name[..end]).into_owned()
+    };
+    let change = |(index, record): (u32, &NeighbourRecord)| {
+        let (state, mac) = answer(learned.neighbours.get(&(port_name(record.port), record.address.into())));
+        let fresh = NeighbourRecord { state, mac, ..*record };
+        (fresh != *record).then_some(Change::Neighbour(NeighbourIndex(index), fresh))
+    };
+    let all = (0..).zip(&world.neighbours);
+    all.filter(|(_, record)| record.state != neighbour_state::FREE)
+        .filter_map(change)
+        .collect()
 }

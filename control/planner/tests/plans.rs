@@ -4,8 +4,8 @@ mod support;
 
 use core::net::Ipv6Addr;
 use support::{GATEWAY_A, address, epochs, first, gateway, learned, link, next};
-use tombolo_planner::{Action, Indices, Neighbour, Plan, plan};
-use tombolo_tables::build::Route;
+use tombolo_planner::{Action, Indices, Learned, Neighbour, Plan, neighbour_changes, plan};
+use tombolo_tables::build::{Compiler, Route};
 use tombolo_tables::layout::{Address, NextHop, PortIndex, SegmentIndex, neighbour_state, wildcard};
 
 fn route(plan: &Plan, segment: u16, to: &str) -> NextHop {
@@ -124,6 +124,45 @@ fn neighbours_and_links_move_no_epoch() {
         ]
     );
     assert!(after.world.build().is_ok());
+}
+
+#[test]
+fn answers_of_neighbours_change_a_world_as_a_plan_would() {
+    let host = ("cloud-prod".to_owned(), address("10.1.0.10"));
+    let ask = |learned: &mut Learned| {
+        learned.requested.insert(host.clone());
+    };
+    let mut before = next(GATEWAY_A, &first(GATEWAY_A), ask);
+    let router = ("uplink".to_owned(), address("192.0.2.254"));
+    let answers = [
+        vec![(&host, Neighbour::Reachable([2, 0, 0, 0, 0, 1]))],
+        vec![
+            (&host, Neighbour::Reachable([2, 0, 0, 0, 0, 2])),
+            (&router, Neighbour::Failed),
+        ],
+        vec![(&host, Neighbour::Failed)],
+        vec![],
+    ];
+    let mut compiler = Compiler::default();
+    compiler.build(&before.world).unwrap();
+    for answers in answers {
+        let mut learned = None;
+        let after = next(GATEWAY_A, &before, |all| {
+            ask(all);
+            all.neighbours = answers
+                .into_iter()
+                .map(|(host, answer)| (host.clone(), answer))
+                .collect();
+            learned = Some(all.clone());
+        });
+        let changes = neighbour_changes(&before.world, &learned.unwrap());
+        assert!(!changes.is_empty());
+        assert_eq!(after.indices, before.indices);
+        assert_eq!((&after.kernel, &after.actions), (&before.kernel, &vec![]));
+        let changed = compiler.change(&changes).unwrap();
+        assert!(*changed == *Compiler::default().build(&after.world).unwrap());
+        before = after;
+    }
 }
 
 #[test]

@@ -23,6 +23,8 @@ pub mod layout;
 pub mod port_status;
 pub mod processor;
 pub mod publish;
+mod publish_copies;
+mod publish_error;
 mod publish_extents;
 pub mod publish_protocol;
 mod publish_root;

@@ -195,6 +195,20 @@ impl Region {
         true
     }
 
+    /// Copies `bytes` bytes of a section into free memory of the region. The same law and result as [`write`](Self::write); false, too,
+    /// if the two overlap.
+    pub(crate) fn copy(&self, from: usize, to: usize, bytes: usize) -> bool {
+        let (Some(source), Some(target)) = (self.mapping.at(from, bytes), self.writable(to, bytes)) else {
+            return false;
+        };
+        if from.abs_diff(to) < bytes {
+            return false;
+        }
+        // SAFETY: `at` checked the bounds of both, the mapping is writable, and they do not overlap.
+        unsafe { core::ptr::copy_nonoverlapping(source.as_ptr(), target.as_ptr(), bytes) };
+        true
+    }
+
     /// Zeroes freed memory (it may have held keys). The same law and result as [`write`](Self::write).
     pub(crate) fn zero(&self, byte_offset: usize, bytes: usize) -> bool {
         let Some(first) = self.writable(byte_offset, bytes) else {
@@ -324,6 +338,10 @@ mod tests {
         assert!(region.section(4096, 1).is_none());
         assert!(!region.write(4090, &[0; 7]));
         assert!(!region.zero(0, 4097));
+        assert!(region.write(0, b"ab") && region.copy(0, 4094, 2));
+        assert_eq!(region.section(4094, 2), Some(b"ab".as_slice()));
+        assert!(!region.copy(0, 4095, 2) && !region.copy(4095, 0, 2));
+        assert!(!region.copy(0, 1, 2), "they overlap");
     }
 
     #[test]
@@ -358,6 +376,7 @@ mod tests {
         let view = Region::from_fd_read_only(region.fd().try_clone_to_owned().unwrap()).unwrap();
         assert!(!view.write(0, b"x"));
         assert!(!view.zero(0, 1));
+        assert!(!view.copy(0, 8, 1));
         assert!(region.write(0, b"x"));
         assert_eq!(view.section(0, 1), Some(b"x".as_slice()));
     }

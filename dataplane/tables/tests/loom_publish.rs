@@ -136,6 +136,77 @@ impl Shared {
     }
 }
 
+/// Two copies of a section, as `publish_copies` keeps them. Generation g lies in copy g mod 2 and changed word g mod 2 alone, so that its
+/// other word must say g - 1.
+struct Copies {
+    root: Modelled,
+    copies: [[Plain; 2]; 2],
+    announced: Modelled,
+}
+
+impl Copies {
+    fn new() -> Arc<Copies> {
+        Arc::new(Copies {
+            root: Modelled::new(1),
+            copies: [[Plain::new(0), Plain::new(0)], [Plain::new(0), Plain::new(1)]],
+            announced: Modelled::new(PARKED),
+        })
+    }
+
+    fn read(&self, generation: u64) {
+        let of = generation as usize % 2;
+        let seen = [self.copies[of][of].read(), self.copies[of][1 - of].read()];
+        assert_eq!(seen, [generation, generation - 1], "a mixture of generations");
+    }
+
+    /// Brings the copy that the generation before the current one left up to date, writes the change, publishes.
+    fn control(&self, last: u64, waits: bool) {
+        for generation in 2..=last {
+            while waits && oldest_in_use([&self.announced].into_iter()) < generation - 1 {
+                thread::yield_now();
+            }
+            let (of, other) = (generation as usize % 2, 1 - generation as usize % 2);
+            self.copies[of][other].write(self.copies[other][other].read());
+            self.copies[of][of].write(generation);
+            publish(&self.root, generation);
+        }
+    }
+
+    fn worker(&self, batches: usize) {
+        let mut known = 0;
+        unpark(&self.announced);
+        for _ in 0..batches {
+            let newest = current(&self.root);
+            if newest != known {
+                self.read(newest);
+                announce(&self.announced, newest);
+                known = newest;
+            }
+            self.read(known);
+        }
+        park(&self.announced);
+    }
+}
+
+fn change_a_copy(waits: bool) {
+    let copies = Copies::new();
+    let theirs = copies.clone();
+    let worker = thread::spawn(move || theirs.worker(2));
+    copies.control(3, waits);
+    worker.join().unwrap();
+}
+
+#[test]
+fn changes_go_into_the_copy_that_nobody_reads() {
+    model(3, || change_a_copy(true));
+}
+
+#[test]
+#[should_panic(expected = "Causality violation")]
+fn changes_to_a_copy_that_may_be_read_are_found_out() {
+    model(3, || change_a_copy(false));
+}
+
 fn model(preemptions: usize, body: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);

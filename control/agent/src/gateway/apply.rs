@@ -5,12 +5,14 @@ use super::{Gateway, carried, learn, sequences};
 use crate::views;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tombolo_api::{Applied, Problem, Refusal};
 use tombolo_config::Gateway as Desired;
 use tombolo_planner::{Action, Learned, Plan};
-use tombolo_tables::build::Sections;
+use tombolo_tables::build::{BuildError, Change};
 use tombolo_tables::handoff::Reply;
+use tombolo_tables::layout::SectionId;
 use tombolo_tables::sa_counters;
 use tombolo_tables::state::StatePart;
 use tombolo_tunnel::replay::Window;
@@ -83,7 +85,7 @@ pub(super) fn check(text: &str) -> Result<Desired, ApplyError> {
 impl Gateway {
     /// Makes a text the configuration: now, and once every worker has it, for the next boot.
     pub(super) async fn put(&mut self, text: String) -> Result<Applied, ApplyError> {
-        let desired = check(&text)?;
+        let desired = Arc::new(check(&text)?);
         if let Some(why) = crate::regions::mismatch(&desired, &self.regions.state.limits()) {
             return Err(ApplyError::Refused(
                 why,
@@ -112,10 +114,38 @@ impl Gateway {
 
     /// Plans again after news from the kernel or a worker; publishes if that changes anything.
     pub(super) async fn replan(&mut self) -> Result<(), ApplyError> {
-        let mut learned = self.learn(&self.desired.clone()).await?;
+        let desired = self.desired.clone();
+        let mut learned = self.learn(&desired).await?;
+        if self.follow_neighbours(&mut learned)? {
+            self.set_kernel().await;
+            return Ok(());
+        }
         learned.sa_keys.clone_from(&self.learned.sa_keys);
         let refused_keys = self.refused_keys.clone();
-        self.make(self.desired.clone(), learned, refused_keys).await.map(|_| ())
+        self.make(desired, learned, refused_keys).await.map(|_| ())
+    }
+
+    /// If nothing but answers of neighbours is new, puts these in force without a plan: the way of most news, whatever the size of
+    /// the configuration. False if a plan is needed.
+    fn follow_neighbours(&mut self, learned: &mut Learned) -> Result<bool, ApplyError> {
+        // Keys and pools change with a configuration only.
+        let planned = self.publisher.is_current(self.compiler.sections());
+        if !planned || !self.learned.is_same_but_for_neighbours(learned) {
+            return Ok(false);
+        }
+        let changes = tombolo_planner::neighbour_changes(&self.plan.world, learned);
+        if !changes.is_empty() {
+            let refused = |error: BuildError| ApplyError::Refused(error.to_string(), "nothing was changed");
+            self.compiler.change(&changes).map_err(refused)?;
+            self.publish()?;
+            for change in changes {
+                if let Change::Neighbour(index, record) = change {
+                    self.plan.world.neighbours[index.usize()] = record;
+                }
+            }
+        }
+        self.learned.neighbours = std::mem::take(&mut learned.neighbours);
+        Ok(true)
     }
 
     /// What the outside looks like now, keys left out.
@@ -141,25 +171,21 @@ impl Gateway {
     /// error nothing has changed.
     async fn make(
         &mut self,
-        desired: Desired,
+        desired: Arc<Desired>,
         learned: Learned,
         refused_keys: BTreeMap<String, String>,
     ) -> Result<bool, ApplyError> {
         let plan = tombolo_planner::plan(&desired, &learned, &self.indices)
             .map_err(|refused| ApplyError::Refused(refused.why, refused.hint))?;
         self.check_rows(&plan)?;
-        let build = plan.world.build();
-        let sections = build.map_err(|error| ApplyError::Refused(error.to_string(), "nothing was changed"))?;
-        let changed = self
-            .sections
-            .as_ref()
-            .is_none_or(|current| current.all() != sections.all());
+        let built = self.compiler.build(&plan.world);
+        let sections = built.map_err(|error| ApplyError::Refused(error.to_string(), "nothing was changed"))?;
+        let changed = !self.publisher.is_current(sections);
         if changed {
             self.prepare(&plan)?;
             // Before the publication, so that a new SA has numbers from its first packet on.
             let notes = sequences::supply(&plan.world, self.regions.state, &self.leases);
-            self.publish(&sections, &plan.world.names)?;
-            self.sections = Some(sections);
+            self.publish()?;
             self.refused_keys = refused_keys;
             self.note(notes);
         }
@@ -171,11 +197,16 @@ impl Gateway {
             sa.key.zeroize();
             sa.salt.zeroize();
         }
+        self.set_kernel().await;
+        Ok(changed)
+    }
+
+    /// Makes the kernel what the plan says.
+    async fn set_kernel(&mut self) {
         self.failures = self.kernel.apply(&self.plan.kernel, &self.devices).await;
         for failure in &self.failures {
             tracing::warn!("kernel: {failure}");
         }
-        Ok(changed)
     }
 
     /// Brings rows of the state region into the state that new records expect. Rows of records in use are not touched.
@@ -217,7 +248,10 @@ impl Gateway {
         Ok(())
     }
 
-    fn publish(&mut self, sections: &Sections, names: &str) -> Result<(), ApplyError> {
+    /// Publishes what the compiler built last.
+    fn publish(&mut self) -> Result<(), ApplyError> {
+        let sections = self.compiler.sections();
+        let names = std::str::from_utf8(sections.get(SectionId::Names)).unwrap_or_default();
         carried::keep(&self.paths.private(), self.publisher.current() + 1, names)
             .map_err(|error| ApplyError::Refused(error.to_string(), "the runtime directory takes no file"))?;
         let generation = self

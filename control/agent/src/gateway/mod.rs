@@ -26,9 +26,11 @@ use crate::paths::Paths;
 use crate::regions::Regions;
 use crate::views::TunnelNotes;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 use tombolo_config::Gateway as Desired;
 use tombolo_planner::{Indices, Learned, Plan};
+use tombolo_tables::build::Compiler;
 use tombolo_tables::events::EventReader;
 use tombolo_tables::publish::Publisher;
 
@@ -45,13 +47,13 @@ pub struct Gateway {
     captures: captures::Captures,
     dataplane: DataplaneState,
     text: String,
-    desired: Desired,
+    desired: Arc<Desired>,
     learned: Learned,
     requested: learn::Requested,
     devices: BTreeMap<String, u32>,
     indices: Indices,
     plan: Plan,
-    sections: Option<tombolo_tables::build::Sections>,
+    compiler: Compiler,
     /// Why tunnels are down: keys that cannot be read, leases that are missing.
     refused_keys: BTreeMap<String, String>,
     notes: TunnelNotes,

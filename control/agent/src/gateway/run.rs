@@ -108,7 +108,7 @@ impl Gateway {
         if !self.captures.is_empty() {
             replan |= self.captures.turn(&self.plan.world);
         }
-        self.publisher.reclaim();
+        self.publisher.make_spares();
         replan || self.requested.is_due(Instant::now())
     }
 

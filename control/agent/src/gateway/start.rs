@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tombolo_config::Gateway as Desired;
 use tombolo_planner::{Indices, Learned};
-use tombolo_tables::build::World;
+use tombolo_tables::build::{Compiler, World};
 use tombolo_tables::events::EventReader;
 use tombolo_tables::handoff::Adopted;
 use tombolo_tables::publish::Publisher;
@@ -165,13 +165,13 @@ impl Gateway {
             captures: captures::Captures::new(regions.state),
             dataplane: DataplaneState::default(),
             text,
-            desired,
+            desired: Arc::new(desired),
             learned: Learned::default(),
             requested: learn::Requested::default(),
             devices: BTreeMap::new(),
             indices,
             plan,
-            sections: None,
+            compiler: Compiler::default(),
             refused_keys: BTreeMap::new(),
             notes: BTreeMap::new(),
             port_errors: BTreeMap::new(),

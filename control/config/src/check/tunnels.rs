@@ -9,7 +9,7 @@ use crate::reader::At;
 use crate::scalars::{EncapsulationType, TunnelType};
 use crate::value::{Name, Prefix, special};
 use core::net::IpAddr;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// UDP port of ESP in UDP (RFC 3948).
 const ESP_UDP_PORT: u16 = 4500;
@@ -168,6 +168,11 @@ pub(super) fn relate(
 ) {
     let statements = raw.tunnels.iter().flat_map(|tunnels| &tunnels.0);
     let mut keys: HashMap<&str, &Name> = HashMap::new();
+    let tunnel_of = |route: &crate::Route| match route.target {
+        RouteTarget::Tunnel(id) => Some(id.usize()),
+        RouteTarget::Via { .. } | RouteTarget::Segment(_) | RouteTarget::Discard | RouteTarget::Unreachable => None,
+    };
+    let used: HashSet<usize> = gateway.routes.iter().filter_map(tunnel_of).collect();
     for (i, ((name, statement), tunnel)) in statements.zip(&gateway.tunnels).enumerate() {
         // Two tunnels with one key would use the same nonces.
         if let Some(other) = keys.insert(tunnel.keys.as_str(), &tunnel.name) {
@@ -180,8 +185,7 @@ pub(super) fn relate(
         }
         remote(gateway, index, statement, tunnel, problems);
         nat_ports(gateway, statement, tunnel, problems);
-        let used = |route: &crate::Route| matches!(route.target, RouteTarget::Tunnel(id) if id.usize() == i);
-        if !gateway.routes.iter().any(used) {
+        if !used.contains(&i) {
             let hint = format!(
                 "add a route with `tunnel: {}` to segment '{}'",
                 name.value,

@@ -1,29 +1,35 @@
 //! Whether the records of a world name each other rightly. What a lookup meets is then what the planner meant; workers still
 //! trust none of it.
 
-use super::{BuildError, Kind, World};
+use super::known::{Known, Overlay};
+use super::{BuildError, Kind, Route, World};
 use crate::layout::{
     NatRuleRecord, NeighbourIndex, NeighbourRecord, NextHop, OwnAddressRecord, PolicyRuleRecord, PoolRecord, SaRecord,
     SelectorRecord, TunnelRecord, cipher, encapsulation, nat_kind, neighbour_state, rule_action, sa_flag, tunnel_flag,
     wildcard,
 };
 use crate::view::has_ports;
+use core::ops::Range;
 
 /// Checks every reference and every enumerated field.
 ///
 /// # Errors
 /// The first mistake found: [`BuildError::Unknown`], [`BuildError::Field`] or [`BuildError::TooMany`].
 pub(super) fn check(world: &World) -> Result<(), BuildError> {
+    records(world)?;
+    routes(&Known::of(world), &world.routes, 0..world.routes.len())
+}
+
+/// The same but for the routes.
+pub(super) fn records(world: &World) -> Result<(), BuildError> {
     counts(world)?;
-    let record = |by, at| Record { world, by, at };
+    let known = &Known::of(world);
+    let record = |by, at| Record { known, by, at };
     for (at, port) in world.ports.iter().enumerate() {
         record(Kind::Port, at).segment(port.segment)?;
     }
     for (at, own) in world.own_addresses.iter().enumerate() {
         own_address(&record(Kind::OwnAddress, at), own)?;
-    }
-    for (at, route) in world.routes.iter().enumerate() {
-        record(Kind::Route, at).next_hop(route.next_hop)?;
     }
     for (at, entry) in world.neighbours.iter().enumerate() {
         neighbour(&record(Kind::Neighbour, at), entry)?;
@@ -37,7 +43,7 @@ pub(super) fn check(world: &World) -> Result<(), BuildError> {
     for (at, entry) in world.pools.iter().enumerate() {
         pool(&record(Kind::Pool, at), entry)?;
     }
-    pool_rows(world)?;
+    pool_rows(known)?;
     for (at, entry) in world.tunnels.iter().enumerate() {
         tunnel(&record(Kind::Tunnel, at), entry)?;
     }
@@ -46,6 +52,37 @@ pub(super) fn check(world: &World) -> Result<(), BuildError> {
     }
     for (at, entry) in world.selectors.iter().enumerate() {
         selector(&record(Kind::Selector, at), entry)?;
+    }
+    Ok(())
+}
+
+/// Whether some of the routes lead to what there is.
+pub(super) fn routes(known: &Known<'_>, routes: &[Route], range: Range<usize>) -> Result<(), BuildError> {
+    let by = Kind::Route;
+    for (at, route) in range.clone().zip(routes.get(range).unwrap_or(&[])) {
+        Record { known, by, at }.next_hop(route.next_hop)?;
+    }
+    Ok(())
+}
+
+/// Whether single records that changed are right, and those that name them.
+pub(super) fn changed(known: &Known<'_>, over: &Overlay) -> Result<(), BuildError> {
+    let record = |by, at| Record { known, by, at };
+    for (&at, entry) in &over.neighbours {
+        neighbour(&record(Kind::Neighbour, at as usize), entry)?;
+    }
+    for (&at, entry) in &over.tunnels {
+        tunnel(&record(Kind::Tunnel, at as usize), entry)?;
+    }
+    for (&at, entry) in &over.sas {
+        sa(&record(Kind::Sa, at as usize), entry)?;
+        // The tunnel that sealed with the SA, or will.
+        let was = known.sas.get(at as usize).map(|old| old.tunnel);
+        for number in was.into_iter().chain([entry.tunnel]) {
+            if let Some(entry) = known.tunnel(number) {
+                tunnel(&record(Kind::Tunnel, number as usize), entry)?;
+            }
+        }
     }
     Ok(())
 }
@@ -71,7 +108,7 @@ fn counts(world: &World) -> Result<(), BuildError> {
 
 /// A record under examination.
 struct Record<'a> {
-    world: &'a World,
+    known: &'a Known<'a>,
     by: Kind,
     at: usize,
 }
@@ -103,14 +140,14 @@ impl Record<'_> {
     }
 
     fn port(&self, port: u16) -> Result<(), BuildError> {
-        self.names(Kind::Port, port.into(), usize::from(port) < self.world.ports.len())
+        self.names(Kind::Port, port.into(), usize::from(port) < self.known.ports)
     }
 
     fn segment(&self, segment: u16) -> Result<(), BuildError> {
         self.names(
             Kind::Segment,
             segment.into(),
-            usize::from(segment) < self.world.segments.len(),
+            usize::from(segment) < self.known.segments,
         )
     }
 
@@ -123,7 +160,7 @@ impl Record<'_> {
     }
 
     fn neighbour(&self, NeighbourIndex(index): NeighbourIndex) -> Result<(), BuildError> {
-        let record = self.world.neighbours.get(index as usize);
+        let record = self.known.neighbour(index);
         self.names(
             Kind::Neighbour,
             index,
@@ -136,7 +173,7 @@ impl Record<'_> {
             NextHop::Unreachable | NextHop::Discard => Ok(()),
             NextHop::Neighbour(neighbour) => self.neighbour(neighbour),
             NextHop::OnLink(port) | NextHop::Local(port) => self.port(port.0),
-            NextHop::Tunnel(tunnel) => self.names(Kind::Tunnel, tunnel.0, tunnel.usize() < self.world.tunnels.len()),
+            NextHop::Tunnel(tunnel) => self.names(Kind::Tunnel, tunnel.0, self.known.tunnel(tunnel.0).is_some()),
             NextHop::Segment(segment) => self.segment(segment.0),
         }
     }
@@ -204,7 +241,7 @@ fn nat_rule(record: &Record<'_>, rule: &NatRuleRecord) -> Result<(), BuildError>
     record.field("ports: the protocol has none", may_name_ports || !names_ports)?;
     match rule.kind {
         nat_kind::SOURCE_POOL => {
-            let pool = record.world.pools.get(rule.pool as usize);
+            let pool = record.known.pools.get(rule.pool as usize);
             record.names(Kind::Pool, rule.pool, pool.is_some())?;
             record.field(
                 "pool: other family",
@@ -240,20 +277,17 @@ fn pool(record: &Record<'_>, pool: &PoolRecord) -> Result<(), BuildError> {
 }
 
 /// One row for an address in all pools: with two, a port of it would be handed out twice.
-fn pool_rows(world: &World) -> Result<(), BuildError> {
-    let first = |at: usize| u128::from_be_bytes(world.pools[at].first.0);
-    let mut order: Vec<usize> = (0..world.pools.len()).collect();
+fn pool_rows(known: &Known<'_>) -> Result<(), BuildError> {
+    let first = |at: usize| u128::from_be_bytes(known.pools[at].first.0);
+    let mut order: Vec<usize> = (0..known.pools.len()).collect();
     order.sort_by_key(|at| first(*at));
     // Where the addresses seen so far end, and what their rows are ahead of them.
     let (mut end, mut ahead) = (0, 0);
     for at in order {
-        let pool = &world.pools[at];
+        let pool = &known.pools[at];
         let mine = u128::from(pool.row).wrapping_sub(first(at));
-        let record = Record {
-            world,
-            by: Kind::Pool,
-            at,
-        };
+        let by = Kind::Pool;
+        let record = Record { known, by, at };
         record.field(
             "row: another pool has one of the addresses in another row",
             first(at) >= end || mine == ahead,
@@ -279,7 +313,7 @@ fn tunnel(record: &Record<'_>, tunnel: &TunnelRecord) -> Result<(), BuildError> 
     if tunnel.outbound == wildcard::NONE {
         return Ok(());
     }
-    let sa = record.world.sas.get(tunnel.outbound as usize).filter(|sa| sa.spi != 0);
+    let sa = record.known.sa(tunnel.outbound);
     record.names(Kind::Sa, tunnel.outbound, sa.is_some())?;
     let seals = |sa: &SaRecord| sa.flags & sa_flag::INBOUND == 0 && sa.tunnel as usize == record.at;
     record.field("outbound SA: inbound, or another tunnel's", sa.is_some_and(seals))
@@ -289,11 +323,7 @@ fn sa(record: &Record<'_>, sa: &SaRecord) -> Result<(), BuildError> {
     if sa.spi == 0 {
         return Ok(());
     }
-    record.names(
-        Kind::Tunnel,
-        sa.tunnel,
-        (sa.tunnel as usize) < record.world.tunnels.len(),
-    )?;
+    record.names(Kind::Tunnel, sa.tunnel, record.known.tunnel(sa.tunnel).is_some())?;
     let known = [cipher::AES_128_GCM, cipher::AES_256_GCM, cipher::CHACHA20_POLY1305];
     record.field("cipher", known.contains(&sa.cipher))?;
     let until = u64::from(sa.selector_first) + u64::from(sa.selector_count);
@@ -301,7 +331,7 @@ fn sa(record: &Record<'_>, sa: &SaRecord) -> Result<(), BuildError> {
     record.names(
         Kind::Selector,
         last,
-        sa.selector_count == 0 || until <= record.world.selectors.len() as u64,
+        sa.selector_count == 0 || until <= record.known.selectors as u64,
     )?;
     let checks_replay = sa.flags & sa_flag::INBOUND != 0 && sa.flags & sa_flag::NO_REPLAY_CHECK == 0;
     let window_is_right = (64..=4096).contains(&sa.replay_window) && sa.replay_window.is_multiple_of(64);

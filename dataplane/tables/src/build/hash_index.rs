@@ -4,7 +4,9 @@
 //! Empty without entries. Else `HashHeader`, then its slots, a power of two and at least twice as many as entries: each the
 //! index of a record or `FREE`. An entry stands at most `longest` slots behind the one that its hash names.
 
+use super::known::Key;
 use super::sections::Section;
+use super::{BuildError, Kind};
 use crate::layout::Address;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -19,8 +21,21 @@ pub(crate) struct HashHeader {
     pub(crate) slots: u32,
     /// Steps that the farthest entry is away from its place.
     pub(crate) longest: u32,
+    /// Slots in use; lookups do without.
+    pub(crate) entries: u32,
     /// Zero.
-    pub(crate) reserved: [u32; 14],
+    pub(crate) reserved: [u32; 13],
+}
+
+impl HashHeader {
+    pub(super) fn new(slots: usize, longest: usize, entries: usize) -> HashHeader {
+        HashHeader {
+            slots: slots as u32,
+            longest: longest as u32,
+            entries: entries as u32,
+            reserved: [0; 13],
+        }
+    }
 }
 
 /// Mixes a number and an address: every bit of them moves about half the bits of the result. Control chooses the keys, so
@@ -36,26 +51,43 @@ pub(crate) fn hash(number: u32, address: Address) -> u64 {
     mixed.wrapping_mul(0xd6e8_feb8_6659_fd93) >> 16
 }
 
-/// The section for (hash, record index) pairs of different keys, in the order given.
-pub(super) fn compile(entries: &[(u64, u32)]) -> Section {
+/// The section for records with their keys.
+///
+/// # Errors
+/// [`BuildError::Duplicate`] if two have the same key.
+pub(super) fn compile(entries: impl Iterator<Item = (Key, u32)>, kind: Kind) -> Result<Section, BuildError> {
+    let entries: Vec<(Key, u32)> = entries.collect();
     if entries.is_empty() {
-        return Section::default();
+        return Ok(Section::default());
     }
     let slots_count = (entries.len() * 2).next_power_of_two();
+    // Places among the entries first, so that a key of those passed by can be compared.
     let mut slots = vec![FREE; slots_count];
     let mut longest = 0;
-    for &(hash, index) in entries {
-        let place = |step: usize| (hash as usize).wrapping_add(step) & (slots_count - 1);
-        let step = (0..slots_count)
-            .find(|&step| slots[place(step)] == FREE)
-            .expect("half of the slots stay free");
-        slots[place(step)] = index;
+    for (at, ((number, address), index)) in entries.iter().enumerate() {
+        let first = hash(*number, *address) as usize;
+        let mut step = 0;
+        loop {
+            let slot = &mut slots[first.wrapping_add(step) & (slots_count - 1)];
+            if *slot == FREE {
+                *slot = at as u32;
+                break;
+            }
+            let (key, other) = entries[*slot as usize];
+            if key == (*number, *address) {
+                return Err(BuildError::Duplicate {
+                    kind,
+                    first: other as usize,
+                    second: *index as usize,
+                });
+            }
+            step += 1;
+        }
         longest = longest.max(step);
     }
-    let header = HashHeader {
-        slots: slots_count as u32,
-        longest: longest as u32,
-        reserved: [0; 14],
-    };
-    Section::concatenate(&[header.as_bytes(), slots.as_bytes()])
+    for slot in slots.iter_mut().filter(|slot| **slot != FREE) {
+        *slot = entries[*slot as usize].1;
+    }
+    let header = HashHeader::new(slots_count, longest, entries.len());
+    Ok(Section::concatenate(&[header.as_bytes(), slots.as_bytes()]))
 }
