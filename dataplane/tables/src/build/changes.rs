@@ -125,7 +125,9 @@ fn edits(compiler: &Compiler, changes: &[Change], after: &Known<'_>) -> Result<[
         let (route, is_there) = match change {
             Change::Route(route) => (route, true),
             Change::NoRoute(route) => (route, false),
-            _ => continue,
+            Change::Neighbour(..) | Change::Tunnel(..) | Change::Sa(..) | Change::Epoch(..) | Change::Capture(_) => {
+                continue;
+            }
         };
         let prefix = routes::prefix(at, route, after.segments)?;
         if is_there {

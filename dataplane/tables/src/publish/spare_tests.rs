@@ -151,7 +151,7 @@ fn a_key_that_left_is_nowhere_once_no_worker_can_look_at_it() {
         publisher.publish(compiler.sections()).unwrap();
         let all = tables.region().section(0, tables.region().len()).unwrap();
         let keys: Vec<u8> = (0..6)
-            .filter(|key| all.windows(32).any(|bytes| bytes == [*key as u8; 32] && *key > 0))
+            .filter(|key| all.windows(32).any(|bytes| bytes == [*key; 32] && *key > 0))
             .collect();
         assert_eq!(keys, [number as u8]);
     }
