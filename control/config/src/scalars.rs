@@ -92,7 +92,7 @@ impl<const MIN: u32, const MAX: u32> Scalar for Bounded<MIN, MAX> {
 }
 
 /// An MTU in bytes, bounds included: the larger one is what a frame of memory holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct PacketBytes<const MIN: u32, const MAX: u32>(Bounded<MIN, MAX>);
 
 impl<const MIN: u32, const MAX: u32> PacketBytes<MIN, MAX> {
