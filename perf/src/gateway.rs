@@ -5,7 +5,7 @@
 use crate::clock::Cycles;
 use std::time::Instant;
 use tombolo_packet_io::memory::Memory;
-use tombolo_packet_io::{BATCH, PortSlot};
+use tombolo_packet_io::{BATCH, FRAME_CAPACITY, FRAME_SIZE, JUMBO_FRAME_SIZE, PortSlot};
 use tombolo_tables::build::{Sections, World};
 use tombolo_tables::counters::Counters;
 use tombolo_tables::fate::{Counter, DropReason};
@@ -23,7 +23,7 @@ use tombolo_worker::worker::Worker;
 /// Frames that may wait in a port at a time; each is offered in memory of its own, so that none is warm when its turn comes.
 pub const ROUND: usize = 8192;
 /// Frames of a worker: a round, and what a batch needs on the way.
-const FRAMES: usize = ROUND + 4 * BATCH;
+pub(crate) const FRAMES: usize = ROUND + 4 * BATCH;
 /// Bytes of the tables region beside the sections.
 const TABLES_SPARE: usize = 4 << 20;
 
@@ -33,6 +33,17 @@ pub struct Shared {
     tables: &'static TablesRegion,
     publisher: Publisher<'static>,
     ports: usize,
+    frame_size: usize,
+}
+
+/// Bytes of frames that hold packets of an MTU, link header included.
+pub fn frame_size(mtu: u16) -> usize {
+    const LINK_HEADER: usize = 14;
+    if LINK_HEADER + usize::from(mtu) <= FRAME_CAPACITY {
+        FRAME_SIZE
+    } else {
+        JUMBO_FRAME_SIZE
+    }
 }
 
 impl Shared {
@@ -52,6 +63,7 @@ impl Shared {
             tables,
             publisher: Publisher::open(tables, state).expect("the only publisher"),
             ports: world.ports.len(),
+            frame_size: frame_size(world.ports.iter().map(|port| port.mtu).max().unwrap_or(0)),
         };
         for sa in 0..world.sas.len() {
             shared.lend(sa);
@@ -85,8 +97,9 @@ impl Shared {
     /// Worker `index`, to be made on the thread where it runs.
     pub fn worker(&self, index: usize) -> Gateway {
         let (state, ports) = (self.state, self.ports);
+        let memory = Memory::with_frame_size(ports, FRAMES, self.frame_size);
         Gateway {
-            worker: Worker::new(Memory::new(ports, FRAMES), index, PortMap::in_order(ports), state),
+            worker: Worker::new(memory, index, PortMap::in_order(ports), state),
             reader: Reader::new(self.tables, state.region(), index).expect("a slot for each worker"),
             state,
             born: Instant::now(),

@@ -16,6 +16,7 @@ pub mod measure;
 pub mod pin;
 pub mod policies;
 pub mod random;
+pub mod raw_aead;
 pub mod report;
 pub mod rules;
 pub mod scenarios;

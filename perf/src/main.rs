@@ -123,11 +123,6 @@ fn run_exactly(case: &Case, rounds: usize) -> Result<()> {
 
 /// One row: every repetition is some rounds, with the reference loop before it.
 fn measure(case: &Case, arguments: &Arguments, cycles: &Cycles, references: &mut Vec<f64>) -> Result<Row> {
-    if let Some(why) = case.impossible() {
-        let row = Row::unmeasured(&case.id, format!("{}: {why}", case.what()), CYCLES_PER_PACKET);
-        show(arguments, &row, cycles)?;
-        return Ok(row);
-    }
     let (repetitions, rounds) = (usize::from(arguments.repetitions), usize::from(arguments.rounds));
     let waiting = Waiting::of_this_thread();
     let mut journey = case
@@ -154,8 +149,14 @@ fn measure(case: &Case, arguments: &Arguments, cycles: &Cycles, references: &mut
     // The row's frames are given back first.
     drop(journey);
     let state = case.scenario.least_state(TRIES * repetitions * (1 + rounds));
-    let limit = state.and_then(|state| cycles_per_packet(state, case.length, (repetitions, rounds), cycles));
-    let row = Row::new(&case.id, case.what() + &note, spread, CYCLES_PER_PACKET).with_limit(limit);
+    let mut limit = state.and_then(|state| cycles_per_packet(state, case.length, (repetitions, rounds), cycles));
+    if let Some(mut raw) = case.cipher() {
+        raw.round(cycles);
+        let costs = (0..repetitions * rounds).map(|_| waiting.undisturbed(TRIES, || raw.round(cycles)).0);
+        limit = Spread::of(costs.collect()).map(|spread| spread.value);
+    }
+    let mut row = Row::new(&case.id, case.what() + &note, spread, CYCLES_PER_PACKET).with_limit(limit);
+    row.target = limit.and_then(|limit| case.target(limit)).or(row.target);
     show(arguments, &row, cycles)?;
     Ok(row)
 }

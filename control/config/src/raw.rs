@@ -2,7 +2,9 @@
 
 use crate::model::{Action, DontFragment, Dscp};
 use crate::reader::{At, Named, statement};
-use crate::scalars::{Bounded, EncapsulationType, RouteAction, SegmentMatch, SourceAddressWord, TunnelType};
+use crate::scalars::{
+    Bounded, EncapsulationType, PacketBytes, RouteAction, SegmentMatch, SourceAddressWord, TunnelType,
+};
 use crate::value::{DeviceName, InterfaceAddress, Name, PortRange, Prefix, Protocol, SecretName};
 use core::net::IpAddr;
 
@@ -13,7 +15,7 @@ pub(crate) const MTU_MIN: u32 = 1280;
 pub(crate) const MTU_MAX: u32 = 3498;
 
 /// MTU in bytes.
-pub(crate) type Mtu = Bounded<MTU_MIN, MTU_MAX>;
+pub(crate) type Mtu = PacketBytes<MTU_MIN, MTU_MAX>;
 
 statement! {
     /// A Tombolo gateway.

@@ -91,6 +91,39 @@ impl<const MIN: u32, const MAX: u32> Scalar for Bounded<MIN, MAX> {
     }
 }
 
+/// An MTU in bytes, bounds included: the larger one is what a frame of memory holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PacketBytes<const MIN: u32, const MAX: u32>(Bounded<MIN, MAX>);
+
+impl<const MIN: u32, const MAX: u32> PacketBytes<MIN, MAX> {
+    pub(crate) fn u16(self) -> u16 {
+        self.0.u16()
+    }
+}
+
+impl<const MIN: u32, const MAX: u32> Scalar for PacketBytes<MIN, MAX> {
+    const WHAT: &'static str = "a number";
+
+    fn parse_scalar(text: &str) -> Result<Self, Refused> {
+        let too_large = number(text).is_some_and(|value| value > u64::from(MAX));
+        let parsed = Bounded::parse_scalar(text).map(PacketBytes);
+        parsed.map_err(|refused| match too_large {
+            true => Refused::with_hint(
+                refused.message,
+                format!(
+                    "a packet has to fit into a frame of memory: set the MTU of this device, and of the hosts on its link, \
+                     to at most {MAX}"
+                ),
+            ),
+            false => refused,
+        })
+    }
+
+    fn scalar_schema() -> Schema {
+        Bounded::<MIN, MAX>::scalar_schema()
+    }
+}
+
 macro_rules! words {
     ($type:ty, $what:literal, { $($word:literal => $value:expr),+ $(,)? }) => {
         impl Scalar for $type {

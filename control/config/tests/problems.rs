@@ -234,7 +234,13 @@ fn ports() {
     one("20000-29999", "1000-29999", "1000", "well-known", "20000-29999");
     one("20000-29999", "30000-40000", "30000", "overlaps 32768-60999", "61000");
     one("20000-29999", "20000-20100", "20000", "fewer than", "");
-    one("device: eth2", "device: eth2, mtu: 9000", "9000", "1280 to 3498", "");
+    one(
+        "device: eth2",
+        "device: eth2, mtu: 9000",
+        "9000",
+        "1280 to 3498",
+        "fit into a frame",
+    );
     one("  lab: {", "  laboratory-of-dev: {", "laboratory", "at most 15", "");
     let both = GOOD.replace(
         "segment: dev, addresses: [10.1.1.1/24]",

@@ -1,13 +1,13 @@
 //! Frames in ordinary memory, for the backends without a device.
 
-use crate::frame::{FRAME_CAPACITY, FRAME_HEADROOM, FRAME_SIZE, Frame, Parts};
+use crate::frame::{FRAME_HEADROOM, FRAME_SIZE, Frame, Parts};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 use std::ptr::NonNull;
 use std::slice;
 
-/// Bytes from one frame to the next. One cache line more than a page: at a page's distance the first lines of all frames would
-/// share one set of the cache, which holds a dozen of them.
-const STRIDE: usize = FRAME_SIZE + 64;
+/// Bytes between one frame and the next. At the distance of whole pages the first lines of all frames would share one set of the cache,
+/// which holds a dozen of them.
+const GAP: usize = 64;
 /// Frames are a page apart: on ordinary pages each would need an entry of its own in the TLB.
 const HUGE_PAGE: usize = 2 << 20;
 
@@ -41,17 +41,19 @@ pub(crate) struct Arena {
 unsafe impl Send for Arena {}
 
 impl Arena {
-    /// An arena of `frames` frames, on huge pages where the administrator reserved some, as a UMEM is.
-    pub(crate) fn new(frames: usize) -> Self {
+    /// An arena of `frames` frames of `size` bytes, on huge pages where the administrator reserved some, as a UMEM is.
+    pub(crate) fn new(frames: usize, size: usize) -> Self {
+        assert!((FRAME_SIZE..=1 << 16).contains(&size), "a frame's capacity has 16 bits");
+        let (stride, capacity) = (size + GAP, (size - FRAME_HEADROOM) as u16);
         let count = u32::try_from(frames).expect("the caller asks for fewer than 2^32 frames");
-        let (base, mapped) = map(frames * STRIDE);
+        let (base, mapped) = map(frames * stride);
         let token = |index: u32| {
-            let offset = index as usize * STRIDE + FRAME_HEADROOM;
+            let offset = index as usize * stride + FRAME_HEADROOM;
             // SAFETY: the frame lies inside the mapping that was just made.
             let start = unsafe { base.add(offset) };
             // SAFETY: the bytes are zeroed and stay mapped as long as a token is outside (`drop`); each index gets one token, so
             // that is the only access.
-            Resting(unsafe { Frame::new(start, index, 0, FRAME_CAPACITY as u16) }.into_parts())
+            Resting(unsafe { Frame::new(start, index, 0, capacity) }.into_parts())
         };
         Self {
             base,
@@ -105,13 +107,15 @@ impl Arena {
 
     /// Copies `packet` into a free frame that then rests in a queue; none when the pool is empty or it does not fit.
     pub(crate) fn store(&mut self, packet: &[u8]) -> Option<Resting> {
-        if packet.len() > FRAME_CAPACITY {
-            return None;
-        }
         let free = self.take_free()?;
         let mut frame = self.hand_out(free);
-        frame.fill(packet);
-        Some(self.take_back(frame))
+        let fits = frame.fill(packet);
+        let resting = self.take_back(frame);
+        if fits {
+            return Some(resting);
+        }
+        self.put_free(resting);
+        None
     }
 }
 

@@ -6,11 +6,14 @@ use std::ptr::NonNull;
 use std::slice;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Bytes from one frame of an arena to the next.
+/// Bytes of a frame, unless its backend was told otherwise; all that AF_XDP has on pages of 4 KiB.
 pub const FRAME_SIZE: usize = 4096;
+/// Bytes of a frame that holds a packet of any usual jumbo MTU: of the memory backend. AF_XDP has chunks above a page since Linux 6.6, in
+/// a UMEM on huge pages only; and native XDP on veth takes packets of one buffer, 3,506 bytes, whatever the chunk.
+pub const JUMBO_FRAME_SIZE: usize = 16_384;
 /// Bytes ahead of the packet that the kernel keeps for itself (`XDP_PACKET_HEADROOM`). The packet's start cannot move.
 pub const FRAME_HEADROOM: usize = 256;
-/// Longest packet a frame can hold, link header included, in bytes.
+/// Longest packet that a frame of [`FRAME_SIZE`] can hold, link header included, in bytes.
 pub const FRAME_CAPACITY: usize = FRAME_SIZE - FRAME_HEADROOM;
 /// Bytes that every frame has from the packet's start on, however short its packet is: one cache line.
 pub const FRAME_HEAD: usize = 64;

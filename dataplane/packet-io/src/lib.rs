@@ -20,5 +20,5 @@ mod queue;
 pub mod tap;
 
 pub use batch::{BATCH, Drain, FrameBatch};
-pub use frame::{FRAME_CAPACITY, FRAME_HEAD, FRAME_HEADROOM, FRAME_SIZE, Frame, leaked_frames};
+pub use frame::{FRAME_CAPACITY, FRAME_HEAD, FRAME_HEADROOM, FRAME_SIZE, Frame, JUMBO_FRAME_SIZE, leaked_frames};
 pub use packet_io::{FrameCensus, PacketIo, PortSlot};

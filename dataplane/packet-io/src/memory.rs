@@ -4,7 +4,7 @@
 
 use crate::arena::{Arena, Resting};
 use crate::batch::FrameBatch;
-use crate::frame::Frame;
+use crate::frame::{FRAME_SIZE, Frame};
 use crate::packet_io::{FrameCensus, PacketIo, PortSlot};
 use crate::queue::Queue;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -34,6 +34,11 @@ pub struct Memory {
 impl Memory {
     /// `ports` ports that share `frames` frames.
     pub fn new(ports: usize, frames: usize) -> Self {
+        Self::with_frame_size(ports, frames, FRAME_SIZE)
+    }
+
+    /// The same with frames of `frame_size` bytes, [`FRAME_SIZE`] or more.
+    pub fn with_frame_size(ports: usize, frames: usize, frame_size: usize) -> Self {
         let queue = || Queue::new(frames);
         let port = |_| Port {
             received: queue(),
@@ -43,7 +48,7 @@ impl Memory {
             punts: queue(),
         };
         Self {
-            arena: Arena::new(frames),
+            arena: Arena::new(frames, frame_size),
             ports: (0..ports).map(port).collect(),
             transmit_ring: TRANSMIT_RING,
             pending: 0,

@@ -10,7 +10,7 @@ pub use output::OutputFormat;
 
 use crate::arena::{Arena, Resting};
 use crate::batch::FrameBatch;
-use crate::frame::{FRAME_CAPACITY, Frame};
+use crate::frame::{FRAME_CAPACITY, FRAME_SIZE, Frame};
 use crate::packet_io::{FrameCensus, PacketIo, PortSlot};
 use capture::Capture;
 use output::Output;
@@ -136,7 +136,7 @@ impl Pcap {
         let port = &ports[place];
         let slots = ports.iter().map(|port| port.slot.usize() + 1).max().unwrap_or(0);
         Ok(Self {
-            arena: Arena::new(FRAMES),
+            arena: Arena::new(FRAMES, FRAME_SIZE),
             input: Capture::new(bytes, port.name.clone())?,
             output: Output::new(Box::new(output), format, &ports)?,
             slot: port.slot,

@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn what_comes_first_goes_first_and_nothing_is_allocated() {
-        let mut arena = Arena::new(5);
+        let mut arena = Arena::new(5, crate::FRAME_SIZE);
         let mut queue = Queue::new(4);
         let (mut next, mut expected) = (0, 0);
         for round in 0..100 {

@@ -23,10 +23,16 @@ pub struct SaCounters {
     pub last_ms: u64,
 }
 
+/// Where the words of a worker and SA begin.
+#[inline]
+pub fn first(sas: usize, worker: usize, sa: SaIndex) -> usize {
+    (worker * sas + sa.usize()) * SA_COUNTER_WORDS
+}
+
 /// Counts `count` packets of `bytes` bytes together. Only worker `worker` may.
 #[inline]
 pub fn count(part: &[AtomicU64], sas: usize, worker: usize, sa: SaIndex, count: usize, bytes: usize, now_ms: u64) {
-    let first = (worker * sas + sa.usize()) * SA_COUNTER_WORDS;
+    let first = first(sas, worker, sa);
     let Some([packets, total, last, _]) = part.get(first..first + SA_COUNTER_WORDS) else {
         return;
     };

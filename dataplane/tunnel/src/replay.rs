@@ -97,7 +97,8 @@ impl<'a> Window<'a> {
     /// of the window (the packet is then a replay).
     #[inline]
     pub fn accept(&self, sequence: u64) -> bool {
-        if self.left_of(sequence, self.highest.load(Ordering::Relaxed)) || !self.set(sequence) {
+        let place = self.place(sequence);
+        if self.left_of(sequence, self.highest.load(Ordering::Relaxed)) || self.set(&place, place.bit) == 0 {
             return false;
         }
         // Most packets of a reordered batch are not the highest: do not write the shared line for them.
@@ -105,6 +106,44 @@ impl<'a> Window<'a> {
             self.highest.fetch_max(sequence, Ordering::Relaxed);
         }
         true
+    }
+
+    /// The same for up to 64 numbers in their order: bit `i` of the answer says whether number `i` was taken. One exchange for the numbers
+    /// that follow each other in a word, and one for the highest: shared lines are written a few times per batch.
+    pub fn accept_all(&self, sequences: &[u64]) -> u64 {
+        debug_assert!(sequences.len() <= 64);
+        let mut accepted = 0;
+        let mut top = self.highest.load(Ordering::Relaxed);
+        let mut at = 0;
+        while at < sequences.len() {
+            let place = self.place(sequences[at]);
+            let (mut bits, mut end) = (0, at);
+            // A number for the second time waits for the next exchange, which will find it set.
+            while let Some(next) = sequences
+                .get(end)
+                .filter(|next| **next >> BITS_LOG2 == sequences[at] >> BITS_LOG2)
+            {
+                let bit = self.place(*next).bit;
+                if bits & bit != 0 {
+                    break;
+                }
+                if !self.left_of(*next, top) {
+                    bits |= bit;
+                    // It is taken now or was before: either way the window reaches it.
+                    top = top.max(*next);
+                }
+                end += 1;
+            }
+            let won = if bits == 0 { 0 } else { self.set(&place, bits) };
+            for (number, sequence) in sequences.iter().enumerate().take(end).skip(at) {
+                accepted |= u64::from(won & self.place(*sequence).bit != 0) << number;
+            }
+            at = end;
+        }
+        if top > self.highest.load(Ordering::Relaxed) {
+            self.highest.fetch_max(top, Ordering::Relaxed);
+        }
+        accepted
     }
 
     /// The highest number accepted so far; 0 before the first.
@@ -151,25 +190,24 @@ impl<'a> Window<'a> {
             .is_some_and(|behind| behind >= self.packets)
     }
 
-    /// Sets the number's bit; false if it was set or its word already serves a later lap.
+    /// Sets bits of a word; those of them that were not set before, none if the word already serves a later lap.
     #[inline]
-    fn set(&self, sequence: u64) -> bool {
-        let place = self.place(sequence);
+    fn set(&self, place: &Place, bits: u64) -> u64 {
         let word = &self.ring[place.word];
         // Relaxed is enough: the verdict depends on the order of changes of this one word, which is total.
         let mut current = word.load(Ordering::Relaxed);
         loop {
             let lap = current >> BITS;
-            let fresh = if lap < place.lap {
-                place.lap << BITS | place.bit
-            } else if lap == place.lap && current & place.bit == 0 {
-                current | place.bit
+            let (fresh, won) = if lap < place.lap {
+                (place.lap << BITS | bits, bits)
+            } else if lap == place.lap && bits & !current != 0 {
+                (current | bits, bits & !current)
             } else {
-                return false;
+                return 0;
             };
             // Lock-free: another try means that another worker moved the word on, at most 16 times per lap.
             match word.compare_exchange_weak(current, fresh, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return true,
+                Ok(_) => return won,
                 Err(now) => current = now,
             }
         }

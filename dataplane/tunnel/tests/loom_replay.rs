@@ -68,3 +68,24 @@ fn a_late_number_wins_at_most_once_while_its_word_is_taken_over() {
         assert!(won.contains(&(41, true)));
     });
 }
+
+#[test]
+fn batches_that_overlap_have_one_winner_per_number() {
+    loom::model(|| {
+        let words: Arc<Vec<AtomicU64>> = Arc::new((0..words(16)).map(|_| AtomicU64::new(0)).collect());
+        let batches = [&[14u64, 15, 16][..], &[15, 16, 15]];
+        let workers = batches.map(|batch| {
+            let words = Arc::clone(&words);
+            thread::spawn(move || Window::new(&words, 16).expect("the words fit").accept_all(batch))
+        });
+        let won = workers.map(|worker| worker.join().expect("no panic"));
+        for number in 14..=16 {
+            let winners = batches.iter().zip(won).map(|(batch, won)| {
+                let places = batch.iter().enumerate().filter(|(_, other)| **other == number);
+                places.filter(|(at, _)| won >> at & 1 == 1).count()
+            });
+            assert_eq!(winners.sum::<usize>(), 1, "{number}: {won:?}");
+        }
+        assert_eq!(Window::new(&words, 16).expect("the words fit").highest(), 16);
+    });
+}

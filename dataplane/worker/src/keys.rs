@@ -1,6 +1,7 @@
 //! Expanded keys of the SAs this worker has used. Expanding costs more than a packet; the cache is sized at start.
 
 use tombolo_tables::layout::{SaIndex, SaRecord};
+use tombolo_tables::region_prefetch::prefetch_whole;
 use tombolo_tunnel::{Cipher, Provider, SaKeys};
 
 struct Expanded {
@@ -41,6 +42,14 @@ impl KeyCache {
             });
         }
         slot.as_ref().map(|expanded| &expanded.keys)
+    }
+
+    /// Asks for the memory of an SA's expanded key ahead of its use.
+    #[inline]
+    pub fn ask(&self, index: SaIndex) {
+        if let Some(slot) = self.expanded.get(index.usize()) {
+            prefetch_whole(slot);
+        }
     }
 
     /// Forgets the keys of SAs that are gone (once per generation).

@@ -14,10 +14,11 @@ use tombolo_flow::geometry::{SaWords, flow_limits, parts_of, state_spec};
 use tombolo_flow::{FlowState, Key4, Key6, Sessions, StateError, Timers, WorkerLocal};
 use tombolo_tables::counters::{Counters, WorkerCounters};
 use tombolo_tables::layout::{SaIndex, SaRecord, TunnelIndex, sa_flag};
+use tombolo_tables::region_prefetch::prefetch_near;
 use tombolo_tables::sa_counters;
 use tombolo_tables::state::{Limits, State, StatePart};
 use tombolo_tunnel::replay::Window;
-use tombolo_tunnel::sequence::Sequence;
+use tombolo_tunnel::sequence::{self, Sequence};
 
 /// Why a state region cannot be used.
 #[derive(Debug)]
@@ -161,6 +162,17 @@ impl<'s> SharedState<'s> {
     #[inline]
     pub fn reserve_sequences(&self, sa: SaIndex, count: usize, esn: bool) -> Range<u64> {
         Sequence::at(self.sequences, sa.usize()).map_or(0..0, |sequence| sequence.reserve(count as u64, esn))
+    }
+
+    /// Asks for the lines that sealing with an SA writes: sequence number and counters.
+    #[inline]
+    pub fn ask_outbound_sa(&self, worker: usize, sa: SaIndex) {
+        if let Some(word) = self.sequences.get(sa.usize() * sequence::WORDS) {
+            prefetch_near(word);
+        }
+        if let Some(word) = self.sa_counters.get(sa_counters::first(self.sas(), worker, sa)) {
+            prefetch_near(word);
+        }
     }
 
     /// Numbers that are still leased to an SA.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{BATCH, FRAME_CAPACITY};
+use crate::{BATCH, FRAME_CAPACITY, FRAME_HEADROOM, JUMBO_FRAME_SIZE};
 
 const A: PortSlot = PortSlot(0);
 const B: PortSlot = PortSlot(1);
@@ -147,4 +147,25 @@ impl Memory {
             self.release(frame);
         }
     }
+}
+
+#[test]
+fn larger_frames_hold_longer_packets() {
+    let mut io = Memory::with_frame_size(1, 2, JUMBO_FRAME_SIZE);
+    let longest = JUMBO_FRAME_SIZE - FRAME_HEADROOM;
+    for fill in 1..=2 {
+        assert!(!io.inject(A, &vec![0; longest + 1]));
+        assert!(io.inject(A, &vec![fill; longest]));
+    }
+    let mut batch = FrameBatch::new();
+    assert_eq!(io.receive(A, &mut batch), 2);
+    for (frame, fill) in batch.drain().zip(1..) {
+        assert_eq!(frame.capacity(), longest);
+        assert!(
+            frame.packet().iter().all(|byte| *byte == fill),
+            "no frame reaches into another"
+        );
+        io.release(frame);
+    }
+    assert!(io.census().balanced());
 }

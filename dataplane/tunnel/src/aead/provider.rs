@@ -1,10 +1,12 @@
-//! Who does the cryptography: `ring`, which is always there, or Intel's multi-buffer library where machine and system have it.
+//! Who does the cryptography: `ring`, which is always there; our own AES-GCM where the machine has VAES and AVX-512; Intel's
+//! multi-buffer library where the system has it, too.
 
+use super::Cipher;
 use core::fmt;
 use std::sync::OnceLock;
 use tombolo_ipsec_mb::Library;
 
-/// Names the provider to use: `ring`, or `ipsec-mb` if it is there. Anything else, or nothing, means the fastest.
+/// Names the provider to use: `ring`, or `vaes` or `ipsec-mb` if it is there. Anything else, or nothing, means the fastest.
 pub const ENVIRONMENT: &str = "TOMBOLO_AEAD";
 
 /// Does the cryptography of an SA.
@@ -14,6 +16,8 @@ pub enum Provider {
     Ring,
     /// `libIPSec_MB`: on x86-64 with VAES and AVX-512.
     IpsecMb,
+    /// `tombolo_gcm` for AES-GCM, on x86-64 with VAES and AVX-512; ChaCha20-Poly1305 is left to the fastest other.
+    Vaes,
 }
 
 impl Provider {
@@ -21,23 +25,33 @@ impl Provider {
     #[inline]
     pub fn chosen() -> Provider {
         static CHOSEN: OnceLock<Provider> = OnceLock::new();
-        *CHOSEN.get_or_init(|| choose(std::env::var(ENVIRONMENT).ok().as_deref(), Library::load().is_ok()))
+        *CHOSEN.get_or_init(|| choose(std::env::var(ENVIRONMENT).ok().as_deref(), Self::available()))
     }
 
     /// Makes what the calling thread needs of it, so that its first packet need not wait. It works without, too.
     pub fn prepare_thread(self) {
         match self {
             Provider::Ring => {}
-            Provider::IpsecMb => {
+            Provider::IpsecMb | Provider::Vaes => {
                 let _ = Library::load().is_ok_and(Library::prepare_thread);
             }
         }
     }
 
-    /// Those that this process can use, `ring` first.
+    /// Those that this process can use, slowest first.
     pub fn available() -> impl Iterator<Item = Provider> {
-        let library = Library::load().is_ok();
-        core::iter::once(Provider::Ring).chain(library.then_some(Provider::IpsecMb))
+        let library = Library::load().is_ok().then_some(Provider::IpsecMb);
+        let own = tombolo_gcm::is_available().then_some(Provider::Vaes);
+        core::iter::once(Provider::Ring).chain(library).chain(own)
+    }
+
+    /// Who serves a cipher where this one was chosen.
+    pub fn serving(self, cipher: Cipher) -> Provider {
+        match (self, cipher) {
+            (Provider::Vaes, Cipher::ChaCha20Poly1305) if Library::load().is_ok() => Provider::IpsecMb,
+            (Provider::Vaes, Cipher::ChaCha20Poly1305) => Provider::Ring,
+            (Provider::Ring | Provider::IpsecMb | Provider::Vaes, _) => self,
+        }
     }
 
     /// Why `ipsec-mb` is not [`available`](Self::available); `None` if it is.
@@ -45,11 +59,12 @@ impl Provider {
         Library::load().err().map(|reason| reason.to_string())
     }
 
-    /// `ring` or `ipsec-mb`.
+    /// `ring`, `ipsec-mb` or `vaes`.
     pub fn name(self) -> &'static str {
         match self {
             Provider::Ring => "ring",
             Provider::IpsecMb => "ipsec-mb",
+            Provider::Vaes => "vaes",
         }
     }
 
@@ -58,6 +73,7 @@ impl Provider {
         match self {
             Provider::Ring => 1,
             Provider::IpsecMb => 2,
+            Provider::Vaes => 3,
         }
     }
 
@@ -66,6 +82,7 @@ impl Provider {
         match word {
             1 => Some(Provider::Ring),
             2 => Some(Provider::IpsecMb),
+            3 => Some(Provider::Vaes),
             _ => None,
         }
     }
@@ -77,12 +94,15 @@ impl fmt::Display for Provider {
     }
 }
 
-fn choose(wanted: Option<&str>, library: bool) -> Provider {
-    if library && wanted != Some(Provider::Ring.name()) {
-        Provider::IpsecMb
-    } else {
-        Provider::Ring
+fn choose(wanted: Option<&str>, available: impl Iterator<Item = Provider>) -> Provider {
+    let mut best = Provider::Ring;
+    for provider in available {
+        if wanted == Some(provider.name()) {
+            return provider;
+        }
+        best = provider;
     }
+    best
 }
 
 #[cfg(test)]
@@ -91,16 +111,21 @@ mod tests {
 
     #[test]
     fn ring_can_be_asked_for_and_serves_where_nothing_else_does() {
-        assert_eq!(choose(Some("ring"), true), Provider::Ring);
-        assert_eq!(choose(None, true), Provider::IpsecMb);
-        assert_eq!(choose(Some("ipsec-mb"), true), Provider::IpsecMb);
-        assert_eq!(choose(Some("ipsec-mb"), false), Provider::Ring);
-        assert_eq!(choose(None, false), Provider::Ring);
+        let all = [Provider::Ring, Provider::IpsecMb, Provider::Vaes];
+        for wanted in all {
+            assert_eq!(choose(Some(wanted.name()), all.into_iter()), wanted);
+        }
+        assert_eq!(choose(None, all.into_iter()), Provider::Vaes);
+        assert_eq!(choose(Some("ipsec-mb"), [Provider::Ring].into_iter()), Provider::Ring);
+        assert_eq!(
+            choose(None, [Provider::Ring, Provider::IpsecMb].into_iter()),
+            Provider::IpsecMb
+        );
     }
 
     #[test]
     fn words_survive_the_trip() {
-        for provider in [Provider::Ring, Provider::IpsecMb] {
+        for provider in [Provider::Ring, Provider::IpsecMb, Provider::Vaes] {
             assert_eq!(Provider::from_word(provider.to_word()), Some(provider));
         }
         assert_eq!(Provider::from_word(0), None);

@@ -276,3 +276,35 @@ fn workers_at_once_accept_nothing_twice_while_the_window_leaps() {
     assert!(all.len() > 1000);
     assert_eq!(all.len(), distinct.len(), "a number was accepted twice");
 }
+
+/// What is accepted together is what would have been accepted one by one.
+#[test]
+fn many_at_once_are_as_many_one_by_one() {
+    let mut state = 7u64;
+    let mut random = |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    for window in [1, 16, 64, 4096] {
+        let [together, single] = [(), ()].map(|()| (0..words(4096)).map(|_| AtomicU64::new(0)).collect::<Vec<_>>());
+        let (together, single) = (
+            Window::new(&together, window).expect("it fits"),
+            Window::new(&single, window).expect("it fits"),
+        );
+        let mut next = 1;
+        for _ in 0..2000 {
+            let numbers: Vec<u64> = (0..random(65))
+                .map(|_| {
+                    next += random(3) + if random(200) == 0 { random(9000) } else { 0 };
+                    (next + 40).saturating_sub(random(80)).max(1)
+                })
+                .collect();
+            let expected = numbers.iter().enumerate();
+            let expected = expected.fold(0, |all, (at, number)| all | u64::from(single.accept(*number)) << at);
+            assert_eq!(together.accept_all(&numbers), expected, "window {window}: {numbers:?}");
+            assert_eq!(together.highest(), single.highest());
+        }
+    }
+}

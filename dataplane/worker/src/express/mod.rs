@@ -15,6 +15,7 @@ mod exits;
 mod ingress;
 mod leads;
 mod outgoing;
+mod payload;
 mod riders;
 mod sending;
 mod stateless;
@@ -64,7 +65,7 @@ impl Express {
     /// Learns a new generation: nothing of the last one is used again.
     pub fn renew(&mut self, tables: &Tables<'_>, ports: &PortMap) {
         self.ingresses.renew(tables, ports);
-        self.outgoing.departures.exits.forget();
+        self.outgoing.forget();
         self.begin.renew(tables);
     }
 

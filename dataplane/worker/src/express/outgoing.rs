@@ -49,6 +49,12 @@ impl Outgoing {
         }
     }
 
+    /// A new generation: everything is to be looked up again.
+    pub(super) fn forget(&mut self) {
+        self.departures.exits.forget();
+        self.tunnel_exit.forget();
+    }
+
     /// Takes the packet out of the batch, has it edited and sends it on its way. False, and nothing is changed, if its way out is not
     /// simply there.
     #[inline(always)]
@@ -64,9 +70,7 @@ impl Outgoing {
         let Leaving { hop, ip_length, .. } = leaving;
         if tunnel_of(hop).is_some() {
             let departures = &mut self.departures;
-            let takes = self
-                .tunnel_exit
-                .takes(gateway, keys, departures, ingress, hop, ip_length);
+            let takes = self.tunnel_exit.takes(gateway, keys, departures, hop, ip_length);
             if !takes {
                 return false;
             }

@@ -1,6 +1,7 @@
 //! Opening in the lane: what came through a tunnel is opened before the batch is read, and rides on as what it was inside.
 
 use super::ingress::Ingress;
+use super::payload::{AHEAD_PAYLOAD, ask_payload};
 use super::sending::Sending;
 use crate::batch::{Batch, Entry, Exit, Packet, Translation};
 use crate::gateway::Gateway;
@@ -9,12 +10,10 @@ use crate::stages::{OpenFrom, Sealed, UDP_ESP_PORT, find_sealed};
 use tombolo_packet_io::{BATCH, Frame, FrameBatch, PacketIo};
 use tombolo_tables::fate::{DropReason, Fate};
 use tombolo_tables::layout::{SegmentIndex, TunnelIndex};
-use tombolo_tables::region_prefetch::prefetch;
 use tombolo_wire::plain::{self, Plain, PlainEsp};
 use tombolo_wire::{Addresses, Headers, parse_ip};
 
 const LINK_LENGTH: usize = 14;
-const CACHE_LINE: usize = 64;
 
 /// What a frame was opened to.
 #[derive(Clone, Copy)]
@@ -39,14 +38,18 @@ impl Default for TunnelEntry {
     }
 }
 
-/// The SA that was used last, and what was opened with it since.
+/// The SA that was used last, and what was decrypted with it since: all its numbers are shown to the replay window together.
 struct Used<'a> {
     spi: u32,
     local: u32,
     encapsulated: bool,
     from: OpenFrom<'a>,
-    packets: usize,
-    bytes: usize,
+    decrypted: usize,
+    sequences: [u64; BATCH],
+    /// Places in the batch.
+    places: [u8; BATCH],
+    /// TOS of the outer packets.
+    tos: [u8; BATCH],
 }
 
 impl TunnelEntry {
@@ -61,9 +64,12 @@ impl TunnelEntry {
         frames: &mut FrameBatch,
     ) {
         let mut used: Option<Used<'_>> = None;
-        ask_whole(frames, 0);
+        for place in 0..AHEAD_PAYLOAD {
+            ask_payload(frames, place);
+        }
         for place in 0..frames.len() {
-            ask_whole(frames, place + 1);
+            super::ask(frames, place + super::LANES);
+            ask_payload(frames, place + AHEAD_PAYLOAD);
             let Some(frame) = frames.get_mut(place) else { continue };
             if !plain::is_for(frame.head(), ingress.station) || !plain::may_be_sealed(frame.head(), UDP_ESP_PORT) {
                 continue;
@@ -73,8 +79,9 @@ impl TunnelEntry {
                 && let Some(used) = used.as_mut().filter(|used| used.is_for_plain(&esp))
             {
                 sending.received(frame.len());
-                let opened = open_one(gateway, used, frame, esp.tos, plain::ESP_AT, esp.end.into());
-                self.keep(gateway, ingress, frames, place, opened);
+                if let Err(reason) = used.decrypt(frame, place, esp.tos, plain::ESP_AT, esp.end.into()) {
+                    drop_frame(gateway, ingress, frames, place, reason);
+                }
                 continue;
             }
             let Ok(outer) = parse_ip(frame.packet(), LINK_LENGTH) else {
@@ -88,7 +95,7 @@ impl TunnelEntry {
             let at_hand = used.as_ref().is_some_and(|used| used.is_for(&outer, &sealed));
             if !at_hand {
                 if let Some(used) = used {
-                    used.count(gateway);
+                    self.accept(gateway, ingress, frames, &used);
                 }
                 used = match OpenFrom::new(gateway, &mut *keys, &outer, &sealed) {
                     Ok(from) => Some(Used::new(from, &outer, &sealed)),
@@ -100,11 +107,47 @@ impl TunnelEntry {
                 };
             }
             let Some(used) = used.as_mut() else { continue };
-            let opened = open_one(gateway, used, frame, outer.tos, sealed.at, outer.end.into());
-            self.keep(gateway, ingress, frames, place, opened);
+            let Some(frame) = frames.get_mut(place) else { continue };
+            if let Err(reason) = used.decrypt(frame, place, outer.tos, sealed.at, outer.end.into()) {
+                drop_frame(gateway, ingress, frames, place, reason);
+            }
         }
         if let Some(used) = used {
-            used.count(gateway);
+            self.accept(gateway, ingress, frames, &used);
+        }
+    }
+
+    /// Takes what was decrypted with an SA and not seen before for opened.
+    #[inline(always)]
+    fn accept<I: PacketIo>(
+        &mut self,
+        gateway: &mut Gateway<'_, I>,
+        ingress: &Ingress,
+        frames: &mut FrameBatch,
+        used: &Used<'_>,
+    ) {
+        let fresh = used.from.accept_all(&used.sequences[..used.decrypted]);
+        let (mut packets, mut bytes) = (0, 0);
+        for number in 0..used.decrypted {
+            let place = usize::from(used.places[number]);
+            let Some(frame) = frames.get_mut(place) else { continue };
+            let inner = if fresh >> number & 1 == 1 {
+                inner_length(gateway, used, frame, used.tos[number])
+            } else {
+                Err(DropReason::EspReplay)
+            };
+            if let Ok(length) = inner {
+                packets += 1;
+                bytes += length;
+            }
+            let opened = inner.map(|_| Opened {
+                segment: used.from.segment(),
+                tunnel: used.from.tunnel_index(),
+            });
+            self.keep(gateway, ingress, frames, place, opened);
+        }
+        if packets > 0 {
+            used.from.count(gateway, packets, bytes);
         }
     }
 
@@ -197,9 +240,23 @@ impl<'a> Used<'a> {
             local: local(outer),
             encapsulated: sealed.at != usize::from(outer.l4),
             from,
-            packets: 0,
-            bytes: 0,
+            decrypted: 0,
+            sequences: [0; BATCH],
+            places: [0; BATCH],
+            tos: [0; BATCH],
         }
+    }
+
+    /// Decrypts the frame at `place`; at most once for each.
+    #[inline(always)]
+    fn decrypt(&mut self, frame: &mut Frame, place: usize, tos: u8, at: usize, end: usize) -> Result<(), DropReason> {
+        let sequence = self.from.decrypt(frame, at, end)?;
+        let number = self.decrypted % BATCH;
+        self.sequences[number] = sequence;
+        self.places[number] = place as u8;
+        self.tos[number] = tos;
+        self.decrypted = number + 1;
+        Ok(())
     }
 
     #[inline(always)]
@@ -212,12 +269,6 @@ impl<'a> Used<'a> {
     fn is_for_plain(&self, esp: &PlainEsp) -> bool {
         (self.spi == esp.spi) & (self.local == esp.destination) & !self.encapsulated
     }
-
-    fn count<I: PacketIo>(&self, gateway: &Gateway<'_, I>) {
-        if self.packets > 0 {
-            self.from.count(gateway, self.packets, self.bytes);
-        }
-    }
 }
 
 /// The outer destination: only IPv4 rides.
@@ -229,27 +280,19 @@ fn local(outer: &Headers) -> u32 {
     }
 }
 
+/// Checks what an opened frame holds; its bytes.
 #[inline(always)]
-fn open_one<I: PacketIo>(
+fn inner_length<I: PacketIo>(
     gateway: &Gateway<'_, I>,
-    used: &mut Used<'_>,
+    used: &Used<'_>,
     frame: &mut Frame,
     tos: u8,
-    at: usize,
-    end: usize,
-) -> Result<Opened, DropReason> {
-    used.from.open(frame, at, end)?;
+) -> Result<usize, DropReason> {
     let head = frame.head();
     let passes = |packet: Plain| used.from.passes(packet.addresses, head[LINK_LENGTH + 1], tos);
-    let bytes = match plain::read(head, frame.len()) {
+    Ok(match plain::read(head, frame.len()) {
         Some(packet) if passes(packet) => packet.ip_length.into(),
         Some(_) | None => used.from.inner(gateway.tables, frame, tos)?.ip_len(),
-    };
-    used.packets += 1;
-    used.bytes += bytes;
-    Ok(Opened {
-        segment: used.from.segment(),
-        tunnel: used.from.tunnel_index(),
     })
 }
 
@@ -263,15 +306,5 @@ fn drop_frame<I: PacketIo>(
 ) {
     if let Some(frame) = frames.take(place) {
         gateway.settle_frame(frame, ingress.port, ingress.slot, Fate::Drop(reason));
-    }
-}
-
-/// Decryption reads all of a frame.
-#[inline(always)]
-fn ask_whole(frames: &FrameBatch, place: usize) {
-    if let Some(frame) = frames.get(place) {
-        for line in frame.packet().chunks(CACHE_LINE) {
-            prefetch(&line[0]);
-        }
     }
 }

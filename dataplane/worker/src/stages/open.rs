@@ -183,6 +183,23 @@ impl<'a> OpenFrom<'a> {
     /// Opens what lies at `at..end` of the frame: the inner packet, authentic and not seen before, then lies behind the link header.
     #[inline]
     pub(crate) fn open(&self, frame: &mut Frame, at: usize, end: usize) -> Result<(), DropReason> {
+        let sequence = self.decrypt(frame, at, end)?;
+        if self.window.is_none_or(|window| window.accept(sequence)) {
+            Ok(())
+        } else {
+            Err(DropReason::EspReplay)
+        }
+    }
+
+    /// Which of these numbers of authentic packets were not seen before: bit `i` for number `i` of at most 64.
+    #[inline]
+    pub(crate) fn accept_all(&self, sequences: &[u64]) -> u64 {
+        self.window.map_or(u64::MAX, |window| window.accept_all(sequences))
+    }
+
+    /// As [`open`](Self::open), but whether the packet was seen before is still to be asked, by the number that is returned.
+    #[inline]
+    pub(crate) fn decrypt(&self, frame: &mut Frame, at: usize, end: usize) -> Result<u64, DropReason> {
         let sequence = fresh_sequence(self.window, self.sa, frame.packet(), at)?;
         let opened = esp::open(
             self.keys,
@@ -192,13 +209,17 @@ impl<'a> OpenFrom<'a> {
             (sequence >> 32) as u32,
             self.sa.flags & sa_flag::ESN != 0,
         );
-        if opened.as_ref().err().is_none_or(|error| error.authentic())
-            && !self.window.is_none_or(|window| window.accept(sequence))
-        {
-            return Err(DropReason::EspReplay);
+        match opened {
+            Ok(opened) => {
+                frame.set_len(opened.inner.end);
+                Ok(sequence)
+            }
+            // It was the peer's, and its number counts as received.
+            Err(error) if error.authentic() && !self.window.is_none_or(|window| window.accept(sequence)) => {
+                Err(DropReason::EspReplay)
+            }
+            Err(error) => Err(reason(error)),
         }
-        frame.set_len(opened.map_err(reason)?.inner.end);
-        Ok(())
     }
 
     /// Checks the inner packet of an opened frame: headers, ECN of an outer packet with `tos`, selectors.
