@@ -40,7 +40,7 @@ pub struct Dataplane {
     pub restarts: u64,
     /// Workers.
     pub workers: u32,
-    /// Who encrypts for tunnels: `ring`, `ipsec-mb` or `vaes`; none before the dataplane ran.
+    /// Who encrypts for tunnels: `ring` or `ipsec-mb`; none before the dataplane ran.
     pub aead: Option<String>,
 }
 

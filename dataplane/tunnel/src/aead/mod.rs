@@ -2,16 +2,14 @@
 //!
 //! Keys come from the tables (`SaRecord`). Ciphertext is untrusted until [`SaKeys::open_shifting`] returns it.
 
-mod associated;
 mod provider;
 
-pub use associated::Associated;
 pub use provider::{ENVIRONMENT, Provider};
 
 use core::hint::black_box;
 use core::ops::RangeFrom;
 use ring::aead::{AES_128_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
-use tombolo_ipsec_mb::{self as ipsec_mb, Block, ChaChaKey, Library};
+use tombolo_ipsec_mb::{Block, ChaChaKey, GcmKey, Library};
 use zeroize::Zeroize;
 
 /// Bytes of the ICV of every cipher here (RFC 4106 §6, RFC 7634 §2).
@@ -78,21 +76,19 @@ pub struct Unauthentic;
 
 /// An SA's expanded key and its salt. Overwritten on drop; never `Debug`, `Clone` or compared.
 ///
-/// It is some 700 bytes; keep it in place (a `Box` or a preallocated slot), since a move leaves a copy behind.
+/// It is about 1,200 bytes; keep it in place (a `Box` or a preallocated slot), since a move leaves a copy behind.
 pub struct SaKeys {
     engine: Engine,
     salt: [u8; SALT_BYTES],
     cipher: Cipher,
 }
 
-/// The expanded key, as its provider wants it. All but `ring` wipe their own.
+/// The expanded key, as its provider wants it. `ipsec-mb` wipes its own.
 // In place, whatever the provider: a box would be one more line to fetch per packet, and an allocation on the hot path.
 #[allow(clippy::large_enum_variant)]
 enum Engine {
     Ring(LessSafeKey),
-    Vaes(tombolo_gcm::GcmKey),
-    // It is twice as large as the others, and not what is chosen unless by name.
-    Gcm(Box<ipsec_mb::GcmKey>),
+    Gcm(GcmKey),
     ChaCha(ChaChaKey),
 }
 
@@ -105,11 +101,10 @@ impl SaKeys {
     /// The same for a provider by name; `None` also when it is not available.
     pub fn with(provider: Provider, cipher: Cipher, key: &[u8], salt: [u8; SALT_BYTES]) -> Option<Self> {
         (key.len() == cipher.key_bytes()).then_some(())?;
-        let engine = match (provider.serving(cipher), cipher) {
+        let engine = match (provider, cipher) {
             (Provider::Ring, _) => Engine::Ring(LessSafeKey::new(UnboundKey::new(cipher.algorithm(), key).ok()?)),
-            (Provider::Vaes, _) => Engine::Vaes(tombolo_gcm::GcmKey::new(key)?),
             (Provider::IpsecMb, Cipher::Aes128Gcm | Cipher::Aes256Gcm) => {
-                Engine::Gcm(Box::new(ipsec_mb::GcmKey::new(Library::load().ok()?, key)?))
+                Engine::Gcm(GcmKey::new(Library::load().ok()?, key)?)
             }
             (Provider::IpsecMb, Cipher::ChaCha20Poly1305) => {
                 Engine::ChaCha(ChaChaKey::new(Library::load().ok()?, key)?)
@@ -127,7 +122,6 @@ impl SaKeys {
     pub fn provider(&self) -> Provider {
         match &self.engine {
             Engine::Ring(_) => Provider::Ring,
-            Engine::Vaes(_) => Provider::Vaes,
             Engine::Gcm(_) | Engine::ChaCha(_) => Provider::IpsecMb,
         }
     }
@@ -137,20 +131,8 @@ impl SaKeys {
     /// The caller owes a fresh `iv` per call (law: no key and nonce twice). `None` only beyond the cipher's limit of
     /// 2³⁶ bytes, which no packet reaches, and without memory for a thread's first use of the library.
     #[inline]
-    pub fn seal_in_place<'a>(
-        &self,
-        iv: [u8; IV_BYTES],
-        associated: impl Into<Associated<'a>>,
-        data: &mut [u8],
-    ) -> Option<[u8; ICV_BYTES]> {
-        let associated = associated.into();
-        if let Engine::Vaes(key) = &self.engine {
-            return Some(key.seal_in_place(self.nonce_number(iv), associated.number(key), data));
-        }
-        let bytes = associated.bytes();
-        let associated = bytes.as_ref();
+    pub fn seal_in_place(&self, iv: [u8; IV_BYTES], associated: &[u8], data: &mut [u8]) -> Option<[u8; ICV_BYTES]> {
         match &self.engine {
-            Engine::Vaes(_) => None,
             Engine::Ring(key) => {
                 let tag = key.seal_in_place_separate_tag(self.nonce(iv), Aad::from(associated), data);
                 tag.ok()?.as_ref().try_into().ok()
@@ -163,21 +145,14 @@ impl SaKeys {
     /// Encrypts `source` into the start of `destination` and returns its ICV: one pass where the provider can, else a copy
     /// first. As [`seal_in_place`](Self::seal_in_place) otherwise; `None` also when it does not fit.
     #[inline]
-    pub fn seal<'a>(
+    pub fn seal(
         &self,
         iv: [u8; IV_BYTES],
-        associated: impl Into<Associated<'a>>,
+        associated: &[u8],
         source: &[u8],
         destination: &mut [u8],
     ) -> Option<[u8; ICV_BYTES]> {
-        let associated = associated.into();
-        if let Engine::Vaes(key) = &self.engine {
-            return key.seal(self.nonce_number(iv), associated.number(key), source, destination);
-        }
-        let bytes = associated.bytes();
-        let associated = bytes.as_ref();
         match &self.engine {
-            Engine::Vaes(_) => None,
             Engine::Ring(_) => {
                 let data = destination.get_mut(..source.len())?;
                 data.copy_from_slice(source);
@@ -192,22 +167,15 @@ impl SaKeys {
     ///
     /// On failure what was decrypted is wiped: the caller must not read `buffer` again.
     #[inline]
-    pub fn open_shifting<'a>(
+    pub fn open_shifting(
         &self,
         iv: [u8; IV_BYTES],
-        associated: impl Into<Associated<'a>>,
+        associated: &[u8],
         buffer: &mut [u8],
         sealed: RangeFrom<usize>,
     ) -> Result<usize, Unauthentic> {
-        let (associated, from) = (associated.into(), sealed.start);
-        if let Engine::Vaes(key) = &self.engine {
-            let opened = key.open_shifting(self.nonce_number(iv), associated.number(key), buffer, from);
-            return opened.map_err(|_| Unauthentic);
-        }
-        let bytes = associated.bytes();
-        let associated = bytes.as_ref();
+        let from = sealed.start;
         match &self.engine {
-            Engine::Vaes(_) => return Err(Unauthentic),
             Engine::Ring(key) => {
                 let plaintext = key.open_within(self.nonce(iv), Aad::from(associated), buffer, sealed);
                 return plaintext.map(|plaintext| plaintext.len()).map_err(|_| Unauthentic);
@@ -216,12 +184,6 @@ impl SaKeys {
             Engine::ChaCha(key) => key.open_shifting(&Block::nonce(self.salt, iv), associated, buffer, from),
         }
         .map_err(|_| Unauthentic)
-    }
-
-    /// Salt, IV and 32 zeros as a big-endian number.
-    #[inline]
-    fn nonce_number(&self, iv: [u8; IV_BYTES]) -> u128 {
-        u128::from(u32::from_be_bytes(self.salt)) << 96 | u128::from(u64::from_be_bytes(iv)) << 32
     }
 
     /// Salt then IV (RFC 4106 §4).
@@ -267,7 +229,7 @@ mod tests {
                 for length in 0..=64 {
                     let key = SaKeys::with(provider, cipher, &[7; 64][..length], [0; 4]);
                     assert_eq!(key.is_some(), length == cipher.key_bytes());
-                    assert!(key.is_none_or(|key| key.provider() == provider.serving(cipher)));
+                    assert!(key.is_none_or(|key| key.provider() == provider));
                 }
             }
         }

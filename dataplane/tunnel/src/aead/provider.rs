@@ -1,12 +1,10 @@
-//! Who does the cryptography: `ring`, which is always there; our own AES-GCM where the machine has VAES and AVX-512; Intel's
-//! multi-buffer library where the system has it, too.
+//! Who does the cryptography: `ring`, which is always there, or Intel's multi-buffer library where machine and system have it.
 
-use super::Cipher;
 use core::fmt;
 use std::sync::OnceLock;
 use tombolo_ipsec_mb::Library;
 
-/// Names the provider to use: `ring`, or `vaes` or `ipsec-mb` if it is there. Anything else, or nothing, means the fastest.
+/// Names the provider to use: `ring`, or `ipsec-mb` if it is there. Anything else, or nothing, means the fastest.
 pub const ENVIRONMENT: &str = "TOMBOLO_AEAD";
 
 /// Does the cryptography of an SA.
@@ -16,8 +14,6 @@ pub enum Provider {
     Ring,
     /// `libIPSec_MB`: on x86-64 with VAES and AVX-512.
     IpsecMb,
-    /// `tombolo_gcm` for AES-GCM, on x86-64 with VAES and AVX-512; ChaCha20-Poly1305 is left to the fastest other.
-    Vaes,
 }
 
 impl Provider {
@@ -25,33 +21,23 @@ impl Provider {
     #[inline]
     pub fn chosen() -> Provider {
         static CHOSEN: OnceLock<Provider> = OnceLock::new();
-        *CHOSEN.get_or_init(|| choose(std::env::var(ENVIRONMENT).ok().as_deref(), Self::available()))
+        *CHOSEN.get_or_init(|| choose(std::env::var(ENVIRONMENT).ok().as_deref(), Library::load().is_ok()))
     }
 
     /// Makes what the calling thread needs of it, so that its first packet need not wait. It works without, too.
     pub fn prepare_thread(self) {
         match self {
             Provider::Ring => {}
-            Provider::IpsecMb | Provider::Vaes => {
+            Provider::IpsecMb => {
                 let _ = Library::load().is_ok_and(Library::prepare_thread);
             }
         }
     }
 
-    /// Those that this process can use, slowest first.
+    /// Those that this process can use, `ring` first.
     pub fn available() -> impl Iterator<Item = Provider> {
-        let library = Library::load().is_ok().then_some(Provider::IpsecMb);
-        let own = tombolo_gcm::is_available().then_some(Provider::Vaes);
-        core::iter::once(Provider::Ring).chain(library).chain(own)
-    }
-
-    /// Who serves a cipher where this one was chosen.
-    pub fn serving(self, cipher: Cipher) -> Provider {
-        match (self, cipher) {
-            (Provider::Vaes, Cipher::ChaCha20Poly1305) if Library::load().is_ok() => Provider::IpsecMb,
-            (Provider::Vaes, Cipher::ChaCha20Poly1305) => Provider::Ring,
-            (Provider::Ring | Provider::IpsecMb | Provider::Vaes, _) => self,
-        }
+        let library = Library::load().is_ok();
+        core::iter::once(Provider::Ring).chain(library.then_some(Provider::IpsecMb))
     }
 
     /// Why `ipsec-mb` is not [`available`](Self::available); `None` if it is.
@@ -59,12 +45,11 @@ impl Provider {
         Library::load().err().map(|reason| reason.to_string())
     }
 
-    /// `ring`, `ipsec-mb` or `vaes`.
+    /// `ring` or `ipsec-mb`.
     pub fn name(self) -> &'static str {
         match self {
             Provider::Ring => "ring",
             Provider::IpsecMb => "ipsec-mb",
-            Provider::Vaes => "vaes",
         }
     }
 
@@ -73,7 +58,6 @@ impl Provider {
         match self {
             Provider::Ring => 1,
             Provider::IpsecMb => 2,
-            Provider::Vaes => 3,
         }
     }
 
@@ -82,7 +66,6 @@ impl Provider {
         match word {
             1 => Some(Provider::Ring),
             2 => Some(Provider::IpsecMb),
-            3 => Some(Provider::Vaes),
             _ => None,
         }
     }
@@ -94,15 +77,12 @@ impl fmt::Display for Provider {
     }
 }
 
-fn choose(wanted: Option<&str>, available: impl Iterator<Item = Provider>) -> Provider {
-    let mut best = Provider::Ring;
-    for provider in available {
-        if wanted == Some(provider.name()) {
-            return provider;
-        }
-        best = provider;
+fn choose(wanted: Option<&str>, library: bool) -> Provider {
+    if library && wanted != Some(Provider::Ring.name()) {
+        Provider::IpsecMb
+    } else {
+        Provider::Ring
     }
-    best
 }
 
 #[cfg(test)]
@@ -111,21 +91,16 @@ mod tests {
 
     #[test]
     fn ring_can_be_asked_for_and_serves_where_nothing_else_does() {
-        let all = [Provider::Ring, Provider::IpsecMb, Provider::Vaes];
-        for wanted in all {
-            assert_eq!(choose(Some(wanted.name()), all.into_iter()), wanted);
-        }
-        assert_eq!(choose(None, all.into_iter()), Provider::Vaes);
-        assert_eq!(choose(Some("ipsec-mb"), [Provider::Ring].into_iter()), Provider::Ring);
-        assert_eq!(
-            choose(None, [Provider::Ring, Provider::IpsecMb].into_iter()),
-            Provider::IpsecMb
-        );
+        assert_eq!(choose(Some("ring"), true), Provider::Ring);
+        assert_eq!(choose(None, true), Provider::IpsecMb);
+        assert_eq!(choose(Some("ipsec-mb"), true), Provider::IpsecMb);
+        assert_eq!(choose(Some("ipsec-mb"), false), Provider::Ring);
+        assert_eq!(choose(None, false), Provider::Ring);
     }
 
     #[test]
     fn words_survive_the_trip() {
-        for provider in [Provider::Ring, Provider::IpsecMb, Provider::Vaes] {
+        for provider in [Provider::Ring, Provider::IpsecMb] {
             assert_eq!(Provider::from_word(provider.to_word()), Some(provider));
         }
         assert_eq!(Provider::from_word(0), None);

@@ -16,7 +16,8 @@ pub use header::{EspHeader, UdpPayload, classify_udp};
 pub use open::{OpenError, Opened, open};
 pub use seal::{Label, SealError, TRAILER_ROOM, seal, seal_from, sealed_length};
 
-use crate::aead::{Associated, ICV_BYTES, IV_BYTES};
+use crate::aead::{ICV_BYTES, IV_BYTES};
+use tombolo_ipsec_mb::Block;
 
 /// Bytes of SPI and sequence number.
 pub const HEADER_BYTES: usize = 8;
@@ -35,14 +36,33 @@ pub const NEXT_HEADER_IPV6: u8 = 41;
 pub const NEXT_HEADER_DUMMY: u8 = 59;
 
 /// Associated data of one packet: 8 bytes, with ESN 12 (RFC 4106 §5).
-#[inline]
-fn associated(spi: u32, sequence: u64, esn: bool) -> Associated<'static> {
-    let (number, length) = if esn {
-        (u128::from(spi) << 96 | u128::from(sequence) << 32, 12)
-    } else {
-        (u128::from(spi) << 96 | u128::from(sequence as u32) << 64, 8)
-    };
-    Associated::Number { number, length }
+struct Associated {
+    block: Block,
+    length: usize,
+}
+
+impl Associated {
+    #[inline]
+    fn new(spi: u32, sequence: u64, esn: bool) -> Self {
+        let spi = u64::from(u32::from_le_bytes(spi.to_be_bytes()));
+        let [high, low] = [(sequence >> 32) as u32, sequence as u32].map(|half| u64::from(half.swap_bytes()));
+        if esn {
+            Associated {
+                block: Block::new(spi | high << 32, low),
+                length: 12,
+            }
+        } else {
+            Associated {
+                block: Block::new(spi | low << 32, 0),
+                length: 8,
+            }
+        }
+    }
+
+    #[inline]
+    fn as_slice(&self) -> &[u8] {
+        &self.block.bytes()[..self.length]
+    }
 }
 
 #[cfg(test)]

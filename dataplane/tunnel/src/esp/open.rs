@@ -4,7 +4,7 @@
 //! inner packet are still checked.
 
 use super::{
-    EspHeader, HEADER_BYTES, NEXT_HEADER_DUMMY, NEXT_HEADER_IPV4, NEXT_HEADER_IPV6, TRAILER_BYTES, associated,
+    Associated, EspHeader, HEADER_BYTES, NEXT_HEADER_DUMMY, NEXT_HEADER_IPV4, NEXT_HEADER_IPV6, TRAILER_BYTES,
 };
 use crate::aead::{ICV_BYTES, IV_BYTES, SaKeys};
 use core::fmt;
@@ -78,11 +78,11 @@ pub fn open(
     let iv = *behind_header.first_chunk::<IV_BYTES>().ok_or(OpenError::TooShort)?;
 
     let sequence = (u64::from(sequence_high) << 32) | u64::from(header.sequence_low);
-    let associated = associated(header.spi, sequence, esn);
+    let associated = Associated::new(header.spi, sequence, esn);
     let ciphertext_at = esp.start + FIXED_BYTES - inner_at;
     let buffer = &mut frame[inner_at..esp.end];
     let length = keys
-        .open_shifting(iv, associated, buffer, ciphertext_at..)
+        .open_shifting(iv, associated.as_slice(), buffer, ciphertext_at..)
         .map_err(|_| OpenError::Auth)?;
     let (inner, next_header) = strip_trailer(&buffer[..length])?;
     Ok(Opened {

@@ -1,7 +1,7 @@
 //! Seal: an inner packet becomes an ESP packet in another buffer.
 
-use super::{ALIGNMENT, HEADER_BYTES, TRAILER_BYTES};
-use crate::aead::{Associated, ICV_BYTES, IV_BYTES, SaKeys};
+use super::{ALIGNMENT, Associated, HEADER_BYTES, TRAILER_BYTES};
+use crate::aead::{ICV_BYTES, IV_BYTES, SaKeys};
 use core::fmt;
 
 /// Why a packet was not sealed.
@@ -75,7 +75,7 @@ pub fn seal(
     write_trailer(room, inner.len(), next_header);
     let (encrypted, icv) = write_header(label, inner.len(), out)?;
     encrypted[..inner.len()].copy_from_slice(inner);
-    let tag = keys.seal_in_place(iv(label), associated(label), encrypted);
+    let tag = keys.seal_in_place(iv(label), associated(label).as_slice(), encrypted);
     *icv = tag.ok_or(SealError::NoRoom)?;
     Ok(sealed_length(inner.len()))
 }
@@ -109,7 +109,7 @@ pub fn seal_from(
     write_trailer(room, length, label.next_header);
     let (encrypted, icv) = write_header(label, length, out)?;
     let source = &source[..encrypted_length(length)];
-    let tag = keys.seal(iv(label), associated(label), source, encrypted);
+    let tag = keys.seal(iv(label), associated(label).as_slice(), source, encrypted);
     *icv = tag.ok_or(SealError::NoRoom)?;
     Ok(sealed_length(length))
 }
@@ -127,8 +127,8 @@ fn iv(label: Label) -> [u8; IV_BYTES] {
 }
 
 #[inline]
-fn associated(label: Label) -> Associated<'static> {
-    super::associated(label.spi, label.sequence, label.esn)
+fn associated(label: Label) -> Associated {
+    Associated::new(label.spi, label.sequence, label.esn)
 }
 
 /// Writes SPI, sequence number and IV; returns the places of what is to be encrypted and of the ICV.

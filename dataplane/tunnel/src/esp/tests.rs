@@ -44,7 +44,7 @@ fn sealed_raw(keys: &SaKeys, payload: &[u8]) -> Vec<u8> {
     let iv = 1u64.to_be_bytes();
     let mut packet = [&SPI.to_be_bytes()[..], &1u32.to_be_bytes(), &iv, payload].concat();
     let tag = keys
-        .seal_in_place(iv, associated(SPI, 1, false), &mut packet[16..])
+        .seal_in_place(iv, Associated::new(SPI, 1, false).as_slice(), &mut packet[16..])
         .expect("short");
     packet.extend(tag);
     packet
