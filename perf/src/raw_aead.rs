@@ -6,7 +6,7 @@ use crate::gateway::{FRAMES, ROUND, frame_size};
 use tombolo_packet_io::memory::Memory;
 use tombolo_packet_io::{Frame, FrameBatch, PacketIo, PortSlot};
 use tombolo_tables::region_prefetch::prefetch_near;
-use tombolo_tunnel::aead::{Associated, ICV_BYTES};
+use tombolo_tunnel::aead::ICV_BYTES;
 use tombolo_tunnel::{Cipher, SaKeys};
 
 const LINK: usize = 14;
@@ -16,10 +16,7 @@ const SEALED_AT: usize = LINK + 20 + 16;
 const AHEAD: usize = 4;
 const ASKED: usize = 1024;
 const CACHE_LINE: usize = 64;
-const ASSOCIATED: Associated<'static> = Associated::Number {
-    number: 7 << 64,
-    length: 12,
-};
+const ASSOCIATED: &[u8] = &[0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0];
 
 /// Which way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
