@@ -157,9 +157,9 @@ def _changed(run, name, what, kind, gateways, prepare):
     lost = round(trial.loss * trial.sent)
     note = f"{lost} of {trial.sent} lost at {RATE}/s, {control.loss:.2%} in the control run without a change"
     run.table.row(f"{name}.lost", f"{what}, {changes} times: {note}", [lost], "packets")
-    added = {key: trial.seen[key] - control.seen[key] for key in ("p50", "p99", "p999")}
-    text = f"{what}: added to the 99th percentile of latency (min: median, max: 99.9th)"
-    run.table.row(f"{name}.latency", text, [added["p99"]], "µs", min=round(added["p50"], 1), max=round(added["p999"], 1))
+    for suffix, key, quantile in (("-median", "p50", "median"), ("", "p99", "99th percentile"), ("-p999", "p999", "99.9th percentile")):
+        added = trial.seen[key] - control.seen[key]
+        run.table.row(f"{name}.latency{suffix}", f"{what}: added to the {quantile} of latency", [added], "µs")
     run.table.row(f"{name}.time", f"{what}: until every worker goes by it", times, "ms")
 
 

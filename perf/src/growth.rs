@@ -10,7 +10,7 @@ use crate::random::Random;
 use crate::report::{CYCLES_PER_PACKET, Row};
 use crate::{rules, worlds};
 use anyhow::{Context, Result};
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 use tombolo_sim::worlds::{DEV, PROD, Side, UPLINK};
 use tombolo_tables::build::{Change, Compiler, Route, World};
@@ -259,7 +259,8 @@ fn one_more(kind: Kind, shared: &mut Shared, world: &World, count: usize) -> Res
                 larger
             }
             Kind::Sas => worlds::tunnels(Side::A, tunnels(count) + more, 0),
-            Kind::Sessions | Kind::Routes4 | Kind::Routes6 => kind.world(count + more as usize),
+            Kind::Routes4 => with_route(world, more),
+            Kind::Sessions | Kind::Routes6 => kind.world(count + more as usize),
         };
         shared.rest();
         let start = Instant::now();
@@ -293,6 +294,17 @@ fn one_more(kind: Kind, shared: &mut Shared, world: &World, count: usize) -> Res
     Ok(rows.into_iter().flatten().collect())
 }
 
+/// The world with a route to one host more.
+fn with_route(world: &World, more: u32) -> World {
+    let mut larger = world.clone();
+    larger.routes.push(Route {
+        prefix: Ipv4Addr::from(0xc612_0000 + more).into(),
+        length: 32,
+        ..world.routes[0]
+    });
+    larger
+}
+
 /// What is more in `larger`: routes, and the records behind the last of `world`.
 fn changes(world: &World, larger: &World) -> Vec<Change> {
     if larger.policy_rules.len() > world.policy_rules.len() {
@@ -324,10 +336,12 @@ mod tests {
     #[test]
     fn every_kind_has_its_rows_and_no_packet_is_lost() {
         for kind in Kind::value_variants() {
-            let rows = rows(*kind, 100, 5, 1).expect("all packets are sent");
-            let last = rows.last().expect("rows");
-            assert_eq!(last.id, format!("growth.{}.100", kind.name()));
-            assert!(last.value.is_some_and(|cycles| cycles > 0.0));
+            for count in [1, 100] {
+                let rows = rows(*kind, count, 5, 1).expect("all packets are sent");
+                let last = rows.last().expect("rows");
+                assert_eq!(last.id, format!("growth.{}.{count}", kind.name()));
+                assert!(last.value.is_some_and(|cycles| cycles > 0.0));
+            }
         }
     }
 

@@ -256,14 +256,15 @@ where
         &mut stdout(),
         &Row::new(id("lost"), lost_before, Spread::once(during.lost as f64), "packets"),
     )?;
-    let added = |share: f64| quantile(&during.turns, share) - quantile(&before.turns, share);
-    let spread = Spread {
-        value: added(0.99),
-        min: added(0.5),
-        max: added(0.9999),
-    };
-    let latency = format!("{what}: time that a batch takes longer at the 99th percentile (min: median, max: 99.99th)");
-    json_line(&mut stdout(), &Row::new(id("latency"), latency, spread, "µs"))?;
+    for (part, share, name) in [
+        ("latency-median", 0.5, "median"),
+        ("latency", 0.99, "99th percentile"),
+        ("latency-p9999", 0.9999, "99.99th percentile"),
+    ] {
+        let added = quantile(&during.turns, share) - quantile(&before.turns, share);
+        let latency = format!("{what}: time that a batch takes longer at the {name}");
+        json_line(&mut stdout(), &Row::new(id(part), latency, Spread::once(added), "µs"))?;
+    }
     let time = Spread::of(times).context("no change")?;
     let what = format!("{what}: until the worker goes by it");
     Ok(json_line(&mut stdout(), &Row::new(id("time"), what, time, "ms"))?)
