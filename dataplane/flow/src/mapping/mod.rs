@@ -14,6 +14,7 @@
 //! Inside addresses and ports come off the wire; pools come from the tables.
 
 mod bind;
+mod binder;
 mod entry;
 mod outside;
 mod release;

@@ -68,6 +68,32 @@ fn frames_run_out_and_come_back() {
 }
 
 #[test]
+fn a_batch_leaves_in_order_and_what_finds_no_room_stays_in_it() {
+    let mut io = Memory::new(1, 8);
+    io.set_transmit_ring(3);
+    for number in 0..5 {
+        assert!(io.inject(A, &[number]));
+    }
+    let mut batch = FrameBatch::new();
+    assert_eq!(io.receive(A, &mut batch), 5);
+    io.transmit_batch(PortSlot(9), &mut batch);
+    assert_eq!(batch.len(), 5, "there is no such port");
+    let first = batch.take(0).expect("five");
+    batch.put_back(0, first);
+    io.transmit_batch(A, &mut batch);
+    assert!(io.tx_pending() && io.census().balanced());
+    let left: Vec<u8> = batch.iter().map(|frame| frame.packet()[0]).collect();
+    assert_eq!(left, [3, 4]);
+    io.flush();
+    let sent: Vec<_> = std::iter::from_fn(|| io.take_sent(A)).collect();
+    assert_eq!(sent, [[0], [1], [2]]);
+    for frame in batch.drain() {
+        io.release(frame);
+    }
+    assert_eq!(io.census().free, 8);
+}
+
+#[test]
 fn punts_and_packets_of_the_kernel_cross_the_tap() {
     let mut io = Memory::new(2, 4);
     assert!(io.inject_from_kernel(B, b"from kernel"));
