@@ -124,7 +124,8 @@ def main():
         EXPECTED.write_text(json.dumps(counted, indent=2) + "\n", encoding="utf-8")
         return
     problems = list(check(expected, counted))
-    print("\n".join(problems))
+    for problem in problems:
+        print(f"test instructions {problem} ... FAILED")
     print(f"\nlab result: {len(counted) - len(problems)} passed, {len(problems)} failed")
     sys.exit(1 if problems else 0)
 

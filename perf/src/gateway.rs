@@ -3,6 +3,7 @@
 //! Tables are published and read as they are between the two processes, so that control may change them meanwhile.
 
 use crate::clock::Cycles;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tombolo_packet_io::memory::Memory;
 use tombolo_packet_io::{BATCH, FRAME_CAPACITY, FRAME_SIZE, JUMBO_FRAME_SIZE, PortSlot};
@@ -26,6 +27,15 @@ pub const ROUND: usize = 8192;
 pub(crate) const FRAMES: usize = ROUND + 4 * BATCH;
 /// Bytes of the tables region beside the sections.
 const TABLES_SPARE: usize = 4 << 20;
+
+/// Whether time stands still.
+static STOPPED: AtomicBool = AtomicBool::new(false);
+
+/// Time stands still for every gateway of this process. Nothing expires and no session grows older, so that each run takes the same
+/// instructions, however slow the machine is.
+pub fn stop_time() {
+    STOPPED.store(true, Ordering::Relaxed);
+}
 
 /// What the workers of one gateway share. It lives as long as the process.
 pub struct Shared {
@@ -103,7 +113,6 @@ impl Shared {
             reader: Reader::new(self.tables, state.region(), index).expect("a slot for each worker"),
             state,
             born: Instant::now(),
-            stopped_at: None,
             waiting: 0,
         }
     }
@@ -126,7 +135,6 @@ pub struct Gateway {
     reader: Reader<'static>,
     state: &'static SharedState<'static>,
     born: Instant,
-    stopped_at: Option<u64>,
     waiting: usize,
 }
 
@@ -178,13 +186,12 @@ impl Gateway {
     }
 
     fn milliseconds(&self) -> u64 {
-        self.stopped_at
-            .unwrap_or_else(|| 1_000_000 + self.born.elapsed().as_millis() as u64)
-    }
-
-    /// From now on time stands still: nothing expires, so that each run takes the same instructions.
-    pub fn stop_time(&mut self) {
-        self.stopped_at = Some(self.milliseconds());
+        let age = if STOPPED.load(Ordering::Relaxed) {
+            0
+        } else {
+            self.born.elapsed().as_millis() as u64
+        };
+        1_000_000 + age
     }
 
     /// Looks at no tables until the next run, so that control need not wait for this worker.

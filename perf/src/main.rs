@@ -8,6 +8,7 @@ use std::fs;
 use std::io::stdout;
 use std::path::PathBuf;
 use tombolo_perf::clock::Cycles;
+use tombolo_perf::gateway::stop_time;
 use tombolo_perf::journeys::TRIES;
 use tombolo_perf::limits::cycles_per_packet;
 use tombolo_perf::measure::{QUIET_PERCENT, Spread, Waiting, reference};
@@ -112,9 +113,9 @@ fn main() -> Result<()> {
 
 /// The rounds of a row, each once, whatever happens on the machine.
 fn run_exactly(case: &Case, rounds: usize) -> Result<()> {
+    stop_time();
     let cycles = Cycles::new();
     let mut journey = case.scenario.journey(case.length, WARM_UP + rounds, &cycles)?;
-    journey.gateway().stop_time();
     for _ in 0..WARM_UP + rounds {
         journey.round(&cycles)?;
     }
