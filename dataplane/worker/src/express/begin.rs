@@ -10,6 +10,7 @@
 use super::ingress::Ingress;
 use super::leads::{Lead, Leads};
 use super::outgoing::{Leaving, Outgoing};
+use super::query::query;
 use super::translations::Translations;
 use super::tunnel_exit::tunnel_of;
 use crate::bind;
@@ -21,7 +22,7 @@ use tombolo_packet_io::{BATCH, FrameBatch, PacketIo};
 use tombolo_tables::layout::{PoolIndex, SegmentIndex, wildcard};
 use tombolo_tables::view::{PolicyQuery, PolicyVerdict, Tables};
 use tombolo_wire::plain::{self, Plain};
-use tombolo_wire::{Addresses, protocol};
+use tombolo_wire::protocol;
 
 /// Key words of an IPv4 session.
 type Words = [u64; 2];
@@ -81,7 +82,7 @@ impl Default for Begin {
             destinations: [0; BATCH],
             there: [Lead::default(); BATCH],
             back: [Lead::default(); BATCH],
-            queries: [query(SegmentIndex(0), SegmentIndex(0), &[0; 2]); BATCH],
+            queries: [query(SegmentIndex(0), SegmentIndex(0), [0; 2]); BATCH],
             verdicts: [PolicyVerdict::Default; BATCH],
             newcomers: [Newcomer::default(); BATCH],
             left: [0; BATCH],
@@ -194,7 +195,7 @@ impl Begin {
             newcomer.first = self.noted[at];
             newcomer.egress = there.egress;
             newcomer.hops = [there.hop, back.hop];
-            self.queries[kept] = query(segment, there.egress, &newcomer.first.key);
+            self.queries[kept] = query(segment, there.egress, newcomer.first.key);
             kept += 1;
         }
         kept
@@ -352,22 +353,6 @@ fn join<I: PacketIo>(
 fn epoch(tables: &Tables<'_>, word: u64) -> u64 {
     let segment = SegmentIndex((word >> 16) as u16);
     u64::from(tables.segment(segment).map_or(0, |record| record.epoch))
-}
-
-/// A UDP flow as rules match it.
-#[inline(always)]
-fn query(from: SegmentIndex, to: SegmentIndex, key: &Words) -> PolicyQuery {
-    PolicyQuery {
-        from,
-        to,
-        addresses: Addresses::V4 {
-            source: (key[0] >> 32) as u32,
-            destination: key[0] as u32,
-        },
-        protocol: protocol::UDP,
-        source_port: (key[1] >> 48) as u16,
-        destination_port: (key[1] >> 32) as u16,
-    }
 }
 
 #[inline(always)]

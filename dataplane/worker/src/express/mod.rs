@@ -16,6 +16,7 @@ mod ingress;
 mod leads;
 mod outgoing;
 mod payload;
+mod query;
 mod riders;
 mod sending;
 mod stateless;
