@@ -8,6 +8,7 @@
 //! nothing held. A session that was made and cannot be followed here (its next hop is not known yet) the journey finds.
 
 use super::ingress::Ingress;
+use super::join::{epoch, join};
 use super::leads::{Lead, Leads};
 use super::outgoing::{Leaving, Outgoing};
 use super::translations::Translations;
@@ -17,13 +18,12 @@ use crate::gateway::Gateway;
 use crate::keys::KeyCache;
 use crate::stages::TUNNELLED;
 use tombolo_flow::{
-    Beginning, Beginnings, Begun, Bound, Direction, Found, Heading, Key4, MappingBeginnings, NO_MAPPING, PoolView,
-    Reserved,
+    Beginning, Beginnings, Begun, Bound, Direction, Heading, Key4, MappingBeginnings, NO_MAPPING, PoolView, Reserved,
 };
 use tombolo_packet_io::{BATCH, FrameBatch, PacketIo};
 use tombolo_tables::layout::{PoolIndex, SegmentIndex, wildcard};
 use tombolo_tables::view::{PolicyQuery, PolicyVerdict, Tables};
-use tombolo_wire::plain::{self, Plain};
+use tombolo_wire::plain;
 use tombolo_wire::{Addresses, protocol};
 
 /// Key words of an IPv4 session.
@@ -376,55 +376,6 @@ fn release<I: PacketIo>(gateway: &Gateway<'_, I>, newcomer: &Newcomer) {
     }
 }
 
-/// Follows the session that an earlier packet of the batch, or another worker, began meanwhile.
-#[cold]
-fn join<I: PacketIo>(
-    gateway: &mut Gateway<'_, I>,
-    keys: &mut KeyCache,
-    outgoing: &mut Outgoing,
-    ingress: &Ingress,
-    frames: &mut FrameBatch,
-    unknown: &Unknown,
-) {
-    let sessions = gateway.state.sessions4().lines();
-    let candidate = sessions.candidate(unknown.hash);
-    let found = sessions.found(&unknown.key, candidate);
-    let found = found.or_else(|| sessions.searched(&unknown.key, unknown.hash, candidate));
-    let epochs = |found: &Found| epoch(gateway.tables, unknown.key[1]) << 32 | epoch(gateway.tables, found.other[1]);
-    let Some(found) = found.filter(|found| found.epochs == epochs(found)) else {
-        return;
-    };
-    let leaving = Leaving {
-        place: unknown.place.into(),
-        hop: found.next_hop,
-        destination: (found.other[0] >> 32) as u32,
-        ip_length: unknown.ip_length,
-        booked: false,
-    };
-    let write = |head: &mut _| follow(head, unknown, &found);
-    if outgoing.send(gateway, keys, ingress, frames, leaving, write) {
-        let now = gateway.now.seconds();
-        sessions.book(&found.booking, now, 0, unknown.ip_length.into());
-    }
-}
-
-/// Edits a packet as its session says.
-fn follow(head: &mut [u8; plain::HEAD], packet: &Unknown, found: &Found) {
-    if found.translated {
-        let came = Plain {
-            addresses: packet.key[0],
-            ports: (packet.key[1] >> 32) as u32,
-            ip_length: packet.ip_length,
-            protocol: protocol::UDP,
-            tcp_flags: 0,
-        };
-        let ports = ((found.other[1] >> 32) as u32).rotate_left(16);
-        plain::translate(head, &came, found.other[0].rotate_left(32), ports);
-    } else {
-        plain::decrement_ttl(head);
-    }
-}
-
 /// Edits a UDP packet so that it leaves from `source`.
 #[inline(always)]
 fn edit(head: &mut [u8; plain::HEAD], key: &Words, source: (u32, u16)) {
@@ -450,13 +401,6 @@ fn segment_of(key: &Words) -> u16 {
 #[inline(always)]
 fn source_of(key: &Words) -> (u32, u16) {
     ((key[0] >> 32) as u32, (key[1] >> 48) as u16)
-}
-
-/// Epoch of the segment in the second word of a key.
-#[inline(always)]
-fn epoch(tables: &Tables<'_>, word: u64) -> u64 {
-    let segment = SegmentIndex((word >> 16) as u16);
-    u64::from(tables.segment(segment).map_or(0, |record| record.epoch))
 }
 
 /// A UDP flow as rules match it.
