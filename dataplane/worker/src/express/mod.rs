@@ -13,6 +13,7 @@
 mod begin;
 mod exits;
 mod ingress;
+mod join;
 mod leads;
 mod outgoing;
 mod payload;
