@@ -28,11 +28,13 @@ pub mod tcp;
 pub use expiry::Timers;
 pub use key::{Key, Key4, Key6};
 pub use local::WorkerLocal;
-pub use mapping::{Aimed, BindError, Binding, Bound, Inside, MappingView, Mappings, PoolView};
+pub use mapping::{
+    Aimed, BindError, Binding, Bound, Heading, Inside, MappingBeginnings, MappingView, Mappings, PoolView,
+};
 pub use ports::Ports;
 pub use session::{
-    Aim, Beginning, Begun, BegunSession, Booking, Candidate, Ended, Found, Hit, InsertError, Inserted, Lines,
-    NO_MAPPING, NO_RULE, NewSession, SessionKey, SessionView, Sessions, Traffic,
+    Aim, Beginning, Beginnings, Begun, BegunSession, Booking, Candidate, Ended, Found, Hit, InsertError, Inserted,
+    Lines, NO_MAPPING, NO_RULE, NewSession, Reserved, SessionKey, SessionView, Sessions, Traffic,
 };
 pub use state::{FlowLimits, FlowParts, FlowState, FlowWords, ScrubReport};
 pub use table::StateError;

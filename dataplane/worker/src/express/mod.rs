@@ -13,9 +13,11 @@
 mod begin;
 mod exits;
 mod ingress;
+mod join;
 mod leads;
 mod outgoing;
 mod payload;
+mod query;
 mod riders;
 mod sending;
 mod stateless;
