@@ -1,15 +1,18 @@
 //! Asking for a packet's bytes ahead of the cipher, which reads them all.
 //!
 //! Only the first kilobyte, and into the second-level cache: seeing its lines come one after the other, the processor fetches the
-//! rest of the frame by itself, and more requests than the first level keeps on their way would have others wait.
+//! rest of the page by itself, and more requests than the first level keeps on their way would have others wait.
 
 use tombolo_packet_io::{FRAME_HEAD, Frame, FrameBatch};
-use tombolo_tables::region_prefetch::prefetch_near;
+use tombolo_tables::region_prefetch::{prefetch, prefetch_near};
 
 const CACHE_LINE: usize = 64;
 /// Bytes of a packet that are asked for.
 const ASKED: usize = 16 * CACHE_LINE;
+/// Bytes behind the head that are short: a line or two, which may go to the first level.
+const SHORT: usize = 2 * CACHE_LINE;
 const PAGE: usize = 4096;
+/// Lines of a further page that are asked for.
 const PAGE_LINES: usize = 6;
 
 /// How many packets ahead of the one that is sealed or opened.
@@ -22,6 +25,13 @@ pub(super) fn ask_payload(frames: &mut FrameBatch, place: usize, more: usize) {
     let Some(frame) = frames.get_mut(place) else { return };
     let end = frame.len() + more;
     let asked = frame.buffer_mut().get(FRAME_HEAD..end.min(ASKED)).unwrap_or(&[]);
+    if asked.len() <= SHORT {
+        if let [first, .., last] = asked {
+            prefetch(first);
+            prefetch(last);
+        }
+        return;
+    }
     let (lines, rest) = asked.as_chunks::<CACHE_LINE>();
     for line in lines {
         prefetch_near(line);

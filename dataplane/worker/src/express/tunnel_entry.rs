@@ -73,6 +73,7 @@ struct Used<'a> {
 impl TunnelEntry {
     /// Opens every frame that is plain ESP for this gateway; those that cannot be opened are dropped. Whatever else there is stays as
     /// it came.
+    #[inline(never)]
     pub(super) fn open<I: PacketIo>(
         &mut self,
         gateway: &mut Gateway<'_, I>,
