@@ -16,7 +16,7 @@ use crate::bind;
 use crate::gateway::Gateway;
 use crate::keys::KeyCache;
 use crate::stages::TUNNELLED;
-use tombolo_flow::{Aimed, Beginning, Begun, Bound, Direction, Found, Inside, Key4, NO_MAPPING};
+use tombolo_flow::{Aimed, Beginning, Begun, Bound, Direction, Inside, Key, Key4, NO_MAPPING};
 use tombolo_packet_io::{BATCH, FrameBatch, PacketIo};
 use tombolo_tables::layout::{PoolIndex, SegmentIndex, wildcard};
 use tombolo_tables::view::{PolicyQuery, PolicyVerdict, Tables};
@@ -148,8 +148,8 @@ impl Begin {
         }
         for at in 0..left {
             let newcomer = &self.newcomers[usize::from(self.left[at]) % BATCH];
-            if finish(gateway, keys, outgoing, ingress, frames, newcomer) == Finished::Known {
-                join(gateway, keys, outgoing, ingress, frames, &newcomer.first);
+            if finish(gateway, keys, outgoing, frames, newcomer) == Finished::Known {
+                join(gateway, keys, outgoing, frames, &newcomer.first);
             }
         }
     }
@@ -278,7 +278,6 @@ fn finish<I: PacketIo>(
     gateway: &mut Gateway<'_, I>,
     keys: &mut KeyCache,
     outgoing: &mut Outgoing,
-    ingress: &Ingress,
     frames: &mut FrameBatch,
     newcomer: &Newcomer,
 ) -> Finished {
@@ -309,7 +308,7 @@ fn finish<I: PacketIo>(
         booked: false,
     };
     let write = |head: &mut _| edit(head, first, &new.reverse, new.translated);
-    if outgoing.send(gateway, keys, ingress, frames, leaving, write) {
+    if outgoing.send(gateway, keys, frames, leaving, write) {
         sessions.book_first(session, first.ip_length.into());
     }
     Finished::Settled
@@ -321,37 +320,35 @@ fn join<I: PacketIo>(
     gateway: &mut Gateway<'_, I>,
     keys: &mut KeyCache,
     outgoing: &mut Outgoing,
-    ingress: &Ingress,
     frames: &mut FrameBatch,
     unknown: &Unknown,
 ) {
-    let sessions = gateway.state.sessions4().lines();
-    let candidate = sessions.candidate(unknown.hash);
-    let found = sessions.found(&unknown.key, candidate);
-    let found = found.or_else(|| sessions.searched(&unknown.key, unknown.hash, candidate));
-    let epochs = |found: &Found| epoch(gateway.tables, unknown.key[1]) << 32 | epoch(gateway.tables, found.other[1]);
-    let Some(found) = found.filter(|found| found.epochs == epochs(found)) else {
+    let sessions = gateway.state.sessions4();
+    let Some(hit) = sessions.lookup(&Key4::from_words(&unknown.key)) else {
         return;
     };
+    let other = hit.rewrite_to.swapped().to_words();
+    if hit.epochs != [epoch(gateway.tables, unknown.key[1]), epoch(gateway.tables, other[1])] {
+        return;
+    }
     let leaving = Leaving {
         place: unknown.place.into(),
-        hop: found.next_hop,
-        destination: (found.other[0] >> 32) as u32,
+        hop: hit.next_hop,
+        destination: (other[0] >> 32) as u32,
         ip_length: unknown.ip_length,
         booked: false,
     };
-    let write = |head: &mut _| edit(head, unknown, &found.other, found.translated);
-    if outgoing.send(gateway, keys, ingress, frames, leaving, write) {
-        let now = gateway.now.seconds();
-        sessions.book(&found.booking, now, 0, unknown.ip_length.into());
+    let write = |head: &mut _| edit(head, unknown, &other, hit.translated);
+    if outgoing.send(gateway, keys, frames, leaving, write) {
+        sessions.touch(&hit, gateway.now.seconds(), 0, unknown.ip_length.into());
     }
 }
 
 /// Epoch of the segment in the second word of a key.
 #[inline(always)]
-fn epoch(tables: &Tables<'_>, word: u64) -> u64 {
+fn epoch(tables: &Tables<'_>, word: u64) -> u32 {
     let segment = SegmentIndex((word >> 16) as u16);
-    u64::from(tables.segment(segment).map_or(0, |record| record.epoch))
+    tables.segment(segment).map_or(0, |record| record.epoch)
 }
 
 /// A UDP flow as rules match it.
@@ -408,7 +405,7 @@ fn beginning(tables: &Tables<'_>, newcomer: &Newcomer, bound: Option<&Bound<u32>
         forward: *key,
         reverse,
         next_hops: u64::from(hop) << 32 | u64::from(back),
-        epochs: epoch(tables, key[1]) << 32 | epoch(tables, reverse[1]),
+        epochs: u64::from(epoch(tables, key[1])) << 32 | u64::from(epoch(tables, reverse[1])),
         mapping,
         rule: newcomer.rule,
         flags: flag(back, Direction::Forward) | flag(hop, Direction::Reverse),

@@ -68,7 +68,7 @@ impl TunnelEntry {
             ask_payload(frames, place);
         }
         for place in 0..frames.len() {
-            super::ask(frames, place + super::LANES);
+            super::ask(frames.get(place + super::LANES));
             ask_payload(frames, place + AHEAD_PAYLOAD);
             let Some(frame) = frames.get_mut(place) else { continue };
             if !plain::is_for(frame.head(), ingress.station) || !plain::may_be_sealed(frame.head(), UDP_ESP_PORT) {
@@ -191,7 +191,7 @@ impl TunnelEntry {
         batch: &mut Batch,
     ) {
         if core::mem::take(&mut self.any) {
-            for place in 0..frames.len() {
+            for place in 0..BATCH {
                 if let Some(opened) = self.opened[place].take() {
                     leave_one(gateway, ingress, frames, batch, place, &opened);
                 }
