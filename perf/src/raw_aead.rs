@@ -94,11 +94,9 @@ impl RawAead {
             self.ask(place + AHEAD);
             let iv = (first + place as u64).to_be_bytes();
             let from = &mut self.frames[place];
-            let (data, icv) = to.buffer_mut()[SEALED_AT..].split_at_mut(self.length);
-            let tag = self
-                .keys
-                .seal(iv, ASSOCIATED, &from.packet()[LINK..LINK + self.length], data);
-            icv[..ICV_BYTES].copy_from_slice(&tag.expect("it is short"));
+            let plain = &from.packet()[LINK..LINK + self.length];
+            let sealed = self.keys.seal(iv, ASSOCIATED, plain, &mut to.buffer_mut()[SEALED_AT..]);
+            assert!(sealed.is_some(), "it is short");
             core::mem::swap(&mut to, from);
         }
         self.spare = Some(to);

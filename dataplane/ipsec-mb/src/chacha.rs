@@ -47,13 +47,15 @@ impl ChaChaKey {
         Some(ChaChaKey { key, library })
     }
 
-    /// Encrypts `source` into the start of `destination`; returns the tag, or `None` if it does not fit.
+    /// Encrypts `source` into the start of `destination`, the tag behind it; `None` if both do not fit.
     #[inline]
-    pub fn seal(&self, nonce: &Block, associated: &[u8], source: &[u8], destination: &mut [u8]) -> Option<Tag> {
-        let destination = destination.get_mut(..source.len())?;
+    pub fn seal(&self, nonce: &Block, associated: &[u8], source: &[u8], destination: &mut [u8]) -> Option<()> {
+        let (destination, behind) = destination.split_at_mut_checked(source.len())?;
+        let place = behind.first_chunk_mut()?;
         let (to, from) = (destination.as_mut_ptr(), source.as_ptr());
         // SAFETY: both are as long as `source`, and being a shared and a unique borrow they do not overlap.
-        unsafe { self.crypt(Direction::Seal, nonce, associated, from, to, source.len()) }
+        *place = unsafe { self.crypt(Direction::Seal, nonce, associated, from, to, source.len()) }?;
+        Some(())
     }
 
     /// Encrypts `data` in place; returns the tag. `None` only without memory for this thread's manager.

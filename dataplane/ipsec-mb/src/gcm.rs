@@ -41,26 +41,32 @@ impl GcmKey {
         Some(new)
     }
 
-    /// Encrypts `source` into the start of `destination`; returns the tag, or `None` if it does not fit.
-    #[inline]
-    pub fn seal(&self, nonce: &Block, associated: &[u8], source: &[u8], destination: &mut [u8]) -> Option<Tag> {
-        let destination = destination.get_mut(..source.len())?;
+    /// Encrypts `source` into the start of `destination`, the tag behind it; `None` if both do not fit.
+    #[inline(always)]
+    pub fn seal(&self, nonce: &Block, associated: &[u8], source: &[u8], destination: &mut [u8]) -> Option<()> {
+        let destination = destination.get_mut(..source.len().checked_add(TAG_BYTES)?)?;
         let (to, from) = (destination.as_mut_ptr(), source.as_ptr());
-        // SAFETY: both are as long as `source`, and being a shared and a unique borrow they do not overlap.
-        Some(unsafe { self.crypt(self.seal, nonce, associated, from, to, source.len()) })
+        // SAFETY: it lies `TAG_BYTES` before the end of the destination.
+        let tag = unsafe { to.add(source.len()) };
+        // SAFETY: `source` and what is in front of the tag are equally long, and being a shared and a unique borrow they do not overlap;
+        // `tag` begins the `TAG_BYTES` bytes behind.
+        unsafe { self.crypt(self.seal, nonce, associated, from, to, source.len(), tag) };
+        Some(())
     }
 
     /// Encrypts `data` in place; returns the tag.
     #[inline]
     pub fn seal_in_place(&self, nonce: &Block, associated: &[u8], data: &mut [u8]) -> Tag {
         let at = data.as_mut_ptr();
+        let mut tag = [0; TAG_BYTES];
         // SAFETY: `at` begins `data.len()` bytes that may be read and written; the library encrypts in place.
-        unsafe { self.crypt(self.seal, nonce, associated, at, at, data.len()) }
+        unsafe { self.crypt(self.seal, nonce, associated, at, at, data.len(), tag.as_mut_ptr()) };
+        tag
     }
 
     /// Decrypts `buffer[from..]`, ciphertext then tag, to the start of `buffer`; returns the plaintext's length.
     /// On failure what was decrypted is wiped.
-    #[inline]
+    #[inline(always)]
     pub fn open_shifting(
         &self,
         nonce: &Block,
@@ -70,12 +76,13 @@ impl GcmKey {
     ) -> Result<usize, Unauthentic> {
         let (length, received) = sealed_parts(buffer, from)?;
         let to = buffer.as_mut_ptr();
+        let mut computed = [0; TAG_BYTES];
         // SAFETY: `from` was just found to lie within the buffer.
         let source = unsafe { to.add(from) };
         // SAFETY: `length` bytes from `source` on lie within the buffer, hence those from its start do. The ranges may overlap
         // with the destination in front: the library goes forward, and reads each part before it writes that part
         // (`tests/shift.rs` tries every length; the order of its loads and stores depends on nothing but lengths).
-        let computed = unsafe { self.crypt(self.open, nonce, associated, source, to, length) };
+        unsafe { self.crypt(self.open, nonce, associated, source, to, length, computed.as_mut_ptr()) };
         if same(computed, received) {
             return Ok(length);
         }
@@ -84,8 +91,10 @@ impl GcmKey {
     }
 
     /// # Safety
-    /// `from` begins `length` readable bytes and `to` as many writable ones, the same, disjoint, or `to` in front.
-    #[inline]
+    /// `from` begins `length` readable bytes and `to` as many writable ones, the same, disjoint, or `to` in front; `tag` begins
+    /// `TAG_BYTES` writable ones.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
     unsafe fn crypt(
         &self,
         crypt: GcmCrypt,
@@ -94,11 +103,11 @@ impl GcmKey {
         from: *const u8,
         to: *mut u8,
         length: usize,
-    ) -> Tag {
+        tag: *mut u8,
+    ) {
         let mut scratch = Scratch(MaybeUninit::uninit());
-        let mut tag = [0; TAG_BYTES];
-        // SAFETY: the caller answers for `from` and `to`; nonce (12 of 16 bytes), associated data and tag are as long as said;
-        // key and scratch have the layout of the library's structs.
+        // SAFETY: the caller answers for `from`, `to` and `tag`; nonce (12 of 16 bytes) and associated data are as long as said; key and
+        // scratch have the layout of the library's structs.
         unsafe {
             crypt(
                 core::ptr::from_ref(&self.expanded).cast(),
@@ -109,11 +118,10 @@ impl GcmKey {
                 nonce.bytes().as_ptr(),
                 associated.as_ptr(),
                 associated.len() as u64,
-                tag.as_mut_ptr(),
+                tag,
                 TAG_BYTES as u64,
             );
         }
-        tag
     }
 }
 

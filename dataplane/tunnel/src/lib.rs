@@ -3,6 +3,7 @@
 //!
 //! * [`esp`]: ESP in tunnel mode (RFC 4303) with AES-GCM (RFC 4106) and ChaCha20-Poly1305 (RFC 7634);
 //! * [`outer`]: the IP and UDP headers around it (RFC 3948, RFC 6040);
+//! * [`envelope`]: all in front of the ciphertext, for the many packets of one SA;
 //! * [`replay`]: which sequence numbers were received, in words that several workers share;
 //! * [`sequence`]: which sequence numbers may be sent, likewise;
 //! * [`aead`]: the one seam to the cryptographic providers.
@@ -13,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod aead;
+pub mod envelope;
 pub mod esp;
 #[doc(hidden)]
 pub mod fuzz;

@@ -22,6 +22,8 @@ pub const WORDS_PER_WINDOW: usize = words(ESP_WINDOW_MAX);
 const HEAD_WORDS: usize = 8;
 const BITS_LOG2: u32 = 4;
 const BITS: u64 = 1 << BITS_LOG2;
+/// Below this, a word has room for every bit of the lap, whatever the ring's size.
+const WHOLE_LAPS: u64 = 1 << (64 - BITS as u32 + BITS_LOG2);
 
 /// Words that a window of `packets` needs. The ring spans a power of two that exceeds the window by at least one word,
 /// since a window that begins inside a word touches one word more.
@@ -77,19 +79,15 @@ impl<'a> Window<'a> {
     /// Looks without changing anything, before authentication. A hint: [`accept`](Self::accept) decides.
     #[inline]
     pub fn check(&self, sequence: u64) -> Check {
-        let highest = self.highest.load(Ordering::Relaxed);
-        if self.left_of(sequence, highest) {
-            return Check::TooOld;
-        }
-        let place = self.place(sequence);
-        let word = self.ring[place.word].load(Ordering::Relaxed);
-        let lap = word >> BITS;
-        if lap > place.lap {
-            Check::TooOld
-        } else if lap == place.lap && word & place.bit != 0 {
-            Check::Seen
-        } else {
-            Check::Fresh
+        self.glance().check(sequence)
+    }
+
+    /// The window as it is, for many looks: `highest` is read once.
+    #[inline]
+    pub fn glance(&self) -> Glance<'a> {
+        Glance {
+            window: *self,
+            highest: self.highest(),
         }
     }
 
@@ -116,34 +114,53 @@ impl<'a> Window<'a> {
         let mut top = self.highest.load(Ordering::Relaxed);
         let mut at = 0;
         while at < sequences.len() {
-            let place = self.place(sequences[at]);
-            let (mut bits, mut end) = (0, at);
-            // A number for the second time waits for the next exchange, which will find it set.
-            while let Some(next) = sequences
-                .get(end)
-                .filter(|next| **next >> BITS_LOG2 == sequences[at] >> BITS_LOG2)
-            {
-                let bit = self.place(*next).bit;
-                if bits & bit != 0 {
-                    break;
-                }
-                if !self.left_of(*next, top) {
-                    bits |= bit;
-                    // It is taken now or was before: either way the window reaches it.
-                    top = top.max(*next);
-                }
-                end += 1;
-            }
-            let won = if bits == 0 { 0 } else { self.set(&place, bits) };
-            for (number, sequence) in sequences.iter().enumerate().take(end).skip(at) {
-                accepted |= u64::from(won & self.place(*sequence).bit != 0) << number;
-            }
-            at = end;
+            let rest = &sequences[at..];
+            let place = self.place(rest[0]);
+            let in_order = in_order(rest);
+            let (won, taken) = if in_order > 1 && !self.left_of(rest[0], top) {
+                // What follows the first lies further right.
+                top = top.max(rest[in_order - 1]);
+                let bits = ((1 << in_order) - 1) * place.bit;
+                (self.set(&place, bits) >> (rest[0] & (BITS - 1)), in_order)
+            } else {
+                self.accept_some(rest, &mut top)
+            };
+            accepted |= won << at;
+            at += taken;
         }
         if top > self.highest.load(Ordering::Relaxed) {
             self.highest.fetch_max(top, Ordering::Relaxed);
         }
         accepted
+    }
+
+    /// Takes the first numbers that lie in one word, however they are ordered; which of them were taken, and how many it looked at.
+    fn accept_some(&self, sequences: &[u64], top: &mut u64) -> (u64, usize) {
+        let block = sequences[0] >> BITS_LOG2;
+        let (mut bits, mut end) = (0, 0);
+        // A number for the second time waits for the next exchange, which will find it set.
+        while let Some(next) = sequences.get(end).filter(|next| **next >> BITS_LOG2 == block) {
+            let bit = self.place(*next).bit;
+            if bits & bit != 0 {
+                break;
+            }
+            if !self.left_of(*next, *top) {
+                bits |= bit;
+                // It is taken now or was before: either way the window reaches it.
+                *top = (*top).max(*next);
+            }
+            end += 1;
+        }
+        let won = if bits == 0 {
+            0
+        } else {
+            self.set(&self.place(sequences[0]), bits)
+        };
+        let mut accepted = 0;
+        for (number, sequence) in sequences[..end].iter().enumerate() {
+            accepted |= u64::from(won & self.place(*sequence).bit != 0) << number;
+        }
+        (accepted, end)
     }
 
     /// The highest number accepted so far; 0 before the first.
@@ -152,27 +169,10 @@ impl<'a> Window<'a> {
         self.highest.load(Ordering::Relaxed)
     }
 
-    /// The high half of the number whose low half a packet carries, with ESN (RFC 4303 appendix A2.2). `None` if the number
-    /// would lie before the SA's first or beyond its last: left of the window.
+    /// See [`Glance::esn_high`].
     #[inline]
     pub fn esn_high(&self, low: u32) -> Option<u32> {
-        let highest = self.highest();
-        let (top_high, top_low) = ((highest >> 32) as u32, highest as u32);
-        let window = self.packets as u32;
-        let bottom_low = top_low.wrapping_sub(window - 1);
-        if top_low >= window - 1 {
-            // Case A: the window lies within one subspace.
-            if low >= bottom_low {
-                Some(top_high)
-            } else {
-                top_high.checked_add(1)
-            }
-        } else if low >= bottom_low {
-            // Case B: it spans two, and the number lies in the older.
-            top_high.checked_sub(1)
-        } else {
-            Some(top_high)
-        }
+        self.glance().esn_high(low)
     }
 
     /// Forgets everything: for a new key in the same slot, while no worker can use it.
@@ -223,6 +223,76 @@ impl<'a> Window<'a> {
             bit: 1 << (sequence & (BITS - 1)),
         }
     }
+}
+
+/// A window as it was a moment ago. All that it says are hints.
+#[derive(Clone, Copy)]
+pub struct Glance<'a> {
+    window: Window<'a>,
+    highest: u64,
+}
+
+impl<'a> Glance<'a> {
+    /// The window itself.
+    #[inline]
+    pub fn window(&self) -> Window<'a> {
+        self.window
+    }
+
+    /// See [`Window::check`]. What lies right of the window needs no look at its words.
+    #[inline]
+    pub fn check(&self, sequence: u64) -> Check {
+        if sequence > self.highest && sequence < WHOLE_LAPS {
+            return Check::Fresh;
+        }
+        if self.window.left_of(sequence, self.highest) {
+            return Check::TooOld;
+        }
+        let place = self.window.place(sequence);
+        let word = self.window.ring[place.word].load(Ordering::Relaxed);
+        let lap = word >> BITS;
+        if lap > place.lap {
+            Check::TooOld
+        } else if lap == place.lap && word & place.bit != 0 {
+            Check::Seen
+        } else {
+            Check::Fresh
+        }
+    }
+
+    /// The high half of the number whose low half a packet carries, with ESN (RFC 4303 appendix A2.2). `None` if the number
+    /// would lie before the SA's first or beyond its last: left of the window.
+    #[inline]
+    pub fn esn_high(&self, low: u32) -> Option<u32> {
+        let (top_high, top_low) = ((self.highest >> 32) as u32, self.highest as u32);
+        let window = self.window.packets as u32;
+        let bottom_low = top_low.wrapping_sub(window - 1);
+        if top_low >= window - 1 {
+            // Case A: the window lies within one subspace.
+            if low >= bottom_low {
+                Some(top_high)
+            } else {
+                top_high.checked_add(1)
+            }
+        } else if low >= bottom_low {
+            // Case B: it spans two, and the number lies in the older.
+            top_high.checked_sub(1)
+        } else {
+            Some(top_high)
+        }
+    }
+}
+
+/// How many numbers, of those that lie in the first one's word, each follow the one before it.
+#[inline(always)]
+fn in_order(sequences: &[u64]) -> usize {
+    let Some(first) = sequences.first() else { return 0 };
+    let room = (BITS - (first & (BITS - 1))) as usize;
+    let mut count = 1;
+    while count < room && sequences.get(count) == Some(&(first + count as u64)) {
+        count += 1;
+    }
+    count
 }
 
 struct Place {

@@ -57,17 +57,18 @@ proptest! {
         let ring = keys(Provider::Ring, cipher, &key);
         let (associated, plaintext) = (bytes(associated, seed), bytes(length, !seed));
         let sealed = expected(&ring, iv, &associated, &plaintext);
-        let ciphertext = &sealed[..length];
         for provider in others() {
             let keys = keys(provider, cipher, &key);
             let source = [&vec![0xaa; source_at], &plaintext[..]].concat();
             let mut frame = vec![0xee; destination_at + length + 40];
-            let icv = keys.seal(iv, &associated, &source[source_at..], &mut frame[destination_at..]).expect("it fits");
-            prop_assert_eq!(&icv[..], &sealed[length..]);
-            prop_assert!(frame[destination_at..destination_at + length] == *ciphertext);
-            let outside = frame[..destination_at].iter().chain(&frame[destination_at + length..]);
+            keys.seal(iv, &associated, &source[source_at..], &mut frame[destination_at..]).expect("it fits");
+            let end = destination_at + sealed.len();
+            prop_assert!(frame[destination_at..end] == sealed[..]);
+            let outside = frame[..destination_at].iter().chain(&frame[end..]);
             prop_assert!(outside.copied().all(|byte| byte == 0xee), "nothing else is written");
             prop_assert!(expected(&keys, iv, &associated, &plaintext) == sealed, "in place");
+            let short = &mut frame[..sealed.len() - 1];
+            prop_assert_eq!(keys.seal(iv, &associated, &plaintext, short), None, "no room for the ICV");
 
             let mut frame = [&vec![0xee; destination_at + shift], &sealed[..], &[0xdd; 9]].concat();
             let end = frame.len() - 9;

@@ -108,10 +108,6 @@ pub fn read(head: &[u8; HEAD], length: usize) -> Option<Plain> {
 /// What is known of a plain ESP packet: whole, straight in IPv4 without options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlainEsp {
-    /// Names the SA, with the destination.
-    pub spi: u32,
-    /// Destination address.
-    pub destination: u32,
     /// Where the packet ends in the frame. ESP begins at [`ESP_AT`].
     pub end: u16,
     /// TOS byte.
@@ -121,22 +117,42 @@ pub struct PlainEsp {
 /// Where ESP begins in the frame.
 pub const ESP_AT: usize = L4;
 
-/// Reads the ESP packet of a frame of `length` bytes that [`is_for`] let pass; none if it is not plain.
-#[inline(always)]
-pub fn read_esp(head: &[u8; HEAD], length: usize) -> Option<PlainEsp> {
-    let ip_length = be16::<16>(head);
-    let end = LINK + usize::from(ip_length);
-    let whole = be16::<20>(head) & 0x3fff == 0;
-    let addresses = be64::<26>(head);
-    let fits = (end <= length) & (ip_length >= (IPV4 + 8) as u16);
-    let esp = (head[LINK] == 0x45) & (head[LINK + 9] == protocol::ESP);
-    let plain = esp & whole & fits & may_be_forwarded(addresses) & header_sum_is_right(head);
-    plain.then(|| PlainEsp {
-        spi: be32::<L4>(head),
-        destination: addresses as u32,
-        end: end as u16,
-        tos: head[LINK + 1],
-    })
+/// The plain ESP packets of one SA, told from all others by a few words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EspOf {
+    station: u64,
+    /// Destination address and SPI, as a little-endian load shows them.
+    destination_spi: u64,
+}
+
+impl EspOf {
+    /// Those for the station with this destination address and SPI.
+    #[inline]
+    pub fn new(station: u64, destination: u32, spi: u32) -> Self {
+        EspOf {
+            station,
+            destination_spi: (u64::from(destination) << 32 | u64::from(spi)).swap_bytes(),
+        }
+    }
+
+    /// Reads the packet of a frame of `length` bytes; none if it is not plain, or another's.
+    #[inline(always)]
+    pub fn read(&self, head: &[u8; HEAD], length: usize) -> Option<PlainEsp> {
+        let link = (load64::<0>(head) ^ self.station) & MAC;
+        let version = u64::from(load32::<12>(head) ^ IPV4_PLAIN) & 0x00ff_ffff;
+        let other = load64::<30>(head) ^ self.destination_spi;
+        let fragment = u64::from(load32::<20>(head)) & 0xff3f;
+        let protocol = u64::from(head[LINK + 9] ^ protocol::ESP);
+        let ip_length = be16::<16>(head);
+        let end = LINK + usize::from(ip_length);
+        let fits = (end <= length) & (ip_length >= (IPV4 + 8) as u16);
+        let plain = (link | version | other | fragment | protocol == 0) & fits;
+        let addresses = u64::from(head[26]) << 56 | u64::from(head[30]) << 24;
+        (plain && may_be_forwarded(addresses) && header_sum_is_right(head)).then(|| PlainEsp {
+            end: end as u16,
+            tos: head[LINK + 1],
+        })
+    }
 }
 
 /// Neither source nor destination is one that may be forwarded by nobody; groups are left to others, too.

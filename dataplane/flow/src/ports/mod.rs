@@ -16,8 +16,8 @@ const BLOCKS: usize = if cfg!(loom) { 2 } else { 65_536 / BLOCK_PORTS };
 const CLASSES: usize = 3;
 const CLASS_WORDS: usize = 2 * BLOCKS;
 const ROW_WORDS: usize = CLASSES * CLASS_WORDS;
-/// Entries of a worker's memory of where it last found a port.
-const HINTS: usize = 256;
+/// Entries of a worker's memory of where it last found a port: 64 KiB. What is searched for without one comes from a block of its own.
+const HINTS: usize = 4096;
 
 /// Why there is no port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl fmt::Display for PortsError {
 impl core::error::Error for PortsError {}
 
 /// Ports that may be handed out, inclusive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortRange {
     /// First.
     pub first: u16,
@@ -84,11 +84,14 @@ impl PortRange {
 #[derive(Clone, Copy, Default)]
 struct Hint {
     /// Row and class + 1, so that 0 is nobody's.
-    place: u64,
+    place: u32,
     block: u16,
-    /// Second in which the range had no port left, and whether that is meant.
-    exhausted: Option<(u32, PortRange)>,
+    /// Whether `range` had no port left in the second `since`.
+    exhausted: bool,
+    since: u32,
+    range: PortRange,
 }
+const _: () = assert!(size_of::<Hint>() == 16);
 
 /// What one worker keeps about ports.
 pub(crate) struct PortLocal {
@@ -117,17 +120,17 @@ impl PortLocal {
     }
 
     #[inline(always)]
-    fn slot(place: u64) -> usize {
-        (place as usize).wrapping_mul(0x9e37_79b1) % HINTS
+    fn slot(place: u32) -> usize {
+        place.wrapping_mul(0x9e37_79b1) as usize % HINTS
     }
 
-    fn hint(&mut self, place: u64) -> &mut Hint {
+    fn hint(&mut self, place: u32) -> &mut Hint {
         let hint = &mut self.hints[Self::slot(place)];
         if hint.place != place {
             *hint = Hint {
                 place,
                 block: u16::MAX,
-                exhausted: None,
+                ..Hint::default()
             };
         }
         hint
@@ -193,12 +196,12 @@ impl<'a> Ports<'a> {
         now: u32,
     ) -> Result<u16, PortsError> {
         let (class, number) = self.class(row, protocol_number)?;
-        let place = u64::from(row) * CLASSES as u64 + number as u64 + 1;
+        let place = row * CLASSES as u32 + number as u32 + 1;
         let random = local.random();
         let hint = &local.hints[PortLocal::slot(place)];
         let hinted = usize::from(hint.block);
         if hint.place == place
-            && hint.exhausted.is_none()
+            && !hint.exhausted
             && hinted < BLOCKS
             && class.owners[hinted].load(Ordering::Relaxed) == local.worker
             && let Some(port) = class.take(hinted, range, random)
@@ -213,26 +216,22 @@ impl<'a> Ports<'a> {
     fn allocate_far(
         local: &mut PortLocal,
         class: Class<'_>,
-        place: u64,
+        place: u32,
         range: PortRange,
         now: u32,
     ) -> Result<u16, PortsError> {
         let (random, worker) = (local.random(), local.worker);
         let hint = local.hint(place);
-        if hint.exhausted == Some((now, range)) {
+        if hint.exhausted && (hint.since, hint.range) == (now, range) {
             return Err(PortsError::Exhausted);
         }
         match class.search(worker, range, random) {
             Some((block, port)) => {
-                *hint = Hint {
-                    place,
-                    block: block as u16,
-                    exhausted: None,
-                };
+                (hint.block, hint.exhausted) = (block as u16, false);
                 Ok(port)
             }
             None => {
-                hint.exhausted = Some((now, range));
+                (hint.exhausted, hint.since, hint.range) = (true, now, range);
                 Err(PortsError::Exhausted)
             }
         }

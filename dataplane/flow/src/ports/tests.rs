@@ -67,6 +67,25 @@ fn workers_keep_to_blocks_of_their_own() {
 }
 
 #[test]
+fn hosts_on_many_addresses_keep_their_blocks() {
+    const ROWS: u32 = 1_000;
+    let words = state(ROWS as usize);
+    let ports = Ports::open(&words);
+    let mut local = PortLocal::new(0, 7);
+    let wide = PortRange {
+        first: 1_024,
+        last: u16::MAX,
+    };
+    let mut blocks = HashSet::new();
+    for turn in 0..40 * ROWS {
+        let row = turn % ROWS;
+        let port = ports.allocate(&mut local, row, protocol::UDP, wide, 0).unwrap();
+        blocks.insert((row, port / 64));
+    }
+    assert_eq!(blocks.len(), ROWS as usize);
+}
+
+#[test]
 fn what_has_no_ports_is_refused() {
     let words = state(1);
     let ports = Ports::open(&words);

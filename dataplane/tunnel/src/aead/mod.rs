@@ -142,32 +142,48 @@ impl SaKeys {
         }
     }
 
-    /// Encrypts `source` into the start of `destination` and returns its ICV: one pass where the provider can, else a copy
-    /// first. As [`seal_in_place`](Self::seal_in_place) otherwise; `None` also when it does not fit.
-    #[inline]
-    pub fn seal(
-        &self,
-        iv: [u8; IV_BYTES],
-        associated: &[u8],
-        source: &[u8],
-        destination: &mut [u8],
-    ) -> Option<[u8; ICV_BYTES]> {
+    /// Encrypts `source` into the start of `destination`, its ICV behind it: one pass where the provider can, else a copy first. As
+    /// [`seal_in_place`](Self::seal_in_place) otherwise; `None` also when it does not fit.
+    #[inline(always)]
+    pub fn seal(&self, iv: [u8; IV_BYTES], associated: &[u8], source: &[u8], destination: &mut [u8]) -> Option<()> {
         match &self.engine {
-            Engine::Ring(_) => {
-                let data = destination.get_mut(..source.len())?;
-                data.copy_from_slice(source);
-                self.seal_in_place(iv, associated, data)
-            }
+            Engine::Ring(_) => self.seal_copy(iv, associated, source, destination),
             Engine::Gcm(key) => key.seal(&Block::nonce(self.salt, iv), associated, source, destination),
             Engine::ChaCha(key) => key.seal(&Block::nonce(self.salt, iv), associated, source, destination),
         }
     }
 
+    #[inline(never)]
+    fn seal_copy(&self, iv: [u8; IV_BYTES], associated: &[u8], source: &[u8], destination: &mut [u8]) -> Option<()> {
+        let (data, behind) = destination.split_at_mut_checked(source.len())?;
+        let icv = behind.first_chunk_mut()?;
+        data.copy_from_slice(source);
+        *icv = self.seal_in_place(iv, associated, data)?;
+        Some(())
+    }
+
     /// Decrypts `buffer[sealed..]`, ciphertext then ICV, to the start of `buffer`; returns the plaintext's length.
     ///
     /// On failure what was decrypted is wiped: the caller must not read `buffer` again.
-    #[inline]
+    #[inline(always)]
     pub fn open_shifting(
+        &self,
+        iv: [u8; IV_BYTES],
+        associated: &[u8],
+        buffer: &mut [u8],
+        sealed: RangeFrom<usize>,
+    ) -> Result<usize, Unauthentic> {
+        match &self.engine {
+            Engine::Gcm(key) => {
+                let opened = key.open_shifting(&Block::nonce(self.salt, iv), associated, buffer, sealed.start);
+                opened.map_err(|_| Unauthentic)
+            }
+            Engine::Ring(_) | Engine::ChaCha(_) => self.open_otherwise(iv, associated, buffer, sealed),
+        }
+    }
+
+    #[inline(never)]
+    fn open_otherwise(
         &self,
         iv: [u8; IV_BYTES],
         associated: &[u8],

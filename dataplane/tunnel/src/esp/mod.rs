@@ -13,8 +13,8 @@ mod open;
 mod seal;
 
 pub use header::{EspHeader, UdpPayload, classify_udp};
-pub use open::{OpenError, Opened, open};
-pub use seal::{Label, SealError, TRAILER_ROOM, seal, seal_from, sealed_length};
+pub use open::{OpenError, Opened, decrypt, open, strip_trailer};
+pub use seal::{Label, SealError, TRAILER_ROOM, seal, seal_behind, seal_from, sealed_length};
 
 use crate::aead::{ICV_BYTES, IV_BYTES};
 use tombolo_ipsec_mb::Block;

@@ -70,25 +70,45 @@ pub fn open(
     esn: bool,
 ) -> Result<Opened, OpenError> {
     let packet = frame.get(esp.clone()).ok_or(OpenError::TooShort)?;
-    if packet.len() < FIXED_BYTES + TRAILER_BYTES + ICV_BYTES || inner_at > esp.start + FIXED_BYTES {
-        return Err(OpenError::TooShort);
-    }
     let header = EspHeader::parse(packet).ok_or(OpenError::TooShort)?;
-    let (_, behind_header) = packet.split_at(HEADER_BYTES);
-    let iv = *behind_header.first_chunk::<IV_BYTES>().ok_or(OpenError::TooShort)?;
-
     let sequence = (u64::from(sequence_high) << 32) | u64::from(header.sequence_low);
-    let associated = Associated::new(header.spi, sequence, esn);
-    let ciphertext_at = esp.start + FIXED_BYTES - inner_at;
-    let buffer = &mut frame[inner_at..esp.end];
-    let length = keys
-        .open_shifting(iv, associated.as_slice(), buffer, ciphertext_at..)
-        .map_err(|_| OpenError::Auth)?;
-    let (inner, next_header) = strip_trailer(&buffer[..length])?;
+    let length = decrypt(keys, frame, esp, inner_at, sequence, esn)?;
+    let (inner, next_header) = strip_trailer(&frame[inner_at..inner_at + length])?;
     Ok(Opened {
         inner: inner_at..inner_at + inner,
         next_header,
     })
+}
+
+/// The first half of [`open`]: authenticates and decrypts `frame[esp]` whose whole number is `sequence`. The plaintext lands at
+/// `frame[inner_at..]`; returns its length. What of it is the inner packet, [`strip_trailer`] says: best some packets later, since what
+/// was just stored in wide pieces cannot be read in narrow ones at once.
+#[inline(always)]
+pub fn decrypt(
+    keys: &SaKeys,
+    frame: &mut [u8],
+    esp: Range<usize>,
+    inner_at: usize,
+    sequence: u64,
+    esn: bool,
+) -> Result<usize, OpenError> {
+    let packet = frame.get(esp.clone()).ok_or(OpenError::TooShort)?;
+    let Some((fixed, rest)) = packet.split_first_chunk::<FIXED_BYTES>() else {
+        return Err(OpenError::TooShort);
+    };
+    if rest.len() < TRAILER_BYTES + ICV_BYTES || inner_at > esp.start + FIXED_BYTES {
+        return Err(OpenError::TooShort);
+    }
+    let [s0, s1, s2, s3, _, _, _, _, iv @ ..] = *fixed;
+    let associated = Associated::new(u32::from_be_bytes([s0, s1, s2, s3]), sequence, esn);
+    let ciphertext_at = esp.start + FIXED_BYTES - inner_at;
+    keys.open_shifting(
+        iv,
+        associated.as_slice(),
+        &mut frame[inner_at..esp.end],
+        ciphertext_at..,
+    )
+    .map_err(|_| OpenError::Auth)
 }
 
 impl OpenError {
@@ -102,9 +122,32 @@ impl OpenError {
     }
 }
 
-/// Inner packet's length and next header of a decrypted payload.
-#[inline]
-fn strip_trailer(plaintext: &[u8]) -> Result<(usize, u8), OpenError> {
+/// How the plaintext of an IPv4 packet ends, by the length of its padding, as a big-endian load of the last eight bytes shows it: these
+/// bits are these.
+const USUAL_ENDS: [[u64; 2]; 4] = [
+    [0xffff, 0x00_04],
+    [0xff_ffff, 0x01_01_04],
+    [0xffff_ffff, 0x01_02_02_04],
+    [0xff_ffff_ffff, 0x01_02_03_03_04],
+];
+
+/// The second half of [`open`]: the inner packet's length and next header of a decrypted payload.
+#[inline(always)]
+pub fn strip_trailer(plaintext: &[u8]) -> Result<(usize, u8), OpenError> {
+    if let (Some(end), Some(first)) = (plaintext.last_chunk(), plaintext.first()) {
+        let end = u64::from_be_bytes(*end);
+        let padding = (end >> 8) as usize & 0xff;
+        if let Some([mask, usual]) = USUAL_ENDS.get(padding)
+            && (end & mask == *usual) & (first >> 4 == 4)
+        {
+            return Ok((plaintext.len() - TRAILER_BYTES - padding, NEXT_HEADER_IPV4));
+        }
+    }
+    strip_any_trailer(plaintext)
+}
+
+#[inline(never)]
+fn strip_any_trailer(plaintext: &[u8]) -> Result<(usize, u8), OpenError> {
     let [payload @ .., padding, next_header] = plaintext else {
         return Err(OpenError::Padding);
     };

@@ -107,11 +107,32 @@ pub fn seal_from(
         );
     };
     write_trailer(room, length, label.next_header);
-    let (encrypted, icv) = write_header(label, length, out)?;
+    check_sequence(label)?;
+    let (header, behind) = out.split_first_chunk_mut().ok_or(SealError::NoRoom)?;
+    *header = numbers(label);
     let source = &source[..encrypted_length(length)];
-    let tag = keys.seal(iv(label), associated(label).as_slice(), source, encrypted);
-    *icv = tag.ok_or(SealError::NoRoom)?;
+    let sealed = keys.seal(iv(label), associated(label).as_slice(), source, behind);
+    sealed.ok_or(SealError::NoRoom)?;
     Ok(sealed_length(length))
+}
+
+/// As [`seal_from`], but `behind` begins behind SPI, sequence number and IV, which the caller writes
+/// ([`Envelope`](crate::envelope::Envelope)).
+#[inline(always)]
+pub fn seal_behind(
+    keys: &SaKeys,
+    label: Label,
+    source: &mut [u8],
+    length: usize,
+    behind: &mut [u8],
+) -> Result<(), SealError> {
+    check_sequence(label)?;
+    let whole = source.get_mut(..length + TRAILER_ROOM).ok_or(SealError::NoRoom)?;
+    let room = whole.last_chunk_mut().ok_or(SealError::NoRoom)?;
+    write_trailer(room, length, label.next_header);
+    let source = whole.get(..encrypted_length(length)).ok_or(SealError::NoRoom)?;
+    keys.seal(iv(label), associated(label).as_slice(), source, behind)
+        .ok_or(SealError::NoRoom)
 }
 
 /// The place behind an inner packet in `out`; what the trailer does not need of it is the ICV's.
@@ -131,19 +152,29 @@ fn associated(label: Label) -> Associated {
     Associated::new(label.spi, label.sequence, label.esn)
 }
 
+#[inline]
+fn check_sequence(label: Label) -> Result<(), SealError> {
+    if label.sequence == 0 || (!label.esn && label.sequence > u64::from(u32::MAX)) {
+        return Err(SealError::Sequence);
+    }
+    Ok(())
+}
+
+/// SPI, sequence number and IV.
+#[inline]
+fn numbers(label: Label) -> [u8; HEADER_BYTES + IV_BYTES] {
+    let sequence = label.sequence;
+    let numbers = (u128::from(label.spi) << 96) | (u128::from(sequence as u32) << 64) | u128::from(sequence);
+    numbers.to_be_bytes()
+}
+
 /// Writes SPI, sequence number and IV; returns the places of what is to be encrypted and of the ICV.
 #[inline]
 fn write_header(label: Label, inner: usize, out: &mut [u8]) -> Result<(&mut [u8], &mut [u8; ICV_BYTES]), SealError> {
-    let sequence = label.sequence;
-    if sequence == 0 || (!label.esn && sequence > u64::from(u32::MAX)) {
-        return Err(SealError::Sequence);
-    }
+    check_sequence(label)?;
     let out = out.get_mut(..sealed_length(inner)).ok_or(SealError::NoRoom)?;
-    let (header, sealed) = out
-        .split_first_chunk_mut::<{ HEADER_BYTES + IV_BYTES }>()
-        .ok_or(SealError::NoRoom)?;
-    let numbers = (u128::from(label.spi) << 96) | (u128::from(sequence as u32) << 64) | u128::from(sequence);
-    *header = numbers.to_be_bytes();
+    let (header, sealed) = out.split_first_chunk_mut().ok_or(SealError::NoRoom)?;
+    *header = numbers(label);
     sealed.split_last_chunk_mut::<ICV_BYTES>().ok_or(SealError::NoRoom)
 }
 

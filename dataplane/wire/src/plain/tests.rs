@@ -166,23 +166,32 @@ proptest! {
 #[test]
 fn plain_esp_is_seen_as_the_general_parser_sees_it() {
     let frame = crate::testing::packet(&V4, 50, &[0xc0, 0xff, 0xee, 1, 0, 0, 0, 1, 9, 9, 9, 9]);
-    let read = |frame: &[u8]| read_esp(&head_of(frame, 0xee), frame.len());
+    let station = station(&[frame[0], frame[1], frame[2], frame[3], frame[4], frame[5]]);
+    let spi = u32::from_be_bytes([frame[34], frame[35], frame[36], frame[37]]);
+    let of = EspOf::new(station, 0xc633_6402, spi);
+    let read = |frame: &[u8]| of.read(&head_of(frame, 0xee), frame.len());
     let headers = crate::parse::parse_ip(&frame, 14).expect("a right packet");
     let esp = read(&frame).expect("a plain one");
-    assert_eq!(headers.l4_kind, Kind::Esp { spi: esp.spi });
+    assert_eq!(headers.l4_kind, Kind::Esp { spi });
     assert_eq!(
         (usize::from(headers.l4), headers.end, headers.tos),
         (ESP_AT, esp.end, esp.tos)
     );
     assert_eq!(headers.addresses, V4);
-    assert_eq!(esp.destination, 0xc633_6402);
-    for at in 14..34 {
+    for at in (0..6).chain(12..38) {
         let mut damaged = frame.clone();
         damaged[at] ^= 0x41;
         assert_eq!(read(&damaged), None, "damaged at {at}");
     }
+    for another in [
+        EspOf::new(station ^ 1, 0xc633_6402, spi),
+        EspOf::new(station, 0xc633_6403, spi),
+        EspOf::new(station, 0xc633_6402, spi ^ 1 << 31),
+    ] {
+        assert_eq!(another.read(&head_of(&frame, 0), frame.len()), None);
+    }
     for length in 0..frame.len() {
-        assert_eq!(read_esp(&head_of(&frame, 0), length), None, "cut at {length}");
+        assert_eq!(of.read(&head_of(&frame, 0), length), None, "cut at {length}");
     }
     assert_eq!(
         read(&crate::testing::packet(&V4, 50, &[1; 7])),

@@ -105,7 +105,8 @@ impl Express {
             }
         }
         gateway.io.ask_ahead(slot);
-        self.outgoing.finish(gateway, keys, &ingress, frames);
+        self.outgoing
+            .finish(gateway, keys, &ingress, frames, self.tunnel_entry.places());
         self.tunnel_entry.leave(gateway, &ingress, frames, batch);
         frames.close_gaps();
     }

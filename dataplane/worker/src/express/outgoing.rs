@@ -119,19 +119,20 @@ impl Outgoing {
         let head = frame.head_mut();
         edit(head);
         exit.stations.write(head);
-        sending.mark(leaving.place, exit.gate, leaving.booked);
+        sending.mark(leaving.place, exit.gate);
         true
     }
 
-    /// Sends the rest of a batch and closes its books.
+    /// Sends the rest of a batch and closes its books. `booked`: as [`Sending::finish`] takes it.
     pub(super) fn finish<I: PacketIo>(
         &mut self,
         gateway: &mut Gateway<'_, I>,
         keys: &mut KeyCache,
         ingress: &Ingress,
         frames: &mut FrameBatch,
+        booked: u64,
     ) {
         self.tunnel_exit.finish(gateway, keys, &mut self.departures, ingress);
-        self.departures.sending.finish(gateway, ingress, frames);
+        self.departures.sending.finish(gateway, ingress, frames, booked);
     }
 }

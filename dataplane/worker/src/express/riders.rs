@@ -276,7 +276,7 @@ impl Group {
         now: u32,
         first: usize,
     ) {
-        let (columns, opened) = (&self.columns, tunnel_entry.any());
+        let (columns, opened) = (&self.columns, tunnel_entry.places());
         for lane in 0..LANES {
             if self.leaves[lane] == 0 {
                 continue;
@@ -287,7 +287,7 @@ impl Group {
                 hop: self.lookups.next_hop[lane] as u32,
                 destination: self.destinations[lane] as u32,
                 ip_length,
-                booked: opened && tunnel_entry.at(place).is_some(),
+                booked: opened >> place & 1 == 1,
             };
             let write = |head: &mut _| columns.write(lane, head);
             let sent = if self.sealed[lane] != 0 {

@@ -13,8 +13,6 @@ use tombolo_tables::fate::{Counter, DropReason, Fate};
 pub(super) struct Sending {
     /// By place in the batch; `Gate::NONE` is no mark.
     gates: [Gate; BATCH],
-    /// Places of marked frames that were booked as received before, a bit each.
-    booked: u64,
     /// Other finished frames for one port.
     waiting: FrameBatch,
     waiting_bytes: u64,
@@ -28,7 +26,6 @@ impl Default for Sending {
     fn default() -> Self {
         Sending {
             gates: [Gate::NONE; BATCH],
-            booked: 0,
             waiting: FrameBatch::new(),
             waiting_bytes: 0,
             gate: Gate::NONE,
@@ -46,13 +43,10 @@ impl Sending {
         self.received_bytes += bytes as u64;
     }
 
-    /// The finished frame at a place of the batch leaves through a port. `booked` says that it was booked as received before.
+    /// The finished frame at a place of the batch leaves through a port.
     #[inline(always)]
-    pub(super) fn mark(&mut self, place: usize, gate: Gate, booked: bool) {
+    pub(super) fn mark(&mut self, place: usize, gate: Gate) {
         self.gates[place % BATCH] = gate;
-        if booked {
-            self.booked |= 1 << (place % BATCH);
-        }
     }
 
     /// Sends a finished frame of the lane's own; the batch came in on `ingress`.
@@ -77,13 +71,15 @@ impl Sending {
         self.waiting.push(frame);
     }
 
-    /// Sends what is marked, and the rest, and closes a batch's books.
+    /// Sends what is marked, and the rest, and closes a batch's books. `booked` has a bit for each place whose frame was booked as
+    /// received before.
     #[inline(always)]
     pub(super) fn finish<I: PacketIo>(
         &mut self,
         gateway: &mut Gateway<'_, I>,
         ingress: &Ingress,
         frames: &mut FrameBatch,
+        booked: u64,
     ) {
         self.close_port(gateway, ingress);
         let count = frames.len();
@@ -91,12 +87,11 @@ impl Sending {
         let first = gates.first().copied().unwrap_or(Gate::NONE);
         let differs = gates.iter().fold(0, |differs, gate| differs | gate.differs(first));
         if differs != 0 {
-            self.send_marked(gateway, ingress, frames);
+            self.send_marked(gateway, ingress, frames, booked);
         } else if first != Gate::NONE {
-            self.send_whole(gateway, ingress, first, frames);
+            self.send_whole(gateway, ingress, first, frames, booked);
         }
         self.gates[..count].fill(Gate::NONE);
-        self.booked = 0;
         self.gate = Gate::NONE;
         if self.received > 0 {
             let books = &mut gateway.books;
@@ -114,20 +109,27 @@ impl Sending {
         ingress: &Ingress,
         gate: Gate,
         frames: &mut FrameBatch,
+        booked: u64,
     ) {
         let (count, bytes) = (frames.len() as u64, frames.bytes());
-        if self.booked == 0 {
+        if booked == 0 {
             self.received += count;
             self.received_bytes += bytes;
         } else {
-            self.book_some(frames);
+            self.book_some(frames, booked);
         }
         transmit(gateway, ingress, gate, frames, bytes);
     }
 
     /// Some stay, or they leave through several ports.
-    fn send_marked<I: PacketIo>(&mut self, gateway: &mut Gateway<'_, I>, ingress: &Ingress, frames: &mut FrameBatch) {
-        self.book_some(frames);
+    fn send_marked<I: PacketIo>(
+        &mut self,
+        gateway: &mut Gateway<'_, I>,
+        ingress: &Ingress,
+        frames: &mut FrameBatch,
+        booked: u64,
+    ) {
+        self.book_some(frames, booked);
         for place in 0..frames.len().min(BATCH) {
             let gate = self.gates[place];
             if gate != Gate::NONE
@@ -140,10 +142,10 @@ impl Sending {
     }
 
     /// Books as received what is marked and was not booked before.
-    fn book_some(&mut self, frames: &FrameBatch) {
+    fn book_some(&mut self, frames: &FrameBatch, booked: u64) {
         for place in 0..frames.len().min(BATCH) {
             if self.gates[place] != Gate::NONE
-                && self.booked >> place & 1 == 0
+                && booked >> place & 1 == 0
                 && let Some(frame) = frames.get(place)
             {
                 self.received(frame.len());

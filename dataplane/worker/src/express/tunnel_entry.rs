@@ -6,17 +6,18 @@ use super::sending::Sending;
 use crate::batch::{Batch, Entry, Exit, Packet, Translation};
 use crate::gateway::Gateway;
 use crate::keys::KeyCache;
-use crate::stages::{OpenFrom, Sealed, UDP_ESP_PORT, find_sealed};
+use crate::stages::{OpenFrom, Sealed, UDP_ESP_PORT, find_sealed, strip};
+use core::ops::Range;
 use tombolo_packet_io::{BATCH, Frame, FrameBatch, PacketIo};
 use tombolo_tables::fate::{DropReason, Fate};
 use tombolo_tables::layout::{SegmentIndex, TunnelIndex};
-use tombolo_wire::plain::{self, Plain, PlainEsp};
+use tombolo_wire::plain::{self, EspOf, Plain};
 use tombolo_wire::{Addresses, Headers, parse_ip};
 
 const LINK_LENGTH: usize = 14;
 
 /// What a frame was opened to.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Opened {
     /// Segment of the inner packet.
     pub(super) segment: SegmentIndex,
@@ -25,31 +26,45 @@ pub(super) struct Opened {
 
 /// What was opened, by its place in the batch.
 pub(super) struct TunnelEntry {
-    opened: [Option<Opened>; BATCH],
-    any: bool,
+    opened: [Opened; BATCH],
+    /// Where there is any: a bit for each place.
+    places: u64,
+    decrypted: Decrypted,
 }
 
 impl Default for TunnelEntry {
     fn default() -> Self {
         TunnelEntry {
-            opened: [None; BATCH],
-            any: false,
+            opened: [Opened::default(); BATCH],
+            places: 0,
+            decrypted: Decrypted {
+                count: 0,
+                sequences: [0; BATCH],
+                places: [0; BATCH],
+                tos: [0; BATCH],
+            },
         }
     }
 }
 
-/// The SA that was used last, and what was decrypted with it since: all its numbers are shown to the replay window together.
-struct Used<'a> {
-    spi: u32,
-    local: u32,
-    encapsulated: bool,
-    from: OpenFrom<'a>,
-    decrypted: usize,
+/// What was decrypted with the SA that was used last: all its numbers are shown to the replay window together.
+struct Decrypted {
+    count: usize,
     sequences: [u64; BATCH],
     /// Places in the batch.
     places: [u8; BATCH],
     /// TOS of the outer packets.
     tos: [u8; BATCH],
+}
+
+/// The SA that was used last.
+struct Used<'a> {
+    spi: u32,
+    local: u32,
+    encapsulated: bool,
+    /// Its packets, unless they come in UDP.
+    plain: Option<EspOf>,
+    from: OpenFrom<'a>,
 }
 
 impl TunnelEntry {
@@ -65,23 +80,28 @@ impl TunnelEntry {
     ) {
         let mut used: Option<Used<'_>> = None;
         for place in 0..AHEAD_PAYLOAD {
-            ask_payload(frames, place);
+            ask_payload(frames, place, 0);
         }
         for place in 0..frames.len() {
             super::ask(frames.get(place + super::LANES));
-            ask_payload(frames, place + AHEAD_PAYLOAD);
+            ask_payload(frames, place + AHEAD_PAYLOAD, 0);
             let Some(frame) = frames.get_mut(place) else { continue };
-            if !plain::is_for(frame.head(), ingress.station) || !plain::may_be_sealed(frame.head(), UDP_ESP_PORT) {
-                continue;
-            }
             // Nearly always it is the same SA as before.
-            if let Some(esp) = plain::read_esp(frame.head(), frame.len())
-                && let Some(used) = used.as_mut().filter(|used| used.is_for_plain(&esp))
+            if let Some(Used {
+                plain: Some(of), from, ..
+            }) = &used
+                && let Some(esp) = of.read(frame.head(), frame.len())
             {
                 sending.received(frame.len());
-                if let Err(reason) = used.decrypt(frame, place, esp.tos, plain::ESP_AT, esp.end.into()) {
+                let decrypted = self
+                    .decrypted
+                    .add(from, frame, place, esp.tos, plain::ESP_AT..esp.end.into());
+                if let Err(reason) = decrypted {
                     drop_frame(gateway, ingress, frames, place, reason);
                 }
+                continue;
+            }
+            if !plain::is_for(frame.head(), ingress.station) || !plain::may_be_sealed(frame.head(), UDP_ESP_PORT) {
                 continue;
             }
             let Ok(outer) = parse_ip(frame.packet(), LINK_LENGTH) else {
@@ -95,10 +115,10 @@ impl TunnelEntry {
             let at_hand = used.as_ref().is_some_and(|used| used.is_for(&outer, &sealed));
             if !at_hand {
                 if let Some(used) = used {
-                    self.accept(gateway, ingress, frames, &used);
+                    self.accept(gateway, ingress, frames, &used.from);
                 }
                 used = match OpenFrom::new(gateway, &mut *keys, &outer, &sealed) {
-                    Ok(from) => Some(Used::new(from, &outer, &sealed)),
+                    Ok(from) => Some(Used::new(from, ingress, &outer, &sealed)),
                     Err(reason) => {
                         used = None;
                         drop_frame(gateway, ingress, frames, place, reason);
@@ -108,12 +128,13 @@ impl TunnelEntry {
             }
             let Some(used) = used.as_mut() else { continue };
             let Some(frame) = frames.get_mut(place) else { continue };
-            if let Err(reason) = used.decrypt(frame, place, outer.tos, sealed.at, outer.end.into()) {
+            let esp = sealed.at..outer.end.into();
+            if let Err(reason) = self.decrypted.add(&used.from, frame, place, outer.tos, esp) {
                 drop_frame(gateway, ingress, frames, place, reason);
             }
         }
         if let Some(used) = used {
-            self.accept(gateway, ingress, frames, &used);
+            self.accept(gateway, ingress, frames, &used.from);
         }
     }
 
@@ -124,61 +145,55 @@ impl TunnelEntry {
         gateway: &mut Gateway<'_, I>,
         ingress: &Ingress,
         frames: &mut FrameBatch,
-        used: &Used<'_>,
+        from: &OpenFrom<'_>,
     ) {
-        let fresh = used.from.accept_all(&used.sequences[..used.decrypted]);
+        let count = core::mem::take(&mut self.decrypted.count).min(BATCH);
+        let fresh = from.accept_all(&self.decrypted.sequences[..count]);
+        let opened = Opened {
+            segment: from.segment(),
+            tunnel: from.tunnel_index(),
+        };
         let (mut packets, mut bytes) = (0, 0);
-        for number in 0..used.decrypted {
-            let place = usize::from(used.places[number]);
+        for number in 0..count {
+            let place = usize::from(self.decrypted.places[number]) % BATCH;
             let Some(frame) = frames.get_mut(place) else { continue };
             let inner = if fresh >> number & 1 == 1 {
-                inner_length(gateway, used, frame, used.tos[number])
+                strip(frame).and_then(|()| inner_length(gateway, from, frame, self.decrypted.tos[number]))
             } else {
                 Err(DropReason::EspReplay)
             };
-            if let Ok(length) = inner {
-                packets += 1;
-                bytes += length;
+            match inner {
+                Ok(length) => {
+                    packets += 1;
+                    bytes += length;
+                    self.opened[place] = opened;
+                    self.places |= 1 << place;
+                }
+                Err(reason) => drop_frame(gateway, ingress, frames, place, reason),
             }
-            let opened = inner.map(|_| Opened {
-                segment: used.from.segment(),
-                tunnel: used.from.tunnel_index(),
-            });
-            self.keep(gateway, ingress, frames, place, opened);
         }
         if packets > 0 {
-            used.from.count(gateway, packets, bytes);
-        }
-    }
-
-    #[inline(always)]
-    fn keep<I: PacketIo>(
-        &mut self,
-        gateway: &mut Gateway<'_, I>,
-        ingress: &Ingress,
-        frames: &mut FrameBatch,
-        place: usize,
-        opened: Result<Opened, DropReason>,
-    ) {
-        match opened {
-            Ok(opened) => {
-                self.opened[place] = Some(opened);
-                self.any = true;
-            }
-            Err(reason) => drop_frame(gateway, ingress, frames, place, reason),
+            from.count(gateway, packets, bytes);
         }
     }
 
     /// Whether anything was opened.
     #[inline(always)]
     pub(super) fn any(&self) -> bool {
-        self.any
+        self.places != 0
+    }
+
+    /// Places of the batch whose frames were opened, a bit each.
+    #[inline(always)]
+    pub(super) fn places(&self) -> u64 {
+        self.places
     }
 
     /// What the frame at `place` was opened to, if it was.
     #[inline(always)]
     pub(super) fn at(&self, place: usize) -> Option<&Opened> {
-        self.opened.get(place)?.as_ref()
+        let opened = self.opened.get(place)?;
+        (self.places >> place & 1 == 1).then_some(opened)
     }
 
     /// What was opened and did not ride goes on the general way, as what it was inside. After this nothing is opened.
@@ -190,11 +205,12 @@ impl TunnelEntry {
         frames: &mut FrameBatch,
         batch: &mut Batch,
     ) {
-        if core::mem::take(&mut self.any) {
-            for place in 0..BATCH {
-                if let Some(opened) = self.opened[place].take() {
-                    leave_one(gateway, ingress, frames, batch, place, &opened);
-                }
+        let mut places = core::mem::take(&mut self.places);
+        while places != 0 {
+            let place = places.trailing_zeros() as usize;
+            places &= places - 1;
+            if let Some(frame) = frames.take(place) {
+                leave_one(gateway, ingress, frame, batch, &self.opened[place]);
             }
         }
     }
@@ -203,12 +219,10 @@ impl TunnelEntry {
 fn leave_one<I: PacketIo>(
     gateway: &mut Gateway<'_, I>,
     ingress: &Ingress,
-    frames: &mut FrameBatch,
+    frame: Frame,
     batch: &mut Batch,
-    place: usize,
     opened: &Opened,
 ) {
-    let Some(frame) = frames.take(place) else { return };
     // It was parsed when it was opened, or is plain.
     let Ok(headers) = parse_ip(frame.packet(), LINK_LENGTH) else {
         return gateway.settle_frame(frame, ingress.port, ingress.slot, Fate::Drop(DropReason::IpMalformed));
@@ -234,41 +248,47 @@ fn leave_one<I: PacketIo>(
 }
 
 impl<'a> Used<'a> {
-    fn new(from: OpenFrom<'a>, outer: &Headers, sealed: &Sealed) -> Self {
+    fn new(from: OpenFrom<'a>, ingress: &Ingress, outer: &Headers, sealed: &Sealed) -> Self {
+        let (local, encapsulated) = (local(outer), is_encapsulated(outer, sealed));
         Used {
             spi: sealed.spi,
-            local: local(outer),
-            encapsulated: sealed.at != usize::from(outer.l4),
+            local,
+            encapsulated,
+            plain: (!encapsulated).then(|| EspOf::new(ingress.station, local, sealed.spi)),
             from,
-            decrypted: 0,
-            sequences: [0; BATCH],
-            places: [0; BATCH],
-            tos: [0; BATCH],
         }
-    }
-
-    /// Decrypts the frame at `place`; at most once for each.
-    #[inline(always)]
-    fn decrypt(&mut self, frame: &mut Frame, place: usize, tos: u8, at: usize, end: usize) -> Result<(), DropReason> {
-        let sequence = self.from.decrypt(frame, at, end)?;
-        let number = self.decrypted % BATCH;
-        self.sequences[number] = sequence;
-        self.places[number] = place as u8;
-        self.tos[number] = tos;
-        self.decrypted = number + 1;
-        Ok(())
     }
 
     #[inline(always)]
     fn is_for(&self, outer: &Headers, sealed: &Sealed) -> bool {
-        let encapsulated = sealed.at != usize::from(outer.l4);
-        (self.spi == sealed.spi) & (self.local == local(outer)) & (self.encapsulated == encapsulated)
+        (self.spi == sealed.spi) & (self.local == local(outer)) & (self.encapsulated == is_encapsulated(outer, sealed))
     }
+}
 
+impl Decrypted {
+    /// Decrypts the ESP packet of the frame at `place`; at most once for each.
     #[inline(always)]
-    fn is_for_plain(&self, esp: &PlainEsp) -> bool {
-        (self.spi == esp.spi) & (self.local == esp.destination) & !self.encapsulated
+    fn add(
+        &mut self,
+        from: &OpenFrom<'_>,
+        frame: &mut Frame,
+        place: usize,
+        tos: u8,
+        esp: Range<usize>,
+    ) -> Result<(), DropReason> {
+        let sequence = from.decrypt(frame, esp.start, esp.end)?;
+        let number = self.count % BATCH;
+        self.sequences[number] = sequence;
+        self.places[number] = place as u8;
+        self.tos[number] = tos;
+        self.count = number + 1;
+        Ok(())
     }
+}
+
+#[inline(always)]
+fn is_encapsulated(outer: &Headers, sealed: &Sealed) -> bool {
+    sealed.at != usize::from(outer.l4)
 }
 
 /// The outer destination: only IPv4 rides.
@@ -284,15 +304,15 @@ fn local(outer: &Headers) -> u32 {
 #[inline(always)]
 fn inner_length<I: PacketIo>(
     gateway: &Gateway<'_, I>,
-    used: &Used<'_>,
+    from: &OpenFrom<'_>,
     frame: &mut Frame,
     tos: u8,
 ) -> Result<usize, DropReason> {
     let head = frame.head();
-    let passes = |packet: Plain| used.from.passes(packet.addresses, head[LINK_LENGTH + 1], tos);
+    let passes = |packet: Plain| from.passes(packet.addresses, head[LINK_LENGTH + 1], tos);
     Ok(match plain::read(head, frame.len()) {
         Some(packet) if passes(packet) => packet.ip_length.into(),
-        Some(_) | None => used.from.inner(gateway.tables, frame, tos)?.ip_len(),
+        Some(_) | None => from.inner(gateway.tables, frame, tos)?.ip_len(),
     })
 }
 

@@ -4,6 +4,7 @@
 //! Whether a tunnel takes a packet is remembered for a generation. So the tunnel itself, its SA and its key are only touched
 //! when packets are sealed, and asked for some packets ahead.
 
+use super::exits::Exit;
 use super::ingress::Ingress;
 use super::outgoing::Departures;
 use super::payload::{AHEAD_PAYLOAD, ask_payload};
@@ -23,6 +24,8 @@ const VERDICTS: usize = 1 << 15;
 /// How many packets ahead of the one that is sealed the lines of its tunnel are asked for, and then those of its SA.
 const AHEAD_TUNNEL: usize = 12;
 const AHEAD_SA: usize = 6;
+/// Bytes that a sealed packet may be longer: a frame that was sealed from is sealed into next.
+const SEALED_MORE: usize = 64;
 
 /// Packets for tunnels, edited and not yet sealed.
 pub(super) struct TunnelExit {
@@ -137,12 +140,16 @@ impl TunnelExit {
             }
         }
         for place in 0..AHEAD_PAYLOAD {
-            ask_payload(&self.frames, place);
+            ask_payload(&mut self.frames, place, SEALED_MORE);
         }
         let mut first = 0;
         while first < count {
             let hop = self.hops[first];
-            let others = self.hops[first..count].iter().position(|other| *other != hop);
+            let others = if mixed {
+                self.hops[first..count].iter().position(|other| *other != hop)
+            } else {
+                None
+            };
             let run = first..others.map_or(count, |others| first + others);
             if mixed {
                 for place in run.clone() {
@@ -188,7 +195,7 @@ impl TunnelExit {
         if other { tunnel_of(self.hops[place]) } else { None }
     }
 
-    /// Seals the packets of a tunnel that follow each other.
+    /// Seals the packets of a tunnel that follow each other: each into the frame that the one before it left.
     #[inline(always)]
     fn seal_for_one<I: PacketIo>(
         &mut self,
@@ -197,7 +204,7 @@ impl TunnelExit {
         departures: &mut Departures,
         ingress: &Ingress,
         hop: u32,
-        run: Range<usize>,
+        mut run: Range<usize>,
     ) {
         let Departures { exits, sending } = departures;
         let tables = gateway.tables;
@@ -208,49 +215,66 @@ impl TunnelExit {
         let (Some(to), Some(exit)) = (to, exit) else {
             return self.drop_all(gateway, ingress, run, DropReason::TunnelDown);
         };
-        let ethertype = if to.is_v6() { ethertype::IPV6 } else { ethertype::IPV4 };
-        let mut numbers = gateway.state.reserve_sequences(to.sa_index, run.len(), to.esn());
+        let Some(mut empty) = self.frame_for(gateway, ingress, &mut run) else {
+            return;
+        };
+        let link = link_header(exit, to.is_v6());
+        let envelope = to.envelope(&link);
+        let numbers = gateway.state.reserve_sequences(to.sa_index, run.len(), to.esn());
+        let numbered = run.start..run.start + numbers.clone().count();
         let (mut packets, mut bytes) = (0, 0);
-        for place in run {
-            ask_payload(&self.frames, place + AHEAD_PAYLOAD);
-            let Some(mut plain_frame) = self.frames.take(place) else {
+        for (place, sequence) in numbered.clone().zip(numbers) {
+            ask_payload(&mut self.frames, place + AHEAD_PAYLOAD, SEALED_MORE);
+            let Some(frame) = self.frames.get_mut(place) else {
                 continue;
             };
-            let ip_length = plain::ip_length(plain_frame.head());
-            let sealed = match (numbers.next(), gateway.io.allocate()) {
-                (Some(sequence), Some(mut sealed)) => {
-                    match to.write(sequence, &mut plain_frame, ip_length, &mut sealed) {
-                        Ok(()) => Ok(sealed),
-                        Err(reason) => {
-                            gateway.io.release(sealed);
-                            Err(reason)
-                        }
-                    }
-                }
-                (Some(_), None) => Err(DropReason::NoFrame),
-                (None, sealed) => {
-                    if let Some(sealed) = sealed {
-                        gateway.io.release(sealed);
-                    }
-                    Err(DropReason::SequenceExhausted)
-                }
+            let ip_length = plain::ip_length(frame.head());
+            let written = match &envelope {
+                Some(envelope) => to.write_in(envelope, sequence, frame, ip_length, &mut empty),
+                None => to.write(sequence, frame, ip_length, &mut empty),
             };
-            match sealed {
-                Ok(mut sealed) => {
+            match written {
+                Ok(()) => {
                     packets += 1;
                     bytes += usize::from(ip_length);
-                    let head = sealed.head_mut();
-                    exit.stations.write(head);
-                    head[12..LINK_LENGTH].copy_from_slice(&ethertype.to_be_bytes());
-                    sending.send(gateway, ingress, exit, sealed);
-                    gateway.io.release(plain_frame);
+                    core::mem::swap(frame, &mut empty);
                 }
-                Err(reason) => gateway.settle_frame(plain_frame, ingress.port, ingress.slot, Fate::Drop(reason)),
+                Err(reason) => self.drop_all(gateway, ingress, place..place + 1, reason),
             }
+        }
+        gateway.io.release(empty);
+        if numbered.end < run.end {
+            self.drop_all(gateway, ingress, numbered.end..run.end, DropReason::SequenceExhausted);
+        }
+        for place in numbered {
+            let Some(mut sealed) = self.frames.take(place) else {
+                continue;
+            };
+            if envelope.is_none() {
+                sealed.head_mut()[..LINK_LENGTH].copy_from_slice(&link);
+            }
+            sending.send(gateway, ingress, exit, sealed);
         }
         gateway
             .state
             .count_sa_packets(gateway.worker, to.sa_index, packets, bytes, gateway.now);
+    }
+
+    /// An empty frame for the first packet of a run. Where there is none, the packet is dropped for it, and its frame serves the next.
+    #[inline(always)]
+    fn frame_for<I: PacketIo>(
+        &mut self,
+        gateway: &mut Gateway<'_, I>,
+        ingress: &Ingress,
+        run: &mut Range<usize>,
+    ) -> Option<Frame> {
+        loop {
+            if let Some(empty) = gateway.io.allocate() {
+                return Some(empty);
+            }
+            let first = run.next()?;
+            self.drop_all(gateway, ingress, first..first + 1, DropReason::NoFrame);
+        }
     }
 
     #[cold]
@@ -267,6 +291,18 @@ impl TunnelExit {
             }
         }
     }
+}
+
+/// Link header of what leaves there.
+#[inline(always)]
+fn link_header(exit: &Exit, is_v6: bool) -> [u8; LINK_LENGTH] {
+    let ethertype = if is_v6 { ethertype::IPV6 } else { ethertype::IPV4 };
+    let mut head = [0; plain::HEAD];
+    exit.stations.write(&mut head);
+    let mut link = [0; LINK_LENGTH];
+    link.copy_from_slice(&head[..LINK_LENGTH]);
+    link[12..].copy_from_slice(&ethertype.to_be_bytes());
+    link
 }
 
 impl Verdicts {

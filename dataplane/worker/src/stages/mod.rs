@@ -29,7 +29,7 @@ pub use emit::Emit;
 pub(crate) use emit::{Station, find};
 pub use error::Errors;
 pub use open::Open;
-pub(crate) use open::{OpenFrom, Sealed, UDP_ESP_PORT, find as find_sealed};
+pub(crate) use open::{OpenFrom, Sealed, UDP_ESP_PORT, find as find_sealed, strip};
 pub use parse::Parse;
 pub use path_mtu::PathMtu;
 pub use rewrite::Rewrite;

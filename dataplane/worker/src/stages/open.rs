@@ -16,11 +16,13 @@ use tombolo_tables::layout::{
 use tombolo_tables::view::Tables;
 use tombolo_tunnel::SaKeys;
 use tombolo_tunnel::esp::{self, EspHeader, OpenError, UdpPayload, classify_udp};
-use tombolo_tunnel::replay::{Check, Window};
+use tombolo_tunnel::replay::{Check, Glance};
 use tombolo_wire::{Fragment, Headers, L4, ecn, edit, parse_ip, protocol};
 
 const LINK_LENGTH: usize = 14;
 const UDP_HEADER: usize = 8;
+/// The ECN bits of an outer TOS byte: without any, the inner one stays as it is (RFC 6040 figure 4).
+const ECN: u8 = 0b11;
 /// UDP port of encapsulated ESP (RFC 3948 §2.1).
 pub(crate) const UDP_ESP_PORT: u16 = 4500;
 
@@ -131,7 +133,7 @@ pub(crate) struct OpenFrom<'a> {
     sa: &'a SaRecord,
     tunnel: &'a TunnelRecord,
     keys: &'a SaKeys,
-    window: Option<Window<'a>>,
+    window: Option<Glance<'a>>,
     /// First and last IPv4 address of the peer's side and of ours, of the first selector that has any.
     selector4: [u32; 4],
 }
@@ -163,7 +165,7 @@ impl<'a> OpenFrom<'a> {
             sa,
             tunnel,
             keys: keys.expanded(index, sa).ok_or(DropReason::EspUnknownSpi)?,
-            window: gateway.state.window(index, sa),
+            window: gateway.state.window(index, sa).map(|window| window.glance()),
             selector4: tables.selectors(sa).iter().find_map(selector4).unwrap_or(NO_SELECTOR4),
         })
     }
@@ -184,8 +186,8 @@ impl<'a> OpenFrom<'a> {
     #[inline]
     pub(crate) fn open(&self, frame: &mut Frame, at: usize, end: usize) -> Result<(), DropReason> {
         let sequence = self.decrypt(frame, at, end)?;
-        if self.window.is_none_or(|window| window.accept(sequence)) {
-            Ok(())
+        if self.accept_all(&[sequence]) != 0 {
+            strip(frame)
         } else {
             Err(DropReason::EspReplay)
         }
@@ -194,32 +196,19 @@ impl<'a> OpenFrom<'a> {
     /// Which of these numbers of authentic packets were not seen before: bit `i` for number `i` of at most 64.
     #[inline]
     pub(crate) fn accept_all(&self, sequences: &[u64]) -> u64 {
-        self.window.map_or(u64::MAX, |window| window.accept_all(sequences))
+        self.window
+            .map_or(u64::MAX, |glance| glance.window().accept_all(sequences))
     }
 
-    /// As [`open`](Self::open), but whether the packet was seen before is still to be asked, by the number that is returned.
-    #[inline]
+    /// As [`open`](Self::open), but whether the packet was seen before is still to be asked, by the number that is returned, and then the
+    /// trailer to be [stripped](strip).
+    #[inline(always)]
     pub(crate) fn decrypt(&self, frame: &mut Frame, at: usize, end: usize) -> Result<u64, DropReason> {
-        let sequence = fresh_sequence(self.window, self.sa, frame.packet(), at)?;
-        let opened = esp::open(
-            self.keys,
-            frame.packet_mut(),
-            at..end,
-            LINK_LENGTH,
-            (sequence >> 32) as u32,
-            self.sa.flags & sa_flag::ESN != 0,
-        );
-        match opened {
-            Ok(opened) => {
-                frame.set_len(opened.inner.end);
-                Ok(sequence)
-            }
-            // It was the peer's, and its number counts as received.
-            Err(error) if error.authentic() && !self.window.is_none_or(|window| window.accept(sequence)) => {
-                Err(DropReason::EspReplay)
-            }
-            Err(error) => Err(reason(error)),
-        }
+        let esn = self.sa.flags & sa_flag::ESN != 0;
+        let sequence = fresh_sequence(self.window, esn, frame.packet(), at)?;
+        let decrypted = esp::decrypt(self.keys, frame.packet_mut(), at..end, LINK_LENGTH, sequence, esn);
+        frame.set_len(LINK_LENGTH + decrypted.map_err(reason)?);
+        Ok(sequence)
     }
 
     /// Checks the inner packet of an opened frame: headers, ECN of an outer packet with `tos`, selectors.
@@ -247,7 +236,7 @@ impl<'a> OpenFrom<'a> {
             & (remote <= remote_last)
             & (local_first <= local)
             & (local <= local_last)
-            & (ecn::decapsulate(inner_tos, tos) == Some(inner_tos))
+            & (tos & ECN == 0 || ecn::decapsulate(inner_tos, tos) == Some(inner_tos))
     }
 
     /// Books inner packets, `bytes` bytes together, on the SA.
@@ -269,9 +258,18 @@ fn selector4(selector: &SelectorRecord) -> Option<[u32; 4]> {
     all_v4.then(|| ends.map(|end| u32::from_be_bytes(end.v4_bytes())))
 }
 
+/// Leaves of a decrypted frame the inner packet: what is behind it was the peer's to add.
+#[inline(always)]
+pub(crate) fn strip(frame: &mut Frame) -> Result<(), DropReason> {
+    let plaintext = frame.packet().get(LINK_LENGTH..).unwrap_or(&[]);
+    let (inner, _) = esp::strip_trailer(plaintext).map_err(reason)?;
+    frame.set_len(LINK_LENGTH + inner);
+    Ok(())
+}
+
 /// Reads the sequence number and refuses what the window has seen, before any decryption (RFC 4303 §3.4.3).
-#[inline]
-fn fresh_sequence(window: Option<Window<'_>>, sa: &SaRecord, bytes: &[u8], esp_at: usize) -> Result<u64, DropReason> {
+#[inline(always)]
+fn fresh_sequence(window: Option<Glance<'_>>, esn: bool, bytes: &[u8], esp_at: usize) -> Result<u64, DropReason> {
     let header = bytes
         .get(esp_at..)
         .and_then(EspHeader::parse)
@@ -279,10 +277,10 @@ fn fresh_sequence(window: Option<Window<'_>>, sa: &SaRecord, bytes: &[u8], esp_a
     let Some(window) = window else {
         return Ok(u64::from(header.sequence_low));
     };
-    let high = if sa.flags & sa_flag::ESN == 0 {
-        0
-    } else {
+    let high = if esn {
         window.esn_high(header.sequence_low).ok_or(DropReason::EspReplay)?
+    } else {
+        0
     };
     let sequence = (u64::from(high) << 32) | u64::from(header.sequence_low);
     match window.check(sequence) {

@@ -11,6 +11,7 @@ use tombolo_tables::layout::{
     NextHop, SaIndex, SaRecord, TunnelIndex, TunnelRecord, encapsulation, sa_flag, tunnel_flag, wildcard,
 };
 use tombolo_tables::view::Tables;
+use tombolo_tunnel::envelope::{BODY_AT, Envelope};
 use tombolo_tunnel::esp::Label;
 use tombolo_tunnel::outer::{self, DontFragment, Encapsulation, Inner, OuterTemplate};
 use tombolo_tunnel::{SaKeys, esp};
@@ -165,6 +166,32 @@ impl<'a> SealTo<'a> {
         }
     }
 
+    /// What stands in front of its packets behind this link header; none where that is not IPv4 alone.
+    #[inline]
+    pub(crate) fn envelope(&self, link: &[u8; LINK_LENGTH]) -> Option<Envelope> {
+        Envelope::new(link, &self.template)
+    }
+
+    /// Seals the plain IPv4 packet of `ip_length` bytes of a frame into `sealed`, link header and all.
+    #[inline(always)]
+    pub(crate) fn write_in(
+        &self,
+        envelope: &Envelope,
+        sequence: u64,
+        plain: &mut Frame,
+        ip_length: u16,
+        sealed: &mut Frame,
+    ) -> Result<(), DropReason> {
+        let label = self.label(sequence, esp::NEXT_HEADER_IPV4);
+        let shown = shown(plain);
+        let source = plain.buffer_mut().get_mut(LINK_LENGTH..).ok_or(DropReason::TooBig)?;
+        let behind = sealed.buffer_mut().get_mut(BODY_AT..).ok_or(DropReason::TooBig)?;
+        esp::seal_behind(self.keys, label, source, ip_length.into(), behind).map_err(|_| DropReason::TooBig)?;
+        let end = envelope.write(sealed.head_mut(), label, ip_length.into(), shown);
+        sealed.set_len(end.ok_or(DropReason::TooBig)?);
+        Ok(())
+    }
+
     /// Seals the plain IPv4 packet of `ip_length` bytes of a frame into `sealed`, all but its link header.
     #[inline]
     pub(crate) fn write(
@@ -174,11 +201,7 @@ impl<'a> SealTo<'a> {
         ip_length: u16,
         sealed: &mut Frame,
     ) -> Result<(), DropReason> {
-        let head = plain.head();
-        let shown = Inner {
-            tos: head[LINK_LENGTH + 1],
-            dont_fragment: head[LINK_LENGTH + 6] & 0x40 != 0,
-        };
+        let shown = shown(plain);
         self.seal(sequence, esp::NEXT_HEADER_IPV4, shown, plain, ip_length.into(), sealed)
     }
 
@@ -198,6 +221,16 @@ impl<'a> SealTo<'a> {
         self.seal(sequence, next_header, shown, frame, length, sealed)
     }
 
+    #[inline(always)]
+    fn label(&self, sequence: u64, next_header: u8) -> Label {
+        Label {
+            spi: self.sa.spi,
+            sequence,
+            esn: self.esn(),
+            next_header,
+        }
+    }
+
     #[inline]
     fn seal(
         &self,
@@ -208,12 +241,7 @@ impl<'a> SealTo<'a> {
         length: usize,
         sealed: &mut Frame,
     ) -> Result<(), DropReason> {
-        let label = Label {
-            spi: self.sa.spi,
-            sequence,
-            esn: self.esn(),
-            next_header,
-        };
+        let label = self.label(sequence, next_header);
         let source = plain
             .buffer_mut()
             .get_mut(LINK_LENGTH..)
@@ -227,6 +255,16 @@ impl<'a> SealTo<'a> {
             .map_err(|_| DropReason::TooBig)?;
         sealed.set_len(end);
         Ok(())
+    }
+}
+
+/// What of a plain IPv4 packet shows outside.
+#[inline(always)]
+fn shown(plain: &Frame) -> Inner {
+    let head = plain.head();
+    Inner {
+        tos: head[LINK_LENGTH + 1],
+        dont_fragment: head[LINK_LENGTH + 6] & 0x40 != 0,
     }
 }
 
