@@ -31,8 +31,8 @@ pub use local::WorkerLocal;
 pub use mapping::{Aimed, BindError, Binding, Bound, Inside, MappingView, Mappings, PoolView};
 pub use ports::Ports;
 pub use session::{
-    ABREAST, Aim, Beginning, Begun, BegunSession, Candidate, Ended, Hit, InsertError, Inserted, Lines, Lookups,
-    NO_MAPPING, NO_RULE, NewSession, SessionKey, SessionView, Sessions, Traffic,
+    ABREAST, Aim, Answers, Beginning, Begun, BegunSession, Candidate, Ended, Hit, InsertError, Inserted, Lines,
+    Lookups, NO_MAPPING, NO_RULE, NewSession, SessionKey, SessionView, Sessions, Traffic,
 };
 pub use state::{FlowLimits, FlowParts, FlowState, FlowWords, ScrubReport};
 pub use table::StateError;

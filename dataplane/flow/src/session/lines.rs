@@ -42,7 +42,7 @@ pub struct Lines<'t, 'a> {
     counters: [&'a [[AtomicU64; COUNTER_WORDS]]; 2],
 }
 
-/// Sixteen keys and what the table says of them, a lane each. What is said of a lane without a session has no meaning.
+/// Sixteen keys that are looked up, a lane each.
 #[repr(align(64))]
 pub struct Lookups {
     /// Key words, as `Key::to_words` gives them: addresses; ports, segment, protocol.
@@ -50,6 +50,11 @@ pub struct Lookups {
     hashes: Column,
     /// Slots in the index; 0 is none.
     slots: Column,
+}
+
+/// What the table says of sixteen keys. What is said of a lane without a session has no meaning.
+#[repr(align(64))]
+pub struct Answers {
     /// The entry's first word before its other words were read, and what of it changed meanwhile.
     life: Column,
     changed: Column,
@@ -81,6 +86,13 @@ impl Default for Lookups {
             keys: [EMPTY; 2],
             hashes: EMPTY,
             slots: EMPTY,
+        }
+    }
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        Answers {
             life: EMPTY,
             changed: EMPTY,
             own: [EMPTY; 2],
@@ -144,7 +156,7 @@ impl Lines<'_, '_> {
 
     /// Third pass of a lane: copies the words of its session. False if there is none, whichever way one looks.
     #[inline(always)]
-    pub fn fetch(&self, lookups: &mut Lookups, lane: usize) -> bool {
+    pub fn fetch(&self, lookups: &mut Lookups, answers: &mut Answers, lane: usize) -> bool {
         let lane = lane % ABREAST;
         let mut slot = Slot(lookups.slots[lane]);
         if slot.0 == 0 {
@@ -156,27 +168,27 @@ impl Lines<'_, '_> {
             };
             lookups.slots[lane] = slot.0;
             if slot.0 == 0 {
-                lookups.life[lane] = 0;
+                answers.life[lane] = 0;
                 return false;
             }
         }
         let Some(entry) = self.entries.get(slot.entry() as usize) else {
-            lookups.life[lane] = 0;
+            answers.life[lane] = 0;
             return false;
         };
         let word = |position: usize| entry[position].load(Ordering::Relaxed);
         let (own, other) = if slot.is_reverse() { (3, 1) } else { (1, 3) };
         let life = entry[0].load(Ordering::Acquire);
-        lookups.life[lane] = life;
-        lookups.own[0][lane] = word(own);
-        lookups.own[1][lane] = word(own + 1);
-        lookups.other[0][lane] = word(other);
-        lookups.other[1][lane] = word(other + 1);
-        lookups.next_hops[lane] = word(NEXT_HOPS);
-        lookups.epochs[lane] = word(EPOCHS);
-        lookups.activity[lane] = word(ACTIVITY);
+        answers.life[lane] = life;
+        answers.own[0][lane] = word(own);
+        answers.own[1][lane] = word(own + 1);
+        answers.other[0][lane] = word(other);
+        answers.other[1][lane] = word(other + 1);
+        answers.next_hops[lane] = word(NEXT_HOPS);
+        answers.epochs[lane] = word(EPOCHS);
+        answers.activity[lane] = word(ACTIVITY);
         fence(Ordering::Acquire);
-        lookups.changed[lane] = entry[0].load(Ordering::Relaxed) ^ life;
+        answers.changed[lane] = entry[0].load(Ordering::Relaxed) ^ life;
         true
     }
 
@@ -192,14 +204,14 @@ impl Lines<'_, '_> {
 
     /// Books a packet of `bytes` bytes on its session and keeps the session alive. `now` in seconds; `tcp_flags` 0 if not TCP.
     #[inline(always)]
-    pub fn book(&self, lookups: &Lookups, lane: usize, now: u32, tcp_flags: u8, bytes: u32) {
+    pub fn book(&self, lookups: &Lookups, answers: &Answers, lane: usize, now: u32, tcp_flags: u8, bytes: u32) {
         let lane = lane % ABREAST;
         let slot = Slot(lookups.slots[lane]);
         if let Some(counter) = self.counter(slot) {
             add_traffic(counter, bytes);
         }
-        if lookups.settled[lane] == 0 {
-            let version = Life(lookups.life[lane]).version();
+        if answers.settled[lane] == 0 {
+            let version = Life(answers.life[lane]).version();
             self.table
                 .refresh(slot.entry(), version, slot.direction(), now, tcp_flags);
         }
@@ -228,7 +240,9 @@ impl Lookups {
     pub fn hash(&self, lane: usize) -> u64 {
         self.hashes[lane % ABREAST]
     }
+}
 
+impl Answers {
     /// This lane has no session: nobody looked.
     #[inline(always)]
     pub fn leave_out(&mut self, lane: usize) {
@@ -243,11 +257,12 @@ impl Lookups {
 
     /// Last pass, of all lanes: which sessions are live and the keys', and what they say. `now` in seconds, `tcp_flags` 0 if not TCP.
     #[inline(always)]
-    pub fn judge(&mut self, now: u32, tcp_flags: &Column) {
+    pub fn judge(&mut self, lookups: &Lookups, now: u32, tcp_flags: &Column) {
         for (lane, tcp_flags) in tcp_flags.iter().enumerate() {
             let (life, activity) = (self.life[lane], self.activity[lane]);
-            let reverse = all_if(self.slots[lane] & Slot::REVERSE != 0);
-            let same = (self.own[0][lane] ^ self.keys[0][lane]) | (self.own[1][lane] ^ self.keys[1][lane]) & !0xff;
+            let reverse = all_if(lookups.slots[lane] & Slot::REVERSE != 0);
+            let [first, second] = [lookups.keys[0][lane], lookups.keys[1][lane]];
+            let same = (self.own[0][lane] ^ first) | (self.own[1][lane] ^ second) & !0xff;
             let live = all_if(life >> 62 == State::Live as u64) & !all_if(Table::is_link(activity));
             self.known[lane] = all_if(same | self.changed[lane] == 0) & live;
             self.reverse[lane] = reverse;

@@ -22,7 +22,7 @@ mod touch;
 
 pub use begin::{Beginning, Begun, BegunSession};
 pub use insert::Aim;
-pub use lines::{ABREAST, Lines, Lookups};
+pub use lines::{ABREAST, Answers, Lines, Lookups};
 pub use lookup::BATCH;
 pub use passes::Candidate;
 

@@ -316,6 +316,7 @@ fn finish<I: PacketIo>(
 
 /// Follows the session that an earlier packet of the batch, or another worker, began meanwhile.
 #[cold]
+#[inline(never)]
 fn join<I: PacketIo>(
     gateway: &mut Gateway<'_, I>,
     keys: &mut KeyCache,

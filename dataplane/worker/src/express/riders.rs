@@ -16,7 +16,7 @@ use super::{ask, vectors};
 use crate::gateway::Gateway;
 use crate::keys::KeyCache;
 use crate::stages::{TUNNELLED, UDP_ESP_PORT};
-use tombolo_flow::{ABREAST, Direction, Lines, Lookups};
+use tombolo_flow::{ABREAST, Answers, Direction, Lines, Lookups};
 use tombolo_packet_io::{BATCH, FrameBatch, PacketIo};
 use tombolo_tables::layout::{SegmentIndex, SegmentRecord, segment_flag};
 use tombolo_tables::view::Tables;
@@ -29,6 +29,7 @@ const EMPTY: Column = [0; LANES];
 /// Where the riders of a batch are.
 pub(super) struct Riders {
     groups: [Group; BATCH / LANES],
+    ends: Ends,
     epochs: Epochs,
 }
 
@@ -36,6 +37,7 @@ impl Default for Riders {
     fn default() -> Self {
         Riders {
             groups: core::array::from_fn(|_| Group::default()),
+            ends: Ends::default(),
             epochs: Epochs::default(),
         }
     }
@@ -45,12 +47,18 @@ impl Default for Riders {
 #[repr(align(64))]
 pub(super) struct Group {
     columns: Columns,
-    pub(super) lookups: Lookups,
+    lookups: Lookups,
     /// All ones where the packet came in clear from the underlay.
     clear: Column,
     /// Decision epochs of the present generation: of the segment that the packet comes from, in the upper half, and of the one
     /// that its session leads into.
     epochs: Column,
+}
+
+/// How it ends for the packets of the group that is at its last step: used for one after the other, so that it stays near.
+#[repr(align(64))]
+pub(super) struct Ends {
+    answers: Answers,
     /// All ones where the packet leaves.
     leaves: Column,
     /// All ones where it leaves into a tunnel.
@@ -69,6 +77,14 @@ impl Default for Group {
             lookups: Lookups::default(),
             clear: EMPTY,
             epochs: EMPTY,
+        }
+    }
+}
+
+impl Default for Ends {
+    fn default() -> Self {
+        Ends {
+            answers: Answers::default(),
             leaves: EMPTY,
             sealed: EMPTY,
             destinations: EMPTY,
@@ -101,7 +117,7 @@ impl Riders {
     ) {
         let lines = gateway.state.sessions4().lines();
         let now = gateway.now.seconds();
-        let Riders { groups, epochs } = self;
+        let Riders { groups, ends, epochs } = self;
         let groups = &mut groups[..frames.len().div_ceil(LANES)];
         for step in 0..groups.len() + 2 {
             if let Some(group) = groups.get_mut(step) {
@@ -109,7 +125,7 @@ impl Riders {
             }
             let last = step.checked_sub(2).filter(|last| *last < groups.len());
             if let Some(last) = last {
-                groups[last].fetch(epochs, &lines, begin, last * LANES);
+                groups[last].fetch(ends, epochs, &lines, begin, last * LANES);
             }
             if let Some(group) = step.checked_sub(1).and_then(|middle| groups.get_mut(middle)) {
                 group.find(&lines);
@@ -119,9 +135,9 @@ impl Riders {
             }
             if let Some(last) = last {
                 let group = &mut groups[last];
-                vectors::judge(group, now);
+                vectors::judge(group, ends, now);
                 let first = last * LANES;
-                group.send(gateway, keys, outgoing, &lines, tunnel_entry, frames, now, first);
+                group.send(gateway, keys, outgoing, &lines, ends, tunnel_entry, frames, now, first);
             }
         }
     }
@@ -216,12 +232,13 @@ impl Group {
 
     /// Third step: what the sessions say.
     #[inline(always)]
-    fn fetch(&mut self, epochs: &Epochs, lines: &Lines<'_, '_>, begin: &mut Begin, first: usize) {
+    fn fetch(&mut self, ends: &mut Ends, epochs: &Epochs, lines: &Lines<'_, '_>, begin: &mut Begin, first: usize) {
+        let answers = &mut ends.answers;
         for lane in 0..LANES {
             if !self.columns.is_plain(lane) {
-                self.lookups.leave_out(lane);
-            } else if lines.fetch(&mut self.lookups, lane) {
-                self.epochs[lane] |= u64::from(epochs.of(self.lookups.egress(lane)));
+                answers.leave_out(lane);
+            } else if lines.fetch(&mut self.lookups, answers, lane) {
+                self.epochs[lane] |= u64::from(epochs.of(answers.egress(lane)));
             } else {
                 begin.note(Unknown {
                     key: self.lookups.key(lane),
@@ -238,28 +255,28 @@ impl Group {
     /// A session made by what came out of a tunnel does not believe what comes in clear; none believes what was decided in other
     /// epochs of the two segments.
     #[inline(always)]
-    pub(super) fn judge(&mut self, now: u32) {
-        self.lookups.judge(now, self.columns.all_tcp_flags());
-        let lookups = &self.lookups;
+    pub(super) fn judge(&mut self, ends: &mut Ends, now: u32) {
+        let answers = &mut ends.answers;
+        answers.judge(&self.lookups, now, self.columns.all_tcp_flags());
         let (mut addresses, mut ports) = (EMPTY, EMPTY);
         let tunnelled = TUNNELLED.map(u64::from);
         for lane in 0..LANES {
-            let [there, rest] = [lookups.other[0][lane], lookups.other[1][lane]];
-            let reverse = lookups.reverse[lane];
+            let [there, rest] = [answers.other[0][lane], answers.other[1][lane]];
+            let reverse = answers.reverse[lane];
             let mark =
                 tunnelled[Direction::Forward as usize] & !reverse | tunnelled[Direction::Reverse as usize] & reverse;
-            let betrayed = lookups.flags[lane] & mark & self.clear[lane];
-            let differs = (self.epochs[lane] ^ lookups.travel_epochs[lane]) | betrayed;
-            self.leaves[lane] = if differs == 0 { lookups.known[lane] } else { 0 };
+            let betrayed = answers.flags[lane] & mark & self.clear[lane];
+            let differs = (self.epochs[lane] ^ answers.travel_epochs[lane]) | betrayed;
+            ends.leaves[lane] = if differs == 0 { answers.known[lane] } else { 0 };
             addresses[lane] = there.rotate_left(32);
             ports[lane] = u64::from(((rest >> 32) as u32).rotate_left(16));
-            self.destinations[lane] = there >> 32;
-            let hop = lookups.next_hop[lane];
-            self.sealed[lane] = Exits::seals(hop);
-            self.exit_keys[lane] = Exits::key(hop, there >> 32);
-            self.exit_places[lane] = Exits::place(self.exit_keys[lane]);
+            ends.destinations[lane] = there >> 32;
+            let hop = answers.next_hop[lane];
+            ends.sealed[lane] = Exits::seals(hop);
+            ends.exit_keys[lane] = Exits::key(hop, there >> 32);
+            ends.exit_places[lane] = Exits::place(ends.exit_keys[lane]);
         }
-        self.columns.translate(&addresses, &ports, &lookups.translated);
+        self.columns.translate(&addresses, &ports, &answers.translated);
     }
 
     /// The end: packets leave.
@@ -271,6 +288,7 @@ impl Group {
         keys: &mut KeyCache,
         outgoing: &mut Outgoing,
         lines: &Lines<'_, '_>,
+        ends: &Ends,
         tunnel_entry: &TunnelEntry,
         frames: &mut FrameBatch,
         now: u32,
@@ -278,26 +296,33 @@ impl Group {
     ) {
         let (columns, opened) = (&self.columns, tunnel_entry.places());
         for lane in 0..LANES {
-            if self.leaves[lane] == 0 {
+            if ends.leaves[lane] == 0 {
                 continue;
             }
             let (place, ip_length) = (first + lane, columns.ip_length(lane));
             let leaving = Leaving {
                 place,
-                hop: self.lookups.next_hop[lane] as u32,
-                destination: self.destinations[lane] as u32,
+                hop: ends.answers.next_hop[lane] as u32,
+                destination: ends.destinations[lane] as u32,
                 ip_length,
                 booked: opened >> place & 1 == 1,
             };
             let write = |head: &mut _| columns.write(lane, head);
-            let sent = if self.sealed[lane] != 0 {
+            let sent = if ends.sealed[lane] != 0 {
                 outgoing.seal(gateway, keys, frames, leaving, write)
             } else {
-                let exit = (self.exit_keys[lane], self.exit_places[lane]);
+                let exit = (ends.exit_keys[lane], ends.exit_places[lane]);
                 outgoing.send_to(gateway, frames, leaving, exit, write)
             };
             if sent {
-                lines.book(&self.lookups, lane, now, columns.tcp_flags(lane), ip_length.into());
+                lines.book(
+                    &self.lookups,
+                    &ends.answers,
+                    lane,
+                    now,
+                    columns.tcp_flags(lane),
+                    ip_length.into(),
+                );
             }
         }
     }

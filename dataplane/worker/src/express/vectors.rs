@@ -1,6 +1,6 @@
 //! The steps of the lane that are arithmetic on columns alone, done with the widest vectors of the processor.
 
-use super::riders::Group;
+use super::riders::{Ends, Group};
 use tombolo_tables::wide::{Work, widest};
 use tombolo_wire::plain::columns::Columns;
 
@@ -15,13 +15,13 @@ pub(super) fn parse(group: &mut Group, station: u64, segment: u16, epoch: u32) {
 }
 
 /// [`Group::judge`].
-pub(super) fn judge(group: &mut Group, now: u32) {
-    widest(Judge(group, now));
+pub(super) fn judge(group: &mut Group, ends: &mut Ends, now: u32) {
+    widest(Judge(group, ends, now));
 }
 
 struct ReadAndAge<'a>(&'a mut Columns, u64);
 struct Parse<'a>(&'a mut Group, u64, u16, u32);
-struct Judge<'a>(&'a mut Group, u32);
+struct Judge<'a>(&'a mut Group, &'a mut Ends, u32);
 
 impl Work for ReadAndAge<'_> {
     #[inline(always)]
@@ -41,6 +41,6 @@ impl Work for Parse<'_> {
 impl Work for Judge<'_> {
     #[inline(always)]
     fn run(self) {
-        self.0.judge(self.1);
+        self.0.judge(self.1, self.2);
     }
 }
