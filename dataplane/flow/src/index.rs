@@ -169,19 +169,11 @@ impl<'a> Index<'a> {
         if Slot(slot).has_tag(tag) { slot } else { 0 }
     }
 
-    /// Whether no key with this hash has a slot, as far as the primary bucket says: false if it cannot know.
+    /// Where a hash's slots are.
     #[inline(always)]
-    pub(crate) fn has_none(&self, hash: u64) -> bool {
+    pub(crate) fn spot(&self, hash: u64) -> Spot<'a> {
         let bucket = self.bucket(self.position(hash));
-        matches(bucket, Slot::tag(hash)) & PRIMARY == 0 && bucket[HEAD].load(Ordering::SeqCst) == 0
-    }
-
-    /// Whether whoever placed a slot under this hash is alone with its tag: false if the primary bucket cannot know.
-    #[inline(always)]
-    pub(crate) fn is_alone(&self, hash: u64) -> bool {
-        let bucket = self.bucket(self.position(hash));
-        let found = matches(bucket, Slot::tag(hash)) & PRIMARY;
-        found.is_power_of_two() && bucket[HEAD].load(Ordering::SeqCst) == 0
+        Spot { bucket, hash }
     }
 
     fn overflow_bucket(&self, hash: u64, distance: u64) -> &'a Bucket {
@@ -218,12 +210,18 @@ impl<'a> Index<'a> {
     /// Puts a slot into the first free place.
     #[inline(always)]
     pub(crate) fn place(&self, hash: u64, slot: Slot) -> Result<(), IndexFull> {
-        let bucket = self.bucket(self.position(hash));
-        let free = free(bucket) & PRIMARY;
-        if free != 0 && occupy(&bucket[free.trailing_zeros() as usize & (BUCKET_WORDS - 1)], slot) {
+        let spot = self.spot(hash);
+        self.place_at(spot, free(spot.bucket), slot)
+    }
+
+    /// Puts a slot into the first of the places that a [`survey`](Spot::survey) saw `free`, or into any that is.
+    #[inline(always)]
+    pub(crate) fn place_at(&self, spot: Spot<'_>, free: u32, slot: Slot) -> Result<(), IndexFull> {
+        let free = free & PRIMARY;
+        if free != 0 && occupy(&spot.bucket[free.trailing_zeros() as usize & (BUCKET_WORDS - 1)], slot) {
             return Ok(());
         }
-        self.place_far(hash, slot)
+        self.place_far(spot.hash, slot)
     }
 
     /// The whole way: every free place.
@@ -289,6 +287,52 @@ impl<'a> Index<'a> {
             .filter(|slot| slot.load(Ordering::Relaxed) != 0)
             .count();
         (taken, longest)
+    }
+}
+
+/// The primary bucket of a hash, for whoever looks at it more than once.
+#[derive(Clone, Copy)]
+pub(crate) struct Spot<'a> {
+    bucket: &'a Bucket,
+    hash: u64,
+}
+
+impl Spot<'_> {
+    /// What there is before one's own slot is placed: a bit for each slot with the tag, and one for each free place. If the bucket
+    /// [overflowed](Self::overflowed), other slots may have the tag, too.
+    #[inline(always)]
+    pub(crate) fn survey(self) -> (u32, u32) {
+        let tag = Slot::tag(self.hash);
+        #[cfg(not(loom))]
+        let (same, free) = tombolo_tables::region_scan::tagged_and_zero::<{ Slot::TAG_SHIFT as i32 }>(self.bucket, tag);
+        #[cfg(loom)]
+        let (same, free) = (matches(self.bucket, tag), free(self.bucket));
+        (same & PRIMARY, free & PRIMARY)
+    }
+
+    /// The first slot with the tag; 0 if none has.
+    #[inline(always)]
+    pub(crate) fn first_match(self) -> u64 {
+        Index::first_match(self.bucket, Slot::tag(self.hash))
+    }
+
+    /// A bit for each free place.
+    #[inline(always)]
+    pub(crate) fn free(self) -> u32 {
+        free(self.bucket) & PRIMARY
+    }
+
+    /// Whether slots of this bucket lie in overflow buckets.
+    #[inline(always)]
+    pub(crate) fn overflowed(self) -> bool {
+        self.bucket[HEAD].load(Ordering::SeqCst) != 0
+    }
+
+    /// Whether whoever placed a slot here is alone with its tag: false if the bucket cannot know.
+    #[inline(always)]
+    pub(crate) fn is_alone(self) -> bool {
+        let found = matches(self.bucket, Slot::tag(self.hash)) & PRIMARY;
+        found.is_power_of_two() && !self.overflowed()
     }
 }
 

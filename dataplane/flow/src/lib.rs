@@ -28,11 +28,13 @@ pub mod tcp;
 pub use expiry::Timers;
 pub use key::{Key, Key4, Key6};
 pub use local::WorkerLocal;
-pub use mapping::{Aimed, BindError, Binding, Bound, Inside, MappingView, Mappings, PoolView};
+pub use mapping::{
+    Aimed, BindError, Binding, Bound, Heading, Inside, MappingBeginnings, MappingView, Mappings, PoolView,
+};
 pub use ports::Ports;
 pub use session::{
-    ABREAST, Aim, Answers, Beginning, Begun, BegunSession, Candidate, Ended, Hit, InsertError, Inserted, Lines,
-    Lookups, NO_MAPPING, NO_RULE, NewSession, SessionKey, SessionView, Sessions, Traffic,
+    ABREAST, Aim, Answers, Beginning, Beginnings, Begun, BegunSession, Candidate, Ended, Hit, InsertError, Inserted,
+    Lines, Lookups, NO_MAPPING, NO_RULE, NewSession, Reserved, SessionKey, SessionView, Sessions, Traffic,
 };
 pub use state::{FlowLimits, FlowParts, FlowState, FlowWords, ScrubReport};
 pub use table::StateError;

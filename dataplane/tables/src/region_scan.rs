@@ -19,6 +19,20 @@ pub fn tagged<const SHIFT: i32>(words: &[AtomicU64; 8], tag: u64) -> u32 {
     }
 }
 
+/// A bit for each of the words that equals `tag` but for its lowest `shift` bits, and one for each that is 0: both of one look.
+#[inline(always)]
+pub fn tagged_and_zero<const SHIFT: i32>(words: &[AtomicU64; 8], tag: u64) -> (u32, u32) {
+    #[cfg(all(target_arch = "x86_64", target_feature = "avx2", not(miri), not(loom)))]
+    {
+        // SAFETY: the build says that every processor it runs on has AVX2.
+        unsafe { wide::tagged_and_zero::<SHIFT>(words, tag) }
+    }
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "avx2", not(miri), not(loom))))]
+    {
+        (one_by_one::<SHIFT>(words, tag), one_by_one::<0>(words, 0))
+    }
+}
+
 /// The same by plain atomic loads.
 #[cfg(any(
     test,
@@ -45,7 +59,20 @@ mod wide {
     #[inline]
     #[target_feature(enable = "avx2")]
     pub(super) fn tagged<const SHIFT: i32>(words: &[AtomicU64; 8], tag: u64) -> u32 {
-        let (low, high) = load(words);
+        let eight = load(words);
+        alike::<SHIFT>(eight, tag)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(super) fn tagged_and_zero<const SHIFT: i32>(words: &[AtomicU64; 8], tag: u64) -> (u32, u32) {
+        let eight = load(words);
+        (alike::<SHIFT>(eight, tag), alike::<0>(eight, 0))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn alike<const SHIFT: i32>((low, high): (__m256i, __m256i), tag: u64) -> u32 {
         let tag = _mm256_set1_epi64x(tag as i64);
         let among = |four: __m256i| {
             let rest = _mm256_srli_epi64::<SHIFT>(_mm256_xor_si256(four, tag));
@@ -89,6 +116,18 @@ mod tests {
             });
             assert_eq!(tagged::<33>(&words, tag), pattern);
             assert_eq!(one_by_one::<33>(&words, tag), pattern);
+        }
+    }
+
+    #[test]
+    fn one_look_tells_the_tagged_from_the_empty() {
+        let tag = 0xdead_beef_0000_0000u64 | 1 << 63;
+        for pattern in 0..3u32.pow(8) {
+            let kind = |place: u32| pattern / 3u32.pow(place) % 3;
+            let words =
+                core::array::from_fn(|place| AtomicU64::new([0, tag | 5, 1 << 63][kind(place as u32) as usize]));
+            let of = |wanted| (0..8).fold(0, |bits, place| bits | u32::from(kind(place) == wanted) << place);
+            assert_eq!(tagged_and_zero::<33>(&words, tag), (of(1), of(0)));
         }
     }
 }

@@ -204,6 +204,36 @@ pub fn translate(head: &mut [u8; HEAD], plain: &Plain, addresses: u64, ports: u3
     }
 }
 
+/// Takes one from the time to live and gives a UDP packet from the address and port `from` those of `to`.
+#[inline(always)]
+pub fn translate_udp_source(head: &mut [u8; HEAD], from: (u32, u16), to: (u32, u16)) {
+    head[LINK + 8] = head[LINK + 8].wrapping_sub(1);
+    let moved = halves16(!from.0) + halves16(to.0);
+    let header_checksum = apply_few(be16::<24>(head), 0xfeff + moved);
+    put16::<24>(head, header_checksum);
+    put32::<26>(head, to.0);
+    put16::<L4>(head, to.1);
+    let old = be16::<{ L4 + 6 }>(head);
+    if old != 0 {
+        // A computed 0 is sent as 0xffff (RFC 768).
+        let new = apply_few(old, moved + u32::from(!from.1) + u32::from(to.1));
+        put16::<{ L4 + 6 }>(head, if new == 0 { 0xffff } else { new });
+    }
+}
+
+/// Both halves of a word.
+#[inline(always)]
+fn halves16(word: u32) -> u32 {
+    (word >> 16) + (word & 0xffff)
+}
+
+/// [`apply`] for the sum of a few halves: below 2²⁰.
+#[inline(always)]
+fn apply_few(checksum: u16, delta: u32) -> u16 {
+    let sum = halves16(u32::from(!checksum) + delta);
+    !((sum >> 16) + sum) as u16
+}
+
 /// Destination and source MAC address, as they stand in a frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stations([u8; 12]);

@@ -43,7 +43,6 @@ impl<A: Address> Binder<'_, '_, A> {
     }
 
     /// `None` if what it found ended before it had a reference: begin anew.
-    #[inline(always)]
     pub(super) fn attempt(&mut self, aimed: &Aimed<A>) -> Result<Option<Bound<A>>, BindError> {
         let inside = &aimed.inside;
         if let Some((mapping, life, record)) = self.mappings.find_inside(inside, aimed.hash) {
@@ -228,6 +227,7 @@ impl<A: Address> Binder<'_, '_, A> {
         })
     }
 
+    #[inline(always)]
     fn is_of_pool(&self, record: &Record<A>) -> bool {
         self.pool.row_of(record.address) == Some(record.row)
     }
@@ -261,7 +261,7 @@ impl<A: Address> Binder<'_, '_, A> {
             placed_before_looking();
             step();
             if placed
-                && !self.is_beaten(entry, hash, &record.inside)
+                && (table.index.spot(hash).is_alone() || !self.mappings.is_beaten(entry, hash, &record.inside))
                 && table.change(entry, ready, ready.with_state(State::Live))
             {
                 step();
@@ -302,17 +302,13 @@ impl<A: Address> Binder<'_, '_, A> {
             core::hint::spin_loop();
         }
     }
+}
 
+impl<A: Address> Mappings<'_, A> {
     /// Whether another entry under the key wins: a live one, or a ready one of lower number. Others are stopped.
-    #[inline(always)]
-    fn is_beaten(&self, ours: u32, hash: u64, inside: &Inside<A>) -> bool {
-        !self.mappings.table.index.is_alone(hash) && self.is_beaten_by_any(ours, hash, inside)
-    }
-
     #[inline(never)]
-    fn is_beaten_by_any(&self, ours: u32, hash: u64, inside: &Inside<A>) -> bool {
-        let mappings = self.mappings;
-        let beaten = mappings.table.index.visit(hash, |slot| {
+    pub(super) fn is_beaten(&self, ours: u32, hash: u64, inside: &Inside<A>) -> bool {
+        let beaten = self.table.index.visit(hash, |slot| {
             if slot.entry() != ours && self.beats(slot.entry(), ours, inside) {
                 ControlFlow::Break(())
             } else {
@@ -325,11 +321,11 @@ impl<A: Address> Binder<'_, '_, A> {
     fn beats(&self, other: u32, ours: u32, inside: &Inside<A>) -> bool {
         let present = |state| state == State::Live || state == State::Ready;
         loop {
-            let life = self.mappings.table.life(other);
+            let life = self.table.life(other);
             if !present(life.state()) {
                 return false;
             }
-            let Some((life, record)) = self.mappings.copy(other, present) else {
+            let Some((life, record)) = self.copy(other, present) else {
                 continue;
             };
             if record.inside != *inside {
@@ -338,7 +334,7 @@ impl<A: Address> Binder<'_, '_, A> {
             if life.state() == State::Live || other < ours {
                 return true;
             }
-            if self.mappings.table.change(other, life, life.with_state(State::Retired)) {
+            if self.table.change(other, life, life.with_state(State::Retired)) {
                 return false;
             }
         }

@@ -12,6 +12,7 @@ const SINCE_MASK: u64 = REFERENCE - 1;
 /// References that one mapping can count.
 pub(super) const REFERENCES_MAX: u64 = (1 << 24) - 1;
 
+#[inline(always)]
 pub(super) fn references(life: Life) -> u64 {
     life.own() >> 24
 }
@@ -23,6 +24,7 @@ pub(super) fn idle_seconds(life: Life, now: u32) -> u32 {
     if idle > SINCE_MASK / 2 { 0 } else { idle as u32 }
 }
 
+#[inline(always)]
 pub(super) fn with_references(life: Life, references: u64, now: u32) -> Life {
     life.with_own((references << 24) | (u64::from(now) & SINCE_MASK))
 }

@@ -13,6 +13,7 @@
 //!
 //! Inside addresses and ports come off the wire; pools come from the tables.
 
+mod begin;
 mod bind;
 mod binder;
 mod entry;
@@ -22,6 +23,7 @@ mod scrub;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
+pub use begin::{Heading, MappingBeginnings};
 pub use bind::{Aimed, Bound};
 
 use crate::hash::HashKey;

@@ -59,7 +59,7 @@ impl<'a, A: Address> Mappings<'a, A> {
     }
 
     #[inline(always)]
-    fn outside_hash(&self, protocol: u8, address: A, port: u16) -> u64 {
+    pub(super) fn outside_hash(&self, protocol: u8, address: A, port: u16) -> u64 {
         self.hash_of(address, port.into(), OUTSIDE | u64::from(protocol))
     }
 }

@@ -1,5 +1,6 @@
 //! Mappings: one outside endpoint for each inside one, no outside endpoint for two, ports conserved; also over crashes and threads.
 
+mod begin;
 mod load;
 
 use super::*;
@@ -359,7 +360,8 @@ fn ipv6_endpoints_are_mapped_alike() {
 
 #[test]
 fn a_stop_at_any_step_of_a_bind_or_an_end_loses_no_port() {
-    let operations: [fn(&Mappings<'_, u32>, &Ports<'_>, &mut WorkerLocal); 3] = [
+    let operations: [fn(&Mappings<'_, u32>, &Ports<'_>, &mut WorkerLocal); 4] = [
+        |mappings, ports, local| assert!(begin::bind(mappings, ports, local, &inside(1, 5), &POOL, 100).is_ok()),
         |mappings, ports, local| assert!(mappings.bind(ports, local, &inside(1, 5), &POOL, 100).is_ok()),
         |mappings, ports, local| assert!(mappings.bind(ports, local, &inside(9, 5), &POOL, 100).is_ok()),
         |mappings, ports, local| mappings.expire(ports, local, 100, 10, 64),
@@ -416,9 +418,11 @@ fn two_workers_agree_on_every_mapping() {
         barrier.wait();
         (0..3_000u32)
             .map(|turn| {
-                mappings
-                    .bind(&ports, &mut local, &inside(turn / 10, turn as u16 % 10), &pool, 0)
-                    .unwrap()
+                let inside = inside(turn / 10, turn as u16 % 10);
+                match worker {
+                    0 => mappings.bind(&ports, &mut local, &inside, &pool, 0).unwrap(),
+                    _ => begin::bind(&mappings, &ports, &mut local, &inside, &pool, 0).unwrap(),
+                }
             })
             .collect::<Vec<_>>()
     };

@@ -17,7 +17,7 @@ const CLASSES: usize = 3;
 const CLASS_WORDS: usize = 2 * BLOCKS;
 const ROW_WORDS: usize = CLASSES * CLASS_WORDS;
 /// Entries of a worker's memory of where it last found a port: 64 KiB. What is searched for without one comes from a block of its own.
-const HINTS: usize = 4096;
+const HINTS: usize = if cfg!(loom) { 4 } else { 4096 };
 
 /// Why there is no port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,12 +168,7 @@ impl<'a> Ports<'a> {
 
     #[inline(always)]
     fn class(&self, row: u32, protocol_number: u8) -> Result<(Class<'a>, usize), PortsError> {
-        let class = match protocol_number {
-            protocol::TCP => 0,
-            protocol::UDP => 1,
-            protocol::ICMP | protocol::ICMPV6 => 2,
-            _ => return Err(PortsError::Untranslatable),
-        };
+        let class = class_of(protocol_number).ok_or(PortsError::Untranslatable)?;
         let first = (row as usize)
             .saturating_mul(ROW_WORDS)
             .saturating_add(class * CLASS_WORDS);
@@ -196,19 +191,27 @@ impl<'a> Ports<'a> {
         now: u32,
     ) -> Result<u16, PortsError> {
         let (class, number) = self.class(row, protocol_number)?;
-        let place = row * CLASSES as u32 + number as u32 + 1;
-        let random = local.random();
-        let hint = &local.hints[PortLocal::slot(place)];
-        let hinted = usize::from(hint.block);
-        if hint.place == place
-            && !hint.exhausted
-            && hinted < BLOCKS
-            && class.owners[hinted].load(Ordering::Relaxed) == local.worker
-            && let Some(port) = class.take(hinted, range, random)
-        {
-            return Ok(port);
+        match self.take_hinted(local, row, number, range) {
+            Some(port) => Ok(port),
+            None => Self::allocate_far(local, class, place(row, number), range, now),
         }
-        Self::allocate_far(local, class, place, range, now)
+    }
+
+    /// A port of the block in which this worker last found one, if that is known and has one.
+    #[inline(always)]
+    pub(crate) fn take_hinted(&self, local: &mut PortLocal, row: u32, class: usize, range: PortRange) -> Option<u16> {
+        let place = place(row, class);
+        let hint = local.hints[PortLocal::slot(place)];
+        let block = usize::from(hint.block);
+        let bitmap = (row as usize * CLASSES + class) * CLASS_WORDS + block;
+        if (hint.place != place) | hint.exhausted | (block >= BLOCKS) {
+            return None;
+        }
+        let (bitmap, owner) = (self.words.get(bitmap)?, self.words.get(bitmap + BLOCKS)?);
+        if owner.load(Ordering::Relaxed) != local.worker {
+            return None;
+        }
+        take(bitmap, block, range, local.random())
     }
 
     /// From any block.
@@ -284,24 +287,40 @@ impl<'a> Ports<'a> {
     }
 }
 
-impl Class<'_> {
-    /// A free port of a block, from a random place on.
-    #[inline(always)]
-    fn take(&self, block: usize, range: PortRange, random: u64) -> Option<u16> {
-        let bitmap = &self.bitmaps[block];
-        let turn = (random % BLOCK_PORTS as u64) as u32;
-        loop {
-            let free = !bitmap.load(Ordering::Relaxed) & range.bits(block);
-            if free == 0 {
-                return None;
-            }
-            let bit = (free.rotate_right(turn).trailing_zeros() + turn) % BLOCK_PORTS as u32;
-            if bitmap.fetch_or(1 << bit, Ordering::AcqRel) & (1 << bit) == 0 {
-                return Some((block * BLOCK_PORTS) as u16 + bit as u16);
-            }
+/// Which class the ports of a protocol are.
+#[inline(always)]
+pub(crate) fn class_of(protocol_number: u8) -> Option<usize> {
+    match protocol_number {
+        protocol::TCP => Some(0),
+        protocol::UDP => Some(1),
+        protocol::ICMP | protocol::ICMPV6 => Some(2),
+        _ => None,
+    }
+}
+
+/// What a hint says where it is for: 0 is nowhere.
+#[inline(always)]
+fn place(row: u32, class: usize) -> u32 {
+    row * CLASSES as u32 + class as u32 + 1
+}
+
+/// A free port of a block, from a random place on.
+#[inline(always)]
+fn take(bitmap: &AtomicU64, block: usize, range: PortRange, random: u64) -> Option<u16> {
+    let turn = (random % BLOCK_PORTS as u64) as u32;
+    loop {
+        let free = !bitmap.load(Ordering::Relaxed) & range.bits(block);
+        if free == 0 {
+            return None;
+        }
+        let bit = (free.rotate_right(turn).trailing_zeros() + turn) % BLOCK_PORTS as u32;
+        if bitmap.fetch_or(1 << bit, Ordering::AcqRel) & (1 << bit) == 0 {
+            return Some((block * BLOCK_PORTS) as u16 + bit as u16);
         }
     }
+}
 
+impl Class<'_> {
     /// A port from a block that is our own or has no owner, whichever comes first, else from anybody's.
     fn search(&self, worker: u64, range: PortRange, random: u64) -> Option<(usize, u16)> {
         if range.first > range.last {
@@ -312,7 +331,7 @@ impl Class<'_> {
         let start = (random >> 8) as usize % count;
         let middle = blocks.start() + start;
         let turned = || (middle..=*blocks.end()).chain(*blocks.start()..middle);
-        let from = |block: usize| self.take(block, range, random).map(|port| (block, port));
+        let from = |block: usize| take(&self.bitmaps[block], block, range, random).map(|port| (block, port));
         let mut ours = turned().filter(|block| self.is_or_becomes_owner(*block, worker));
         ours.find_map(from).or_else(|| turned().find_map(from))
     }

@@ -22,12 +22,12 @@ use core::ops::ControlFlow;
 const REPLACED_MAX: usize = 4;
 
 /// An offered session with all that is needed to place and to withdraw it.
-struct Offer<'d, K: SessionKey> {
-    session: u32,
-    ready: Life,
-    draft: &'d Draft<K>,
-    hashes: [u64; 2],
-    replaces: bool,
+pub(super) struct Offer<'d, K: SessionKey> {
+    pub(super) session: u32,
+    pub(super) ready: Life,
+    pub(super) draft: &'d Draft<K>,
+    pub(super) hashes: [u64; 2],
+    pub(super) replaces: bool,
 }
 
 /// What became of an offer.
@@ -160,41 +160,59 @@ impl<'a, K: SessionKey> Sessions<'a, K> {
                 hashes,
                 replaces: old.is_some(),
             };
-            if !self.place(&offer) {
-                self.withdraw(local, &offer);
-                return Err(InsertError::TableFull);
-            }
-            let mut replaced = Replaced {
-                sessions: [(0, ready); REPLACED_MAX],
-                count: 0,
-            };
-            let index = &self.table.index;
-            let look = if index.is_alone(hashes[0]) && index.is_alone(hashes[1]) {
-                Look::Clear
-            } else {
-                self.look(&offer, &mut replaced)
-            };
-            step();
-            match look {
-                Look::Clear if self.table.change(session, ready, ready.with_state(State::Live)) => {
-                    step();
-                    if replaced.count > 0 {
-                        self.retire_replaced(local, &replaced, ended);
-                    }
-                    let version = ready.version();
-                    return Ok(Offered::New { session, version });
-                }
-                Look::Clear | Look::Lost => self.withdraw(local, &offer),
-                Look::Taken => {
-                    self.withdraw(local, &offer);
-                    return Err(InsertError::TupleTaken);
-                }
-            }
-            let present = |state| state == State::Live || state == State::Ready;
-            if let Some((session, reverse, entry)) = self.find(&draft.keys[0], hashes[0], present) {
-                return Ok(Offered::Existing(entry.hit(session, reverse)));
+            let placed = self.place(&offer);
+            if let Some(settled) = self.settle(local, &offer, placed, ended)? {
+                return Ok(settled);
             }
         }
+    }
+
+    /// What becomes of an offer whose slots are in the index, if they are `placed`. None: it is withdrawn, and whoever was in its way
+    /// is gone, too.
+    #[inline]
+    pub(super) fn settle(
+        &self,
+        local: &mut TableLocal,
+        offer: &Offer<'_, K>,
+        placed: bool,
+        ended: &mut impl FnMut(Ended<K>),
+    ) -> Result<Option<Offered<K>>, InsertError> {
+        let Offer {
+            session, ready, hashes, ..
+        } = *offer;
+        if !placed {
+            self.withdraw(local, offer);
+            return Err(InsertError::TableFull);
+        }
+        let mut replaced = Replaced {
+            sessions: [(0, ready); REPLACED_MAX],
+            count: 0,
+        };
+        let index = &self.table.index;
+        let look = if hashes.into_iter().all(|hash| index.spot(hash).is_alone()) {
+            Look::Clear
+        } else {
+            self.look(offer, &mut replaced)
+        };
+        step();
+        match look {
+            Look::Clear if self.table.change(session, ready, ready.with_state(State::Live)) => {
+                step();
+                if replaced.count > 0 {
+                    self.retire_replaced(local, &replaced, ended);
+                }
+                let version = ready.version();
+                return Ok(Some(Offered::New { session, version }));
+            }
+            Look::Clear | Look::Lost => self.withdraw(local, offer),
+            Look::Taken => {
+                self.withdraw(local, offer);
+                return Err(InsertError::TupleTaken);
+            }
+        }
+        let present = |state| state == State::Live || state == State::Ready;
+        let found = self.find(&offer.draft.keys[0], hashes[0], present);
+        Ok(found.map(|(session, reverse, entry)| Offered::Existing(entry.hit(session, reverse))))
     }
 
     /// The next session's entry and counters, which are written.

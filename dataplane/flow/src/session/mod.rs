@@ -20,7 +20,7 @@ mod scrub;
 mod tests;
 mod touch;
 
-pub use begin::{Beginning, Begun, BegunSession};
+pub use begin::{Beginning, Beginnings, Begun, BegunSession, Reserved};
 pub use insert::Aim;
 pub use lines::{ABREAST, Answers, Lines, Lookups};
 pub use lookup::BATCH;

@@ -160,3 +160,70 @@ fn twins_in_different_slots_converge() {
         assert_eq!((live(&sessions), sessions.occupancy().0), (1, 2));
     });
 }
+
+/// All steps of a session that begins in words.
+fn begin(sessions: &Sessions<'_, Key4>, local: &mut WorkerLocal, new: &NewSession<Key4>) -> Result<Begun, InsertError> {
+    let pair = |pair: [u32; 2]| u64::from(pair[0]) << 32 | u64::from(pair[1]);
+    let beginning = Beginning {
+        forward: new.forward.to_words(),
+        reverse: new.reverse.to_words(),
+        next_hops: pair(new.next_hop),
+        epochs: pair(new.epochs),
+        mapping: new.mapping,
+        translated: true,
+        ..Beginning::default()
+    };
+    let beginnings = sessions.beginnings();
+    let mut reserved = beginnings.reserve(local).expect("a free entry");
+    let reverse = beginnings.write(&mut reserved, &beginning, 0).expect("two directions");
+    let hashes = [sessions.hash(&beginning.forward), reverse];
+    beginnings.begin(local, reserved, &beginning.forward, hashes)
+}
+
+#[test]
+fn duplicate_beginnings_converge() {
+    model(|| {
+        let part = table();
+        let theirs = part.clone();
+        let begin = |part: &[AtomicU64], worker: usize| {
+            let sessions = Sessions::<Key4>::open(part).expect("formatted");
+            begin(&sessions, &mut WorkerLocal::new(worker, 2, 1), &flow(1))
+        };
+        let other = thread::spawn(move || begin(&theirs, 1));
+        let answers = [begin(&part, 0), other.join().expect("worker 1")];
+        let new = answers
+            .iter()
+            .filter(|answer| matches!(answer, Ok(Begun::New(_))))
+            .count();
+        assert!(new == 1 && answers.iter().all(Result::is_ok), "{answers:?}");
+        let sessions = Sessions::<Key4>::open(&part).expect("formatted");
+        assert_eq!((live(&sessions), sessions.occupancy().0), (1, 2));
+    });
+}
+
+/// As `twins_in_different_slots_converge`, where one of the twins begins in words.
+#[test]
+fn a_beginning_and_an_insertion_in_different_slots_converge() {
+    model(|| {
+        let part = table_of(3);
+        let sessions = Sessions::<Key4>::open(&part).expect("formatted");
+        let buckets = |flow: &NewSession<Key4>| {
+            [flow.forward, flow.reverse].map(|key| sessions.table().index.position(sessions.hash(&key.to_words())))
+        };
+        let neighbour = (2..1000).map(flow).find(|other| buckets(other) == buckets(&flow(1)));
+        let mut local = WorkerLocal::new(0, 2, 1);
+        let Ok(Inserted::New(third)) = sessions.insert(&mut local, &neighbour.expect("there are few buckets"), 0)
+        else {
+            panic!("empty table")
+        };
+        let theirs = part.clone();
+        let other = thread::spawn(move || {
+            let sessions = Sessions::<Key4>::open(&theirs).expect("formatted");
+            sessions.insert(&mut WorkerLocal::new(1, 2, 1), &flow(1), 0).is_ok()
+        });
+        assert!(sessions.remove(&mut local, third.session, third.version).is_some());
+        let ours = begin(&sessions, &mut local, &flow(1));
+        assert!(ours.is_ok() && other.join().expect("worker 1"), "{ours:?}");
+        assert_eq!((live(&sessions), sessions.occupancy().0), (1, 2));
+    });
+}

@@ -1,5 +1,6 @@
 //! The session table against a model, against crashes, at its capacity, and under aimed keys.
 
+mod begin;
 mod crash;
 mod model;
 mod threads;

@@ -75,13 +75,24 @@ impl TableLocal {
 
 impl Table<'_> {
     /// An entry for the caller alone, in state `Free`.
+    #[inline(always)]
     pub(crate) fn allocate(&self, local: &mut TableLocal) -> Option<u32> {
-        if local.free.count == 0 && local.fresh.is_empty() {
-            if let Some(head) = self.pop_batch() {
-                local.free = self.chain_from(head);
-            } else {
-                local.fresh = self.take_fresh();
-            }
+        if local.free.count > 0 {
+            self.pop(&mut local.free)
+        } else if let Some(entry) = local.fresh.next() {
+            Some(entry)
+        } else {
+            self.allocate_far(local)
+        }
+    }
+
+    /// From what all workers share.
+    #[inline(never)]
+    fn allocate_far(&self, local: &mut TableLocal) -> Option<u32> {
+        if let Some(head) = self.pop_batch() {
+            local.free = self.chain_from(head);
+        } else {
+            local.fresh = self.take_fresh();
         }
         self.pop(&mut local.free).or_else(|| local.fresh.next())
     }

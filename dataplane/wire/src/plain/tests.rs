@@ -160,6 +160,21 @@ proptest! {
         let mut head = head_of(&frame, behind);
         translate(&mut head, &plain, u64::from(to[0]) << 32 | u64::from(to[1]), to[2]);
         prop_assert_eq!(&head[..length], &general[..length]);
+
+        if plain.protocol == protocol::UDP {
+            let (source, port) = ((plain.addresses >> 32) as u32, (plain.ports >> 16) as u16);
+            let mut general = frame.clone();
+            prop_assert!(edit::decrement_ttl(&mut general, &headers));
+            let rewrite = Rewrite {
+                addresses: Addresses::V4 { source: to[0], destination: plain.addresses as u32 },
+                source_port: to[2] as u16,
+                destination_port: plain.ports as u16,
+            };
+            edit::rewrite(&mut general, &headers, &rewrite);
+            let mut head = head_of(&frame, behind);
+            translate_udp_source(&mut head, (source, port), (to[0], to[2] as u16));
+            prop_assert_eq!(&head[..length], &general[..length]);
+        }
     }
 }
 

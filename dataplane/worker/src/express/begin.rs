@@ -1,27 +1,31 @@
 //! Riders whose flow no session knows: UDP whose every question has its usual answer begins its session here.
 //!
 //! ```text
-//! route there and back → policy, source NAT, ask for the mapping → approach it → bind it, ask for the session's places → session, send
+//! route there and back → policy, source NAT → ask for the mapping → approach it, reserve a session → bind, write → ask for its places → send
 //! ```
 //! The passes are those of [`start`](crate::stages), and between them memory arrives. What policy refuses, what a port forward might
 //! mean, what is for the gateway or for nobody, what finds a table full: all of it is left in the batch, to the general journey, with
 //! nothing held. A session that was made and cannot be followed here (its next hop is not known yet) the journey finds.
 
 use super::ingress::Ingress;
+use super::join::{epoch, join};
 use super::leads::{Lead, Leads};
 use super::outgoing::{Leaving, Outgoing};
+use super::query::query;
 use super::translations::Translations;
 use super::tunnel_exit::tunnel_of;
 use crate::bind;
 use crate::gateway::Gateway;
 use crate::keys::KeyCache;
 use crate::stages::TUNNELLED;
-use tombolo_flow::{Aimed, Beginning, Begun, Bound, Direction, Inside, Key, Key4, NO_MAPPING};
+use tombolo_flow::{
+    Beginning, Beginnings, Begun, Bound, Direction, Heading, Key4, MappingBeginnings, NO_MAPPING, PoolView, Reserved,
+};
 use tombolo_packet_io::{BATCH, FrameBatch, PacketIo};
 use tombolo_tables::layout::{PoolIndex, SegmentIndex, wildcard};
 use tombolo_tables::view::{PolicyQuery, PolicyVerdict, Tables};
-use tombolo_wire::plain::{self, Plain};
-use tombolo_wire::{Addresses, protocol};
+use tombolo_wire::plain;
+use tombolo_wire::protocol;
 
 /// Key words of an IPv4 session.
 type Words = [u64; 2];
@@ -48,10 +52,10 @@ struct Newcomer {
     rule: u32,
     pool: Option<PoolIndex>,
     /// Where its mapping belongs, if it has one.
-    aimed: Aimed<u32>,
+    heading: Heading,
     bound: Option<Bound<u32>>,
-    /// Its session.
-    new: Beginning<Words>,
+    /// The entry of its session.
+    session: Reserved,
     reverse_hash: u64,
 }
 
@@ -81,7 +85,7 @@ impl Default for Begin {
             destinations: [0; BATCH],
             there: [Lead::default(); BATCH],
             back: [Lead::default(); BATCH],
-            queries: [query(SegmentIndex(0), SegmentIndex(0), &[0; 2]); BATCH],
+            queries: [query(SegmentIndex(0), SegmentIndex(0), [0; 2]); BATCH],
             verdicts: [PolicyVerdict::Default; BATCH],
             newcomers: [Newcomer::default(); BATCH],
             left: [0; BATCH],
@@ -98,13 +102,17 @@ impl Begin {
         self.translations.renew(tables);
     }
 
-    /// No session knows this packet.
+    /// No session knows this packet. Only UDP may begin here.
     #[inline(always)]
     pub(super) fn note(&mut self, unknown: Unknown) {
-        if let Some(place) = self.noted.get_mut(self.count) {
-            *place = unknown;
-            self.count += 1;
+        let at = self.count;
+        if protocol_of(&unknown.key) != protocol::UDP || at >= BATCH {
+            return;
         }
+        self.sources[at] = source_of(&unknown.key).0;
+        self.destinations[at] = unknown.key[0] as u32;
+        self.noted[at] = unknown;
+        self.count = at + 1;
     }
 
     /// Whether there is anybody.
@@ -128,90 +136,81 @@ impl Begin {
         if ingress.ends_tunnels || self.translations.may_forward(segment) {
             return;
         }
-        let gathered = self.gather(noted);
-        let left = self.route(gateway.tables, segment, gathered);
-        let left = self.judge(gateway, segment, left);
-        let (mappings, sessions) = (&gateway.state.flows().mappings4, gateway.state.sessions4());
-        for newcomer in self.mapped(left) {
-            mappings.ask(&newcomer.aimed);
-        }
-        for newcomer in self.mapped(left) {
-            mappings.approach(&newcomer.aimed);
-        }
-        let left = self.make(gateway, left);
-        for at in 0..left {
-            let newcomer = &self.newcomers[usize::from(self.left[at]) % BATCH];
+        let flows = gateway.state.flows();
+        let Some(mappings) = flows.mappings4.beginnings(&flows.ports, protocol::UDP) else {
+            return;
+        };
+        let sessions = gateway.state.sessions4().beginnings();
+        let left = self.route(gateway.tables, segment, noted);
+        let left = self.judge(gateway.tables, segment, left, &mappings);
+        self.each(left, |newcomer| {
+            if newcomer.pool.is_some() {
+                mappings.ask(&newcomer.heading);
+            }
+        });
+        let left = self.approach(gateway, left, &mappings, &sessions);
+        let left = self.make(gateway, ingress, left, &mappings, &sessions);
+        self.each(left, |newcomer| {
             sessions.ask(newcomer.reverse_hash);
             if let Some(bound) = &newcomer.bound {
                 mappings.ask_shown(bound);
             }
-        }
-        for at in 0..left {
-            let newcomer = &self.newcomers[usize::from(self.left[at]) % BATCH];
-            if finish(gateway, keys, outgoing, frames, newcomer) == Finished::Known {
+        });
+        self.each(left, |newcomer| {
+            let finished = finish(gateway, keys, outgoing, frames, newcomer, &mappings, &sessions);
+            if finished == Finished::Known {
                 join(gateway, keys, outgoing, frames, &newcomer.first);
             }
-        }
+        });
     }
 
-    /// Those whose source is translated.
     #[inline(always)]
-    fn mapped(&self, left: usize) -> impl Iterator<Item = &Newcomer> {
-        let left = self.left[..left.min(BATCH)].iter();
-        let left = left.map(|at| &self.newcomers[usize::from(*at) % BATCH]);
-        left.filter(|newcomer| newcomer.pool.is_some())
-    }
-
-    /// Keeps those that may begin here, and says how many they are.
-    #[inline(always)]
-    fn gather(&mut self, noted: usize) -> usize {
-        let mut gathered = 0;
-        for at in 0..noted.min(BATCH) {
-            let unknown = self.noted[at];
-            let [addresses, rest] = unknown.key;
-            self.noted[gathered] = unknown;
-            self.sources[gathered] = (addresses >> 32) as u32;
-            self.destinations[gathered] = addresses as u32;
-            gathered += usize::from((rest >> 8) as u8 == protocol::UDP);
+    fn each(&self, left: usize, mut visit: impl FnMut(&Newcomer)) {
+        for at in &self.left[..left.min(BATCH)] {
+            visit(&self.newcomers[usize::from(*at) % BATCH]);
         }
-        gathered
     }
 
     /// Finds where flows and their replies lead; those that lead out of the gateway become newcomers, each with its query.
-    #[inline(always)]
-    fn route(&mut self, tables: &Tables<'_>, segment: SegmentIndex, gathered: usize) -> usize {
-        let leads = &mut self.leads;
-        leads.find(tables, segment, &self.destinations[..gathered], &mut self.there);
-        leads.find(tables, segment, &self.sources[..gathered], &mut self.back);
+    #[inline(never)]
+    fn route(&mut self, tables: &Tables<'_>, segment: SegmentIndex, noted: usize) -> usize {
+        let (noted, leads) = (noted.min(BATCH), &mut self.leads);
+        leads.find(tables, segment, &self.destinations[..noted], &mut self.there);
+        leads.find(tables, segment, &self.sources[..noted], &mut self.back);
         let mut kept = 0;
-        for at in 0..gathered.min(BATCH) {
+        for at in 0..noted {
             let (there, back) = (self.there[at], self.back[at]);
             // Nobody outside may have an address of the gateway.
             if !there.leads_out() || back.is_local() {
                 continue;
             }
-            let newcomer = &mut self.newcomers[kept];
+            let newcomer = &mut self.newcomers[kept % BATCH];
             newcomer.first = self.noted[at];
             newcomer.egress = there.egress;
             newcomer.hops = [there.hop, back.hop];
-            self.queries[kept] = query(segment, there.egress, &newcomer.first.key);
+            self.queries[kept % BATCH] = query(segment, there.egress, newcomer.first.key);
             kept += 1;
         }
         kept
     }
 
     /// Keeps those that policy allows, and finds out which mappings they need.
-    #[inline(always)]
-    fn judge<I: PacketIo>(&mut self, gateway: &Gateway<'_, I>, segment: SegmentIndex, left: usize) -> usize {
-        let tables = gateway.tables;
+    #[inline(never)]
+    fn judge(
+        &mut self,
+        tables: &Tables<'_>,
+        segment: SegmentIndex,
+        left: usize,
+        mappings: &MappingBeginnings<'_, '_>,
+    ) -> usize {
+        let left = left.min(BATCH);
         if tables.policy_rules().is_empty() {
             self.verdicts[..left].fill(PolicyVerdict::Default);
         } else {
             tables.policy_batch(&self.queries[..left], &mut self.verdicts[..left]);
         }
-        let mappings = &gateway.state.flows().mappings4;
         let mut kept = 0;
-        for at in 0..left.min(BATCH) {
+        for at in 0..left {
             let newcomer = &mut self.newcomers[at];
             newcomer.rule = match self.verdicts[at] {
                 PolicyVerdict::Allow { rule } => rule,
@@ -223,43 +222,96 @@ impl Begin {
             };
             newcomer.pool = pool;
             if let Some(pool) = pool {
-                newcomer.aimed = mappings.aim(&inside(&newcomer.first.key, pool));
+                let (address, port) = source_of(&newcomer.first.key);
+                newcomer.heading = mappings.aim(segment_of(&newcomer.first.key), address, port, pool.0);
             }
-            self.left[kept] = at as u8;
+            self.left[kept % BATCH] = at as u8;
             kept += 1;
         }
         kept
     }
 
-    /// Takes the mappings, and knows the sessions then.
-    #[inline(always)]
-    fn make<I: PacketIo>(&mut self, gateway: &mut Gateway<'_, I>, left: usize) -> usize {
-        let (state, tables, now) = (gateway.state, gateway.tables, gateway.now.seconds());
-        let (sessions, flows) = (state.sessions4(), state.flows());
+    /// Reserves the sessions' entries, and approaches the mappings.
+    #[inline(never)]
+    fn approach<I: PacketIo>(
+        &mut self,
+        gateway: &mut Gateway<'_, I>,
+        left: usize,
+        mappings: &MappingBeginnings<'_, '_>,
+        sessions: &Beginnings<'_, '_>,
+    ) -> usize {
         let mut kept = 0;
         for at in 0..left.min(BATCH) {
             let place = self.left[at];
             let newcomer = &mut self.newcomers[usize::from(place) % BATCH];
-            let bound = if let Some(pool) = newcomer.pool {
-                let Some(pool) = bind::pool_view::<Key4>(tables, pool) else {
-                    continue;
-                };
-                let bound = flows
-                    .mappings4
-                    .bind_aimed(&flows.ports, gateway.flow, &newcomer.aimed, &pool, now);
-                let Ok(bound) = bound else { continue };
-                Some(bound)
-            } else {
-                None
+            let Some(session) = sessions.reserve(gateway.flow) else {
+                continue;
             };
-            let new = beginning(tables, newcomer, bound.as_ref());
-            newcomer.reverse_hash = sessions.hash_of(&new.reverse);
-            newcomer.new = new;
-            newcomer.bound = bound;
-            self.left[kept] = place;
+            newcomer.session = session;
+            if newcomer.pool.is_some() {
+                mappings.approach(gateway.flow, &mut newcomer.heading);
+            }
+            self.left[kept % BATCH] = place;
             kept += 1;
         }
         kept
+    }
+
+    /// Takes the mappings, and writes the sessions then.
+    #[inline(never)]
+    fn make<I: PacketIo>(
+        &mut self,
+        gateway: &mut Gateway<'_, I>,
+        ingress: &Ingress,
+        left: usize,
+        mappings: &MappingBeginnings<'_, '_>,
+        sessions: &Beginnings<'_, '_>,
+    ) -> usize {
+        let (tables, now) = (gateway.tables, gateway.now.seconds());
+        let mut pools = Pools(None);
+        let mut kept = 0;
+        for at in 0..left.min(BATCH) {
+            let place = self.left[at];
+            let newcomer = &mut self.newcomers[usize::from(place) % BATCH];
+            newcomer.bound = None;
+            if let Some(pool) = newcomer.pool {
+                let bound = match pools.view(tables, pool) {
+                    Some(pool) => mappings.bind(gateway.flow, &newcomer.heading, pool, now).ok(),
+                    None => {
+                        mappings.give_back(gateway.flow, &newcomer.heading);
+                        None
+                    }
+                };
+                if bound.is_none() {
+                    sessions.give_back(gateway.flow, newcomer.session);
+                    continue;
+                }
+                newcomer.bound = bound;
+            }
+            let new = beginning(tables, ingress, newcomer);
+            let Some(reverse_hash) = sessions.write(&mut newcomer.session, &new, now) else {
+                release(gateway, newcomer);
+                sessions.give_back(gateway.flow, newcomer.session);
+                continue;
+            };
+            newcomer.reverse_hash = reverse_hash;
+            self.left[kept % BATCH] = place;
+            kept += 1;
+        }
+        kept
+    }
+}
+
+/// The pool that was looked up last.
+struct Pools(Option<(PoolIndex, PoolView<u32>)>);
+
+impl Pools {
+    #[inline(always)]
+    fn view(&mut self, tables: &Tables<'_>, pool: PoolIndex) -> Option<&PoolView<u32>> {
+        if !matches!(self.0, Some((known, _)) if known == pool) {
+            self.0 = Some((pool, bind::pool_view::<Key4>(tables, pool)?));
+        }
+        self.0.as_ref().map(|(_, view)| view)
     }
 }
 
@@ -274,25 +326,25 @@ enum Finished {
 
 /// Last step of a flow: makes its mapping known and its session live, and sends the packet.
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 fn finish<I: PacketIo>(
     gateway: &mut Gateway<'_, I>,
     keys: &mut KeyCache,
     outgoing: &mut Outgoing,
     frames: &mut FrameBatch,
     newcomer: &Newcomer,
+    mappings: &MappingBeginnings<'_, '_>,
+    sessions: &Beginnings<'_, '_>,
 ) -> Finished {
-    let (new, first) = (&newcomer.new, &newcomer.first);
-    let mappings = &gateway.state.flows().mappings4;
+    let first = &newcomer.first;
     if let Some(bound) = &newcomer.bound {
-        let _ = mappings.show(bound);
+        mappings.show(bound);
     }
-    let (sessions, now) = (gateway.state.sessions4(), gateway.now.seconds());
-    let session = match sessions.begin(gateway.flow, new, [first.hash, newcomer.reverse_hash], now) {
+    let hashes = [first.hash, newcomer.reverse_hash];
+    let session = match sessions.begin(gateway.flow, newcomer.session, &first.key, hashes) {
         Ok(Begun::New(session)) => session,
         other => {
-            if new.mapping != NO_MAPPING {
-                mappings.release(new.mapping, now);
-            }
+            release(gateway, newcomer);
             return if other == Ok(Begun::Known) {
                 Finished::Known
             } else {
@@ -302,92 +354,71 @@ fn finish<I: PacketIo>(
     };
     let leaving = Leaving {
         place: first.place.into(),
-        hop: (new.next_hops >> 32) as u32,
+        hop: newcomer.hops[0],
         destination: first.key[0] as u32,
         ip_length: first.ip_length,
         booked: false,
     };
-    let write = |head: &mut _| edit(head, first, &new.reverse, new.translated);
+    let sent = newcomer.sent();
+    let write = |head: &mut _| edit(head, &first.key, sent);
     if outgoing.send(gateway, keys, frames, leaving, write) {
         sessions.book_first(session, first.ip_length.into());
     }
     Finished::Settled
 }
 
-/// Follows the session that an earlier packet of the batch, or another worker, began meanwhile.
+/// Lets go of the mapping that it does not need.
 #[cold]
-#[inline(never)]
-fn join<I: PacketIo>(
-    gateway: &mut Gateway<'_, I>,
-    keys: &mut KeyCache,
-    outgoing: &mut Outgoing,
-    frames: &mut FrameBatch,
-    unknown: &Unknown,
-) {
-    let sessions = gateway.state.sessions4();
-    let Some(hit) = sessions.lookup(&Key4::from_words(&unknown.key)) else {
-        return;
-    };
-    let other = hit.rewrite_to.swapped().to_words();
-    if hit.epochs != [epoch(gateway.tables, unknown.key[1]), epoch(gateway.tables, other[1])] {
-        return;
-    }
-    let leaving = Leaving {
-        place: unknown.place.into(),
-        hop: hit.next_hop,
-        destination: (other[0] >> 32) as u32,
-        ip_length: unknown.ip_length,
-        booked: false,
-    };
-    let write = |head: &mut _| edit(head, unknown, &other, hit.translated);
-    if outgoing.send(gateway, keys, frames, leaving, write) {
-        sessions.touch(&hit, gateway.now.seconds(), 0, unknown.ip_length.into());
+fn release<I: PacketIo>(gateway: &Gateway<'_, I>, newcomer: &Newcomer) {
+    if let Some(bound) = &newcomer.bound {
+        let mappings = &gateway.state.flows().mappings4;
+        mappings.release(bound.binding.mapping, gateway.now.seconds());
     }
 }
 
-/// Epoch of the segment in the second word of a key.
+/// Edits a UDP packet so that it leaves from `source`.
 #[inline(always)]
-fn epoch(tables: &Tables<'_>, word: u64) -> u32 {
-    let segment = SegmentIndex((word >> 16) as u16);
-    tables.segment(segment).map_or(0, |record| record.epoch)
-}
-
-/// A UDP flow as rules match it.
-#[inline(always)]
-fn query(from: SegmentIndex, to: SegmentIndex, key: &Words) -> PolicyQuery {
-    PolicyQuery {
-        from,
-        to,
-        addresses: Addresses::V4 {
-            source: (key[0] >> 32) as u32,
-            destination: key[0] as u32,
-        },
-        protocol: protocol::UDP,
-        source_port: (key[1] >> 48) as u16,
-        destination_port: (key[1] >> 32) as u16,
+fn edit(head: &mut [u8; plain::HEAD], key: &Words, source: (u32, u16)) {
+    let came = source_of(key);
+    if came == source {
+        plain::decrement_ttl(head);
+    } else {
+        plain::translate_udp_source(head, came, source);
     }
 }
 
 #[inline(always)]
-fn inside(key: &Words, pool: PoolIndex) -> Inside<u32> {
-    Inside {
-        segment: (key[1] >> 16) as u16,
-        protocol: protocol::UDP,
-        address: (key[0] >> 32) as u32,
-        port: (key[1] >> 48) as u16,
-        pool: pool.0,
+fn protocol_of(key: &Words) -> u8 {
+    (key[1] >> 8) as u8
+}
+
+#[inline(always)]
+fn segment_of(key: &Words) -> u16 {
+    (key[1] >> 16) as u16
+}
+
+/// Source address and port.
+#[inline(always)]
+fn source_of(key: &Words) -> (u32, u16) {
+    ((key[0] >> 32) as u32, (key[1] >> 48) as u16)
+}
+
+impl Newcomer {
+    /// Source address and port that it leaves with.
+    #[inline(always)]
+    fn sent(&self) -> (u32, u16) {
+        match &self.bound {
+            Some(bound) => (bound.binding.address, bound.binding.port),
+            None => source_of(&self.first.key),
+        }
     }
 }
 
-/// The session of a newcomer with this key.
+/// The session of a newcomer that is bound, if it is to be.
 #[inline(always)]
-fn beginning(tables: &Tables<'_>, newcomer: &Newcomer, bound: Option<&Bound<u32>>) -> Beginning<Words> {
+fn beginning(tables: &Tables<'_>, ingress: &Ingress, newcomer: &Newcomer) -> Beginning {
     let key = &newcomer.first.key;
-    let (source, source_port) = ((key[0] >> 32) as u32, (key[1] >> 48) as u16);
-    let (sent, sent_port, mapping) = match bound {
-        Some(bound) => (bound.binding.address, bound.binding.port, bound.binding.mapping),
-        None => (source, source_port, NO_MAPPING),
-    };
+    let (sent, sent_port) = newcomer.sent();
     let egress = newcomer.egress;
     let ports = (key[1] >> 32 & 0xffff) << 48 | u64::from(sent_port) << 32;
     let [hop, back] = newcomer.hops;
@@ -406,28 +437,13 @@ fn beginning(tables: &Tables<'_>, newcomer: &Newcomer, bound: Option<&Bound<u32>
         forward: *key,
         reverse,
         next_hops: u64::from(hop) << 32 | u64::from(back),
-        epochs: u64::from(epoch(tables, key[1])) << 32 | u64::from(epoch(tables, reverse[1])),
-        mapping,
+        epochs: u64::from(ingress.epoch) << 32 | epoch(tables, reverse[1]),
+        mapping: newcomer
+            .bound
+            .as_ref()
+            .map_or(NO_MAPPING, |bound| bound.binding.mapping),
         rule: newcomer.rule,
         flags: flag(back, Direction::Forward) | flag(hop, Direction::Reverse),
-        translated: (sent, sent_port) != (source, source_port),
-    }
-}
-
-/// Edits the packet so that it leaves as what `reverse` is the reply to.
-#[inline(always)]
-fn edit(head: &mut [u8; plain::HEAD], packet: &Unknown, reverse: &Words, translated: bool) {
-    if translated {
-        let came = Plain {
-            addresses: packet.key[0],
-            ports: (packet.key[1] >> 32) as u32,
-            ip_length: packet.ip_length,
-            protocol: protocol::UDP,
-            tcp_flags: 0,
-        };
-        let ports = ((reverse[1] >> 32) as u32).rotate_left(16);
-        plain::translate(head, &came, reverse[0].rotate_left(32), ports);
-    } else {
-        plain::decrement_ttl(head);
+        translated: (sent, sent_port) != source_of(key),
     }
 }

@@ -78,26 +78,37 @@ impl Leads {
         addresses: &[u32],
         leads: &mut [Lead; BATCH],
     ) {
+        let mut differ = 0;
+        for (address, lead) in addresses.iter().zip(leads.iter_mut()) {
+            let (key, place) = place_of(segment, *address);
+            let known = &self.known[place];
+            *lead = known.lead;
+            differ |= known.key ^ key;
+        }
+        if differ != 0 {
+            self.look_up(tables, segment, addresses, leads);
+        }
+    }
+
+    /// Those that are not in the cache.
+    fn missed(&self, segment: SegmentIndex, addresses: &[u32]) -> Missed {
         let mut missed = Missed {
             places: [0; BATCH],
             addresses: [0; BATCH],
             count: 0,
         };
-        for (at, (address, lead)) in addresses.iter().zip(leads.iter_mut()).enumerate() {
+        for (at, address) in addresses.iter().enumerate().take(BATCH) {
             let (key, place) = place_of(segment, *address);
-            let known = &self.known[place];
-            *lead = known.lead;
             missed.places[missed.count % BATCH] = at as u8;
             missed.addresses[missed.count % BATCH] = *address;
-            missed.count += usize::from(known.key != key);
+            missed.count += usize::from(self.known[place].key != key);
         }
-        if missed.count > 0 {
-            self.look_up(tables, segment, &missed, leads);
-        }
+        missed
     }
 
     #[inline(never)]
-    fn look_up(&mut self, tables: &Tables<'_>, segment: SegmentIndex, missed: &Missed, leads: &mut [Lead; BATCH]) {
+    fn look_up(&mut self, tables: &Tables<'_>, segment: SegmentIndex, addresses: &[u32], leads: &mut [Lead; BATCH]) {
+        let missed = self.missed(segment, addresses);
         let count = missed.count.min(BATCH);
         let addresses = &missed.addresses[..count];
         let mut hops = [0; BATCH];

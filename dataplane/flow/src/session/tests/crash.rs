@@ -59,6 +59,14 @@ fn a_stopped_insertion_leaves_all_or_nothing() {
 }
 
 #[test]
+fn a_stopped_beginning_leaves_all_or_nothing() {
+    let steps = crashed(|sessions, local| {
+        assert!(matches!(begin::begin(sessions, local, &flow4(0)), Ok(Begun::New(_))));
+    });
+    assert!(steps >= 4, "{steps}");
+}
+
+#[test]
 fn a_stopped_re_decision_leaves_one_of_the_two() {
     let steps = crashed(|sessions, local| {
         let old = sessions.lookup(&flow4(1).forward).unwrap();
