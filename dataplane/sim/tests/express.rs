@@ -275,14 +275,68 @@ fn between_segments_and_with_a_narrow_port() {
     assert!(lengths_alike(Twins::new(TunnelKind::PLAIN, change)) > 100);
 }
 
+/// Batches of packets that all go to one place, or to several, some from an address of the gateway. Frames that leave are compared
+/// without their order: the lane's are sooner.
+fn batches_alike(mut twins: Twins) -> u64 {
+    let mut random = Random::new(0xba7c);
+    let to = [
+        Side::A.host4(DEV, 10),
+        WEB4,
+        Side::B.host4(PROD, 10),
+        Side::A.host4(PROD, 1),
+        IpAddr::V4([203, 0, 113, 255].into()),
+    ];
+    let mut sent = 0;
+    for number in 0..200 {
+        let (first, kinds, count) = (random.below(to.len()), 1 + random.below(3), 1 + random.below(64));
+        let frame = |_| {
+            let to = to[(first + random.below(kinds)) % to.len()];
+            let mut frame = from_host(Side::A, PROD, to).udp(1000, 53, &vec![7; random.below(110)]);
+            let IpAddr::V4(own) = Side::A.host4([PROD, DEV][random.below(2)], 1) else {
+                return frame;
+            };
+            match random.below(8) {
+                0 => frame[26..30].copy_from_slice(&own.octets()),
+                1..4 => frame[28..30].copy_from_slice(&(random.bits() as u16).to_be_bytes()),
+                _ => {}
+            }
+            fix_header_checksum(&mut frame);
+            frame
+        };
+        let frames: Vec<_> = (0..count).map(frame).collect();
+        let mut show = |lane| {
+            let mut seen = twins.show(lane, &mut |a, _| {
+                frames.iter().for_each(|frame| a.arrive(0, PROD as u8, frame))
+            });
+            let frames = seen.sent.iter_mut().chain(&mut seen.delivered);
+            frames.for_each(|port| port.sort());
+            seen
+        };
+        let (with, without) = (show(true), show(false));
+        sent += with.sent.iter().map(|port| port.len() as u64).sum::<u64>();
+        assert_eq!(with, without, "batch {number}");
+    }
+    sent
+}
+
 #[test]
 fn in_a_segment_without_sessions() {
-    lengths_alike(Twins::new(TunnelKind::PLAIN, |world| {
-        world.segments[usize::from(PROD)].flags |= segment_flag::STATELESS;
-        world
-            .nat_rules
-            .retain(|rule| rule.from != PROD && rule.from != u16::MAX);
-        world.policy_rules.insert(0, rule(PROD, DEV, rule_action::ALLOW));
-        world.ports[usize::from(DEV)].mtu = 120;
-    }));
+    let twins = |open: bool| {
+        Twins::new(TunnelKind::PLAIN, |world| {
+            world.segments[usize::from(PROD)].flags |= segment_flag::STATELESS;
+            world
+                .nat_rules
+                .retain(|rule| rule.from != PROD && rule.from != u16::MAX);
+            if open {
+                world.policy_rules.insert(0, rule(PROD, DEV, rule_action::ALLOW));
+            }
+            world.ports[usize::from(DEV)].mtu = 120;
+        })
+    };
+    lengths_alike(twins(true));
+    let sent = [false, true].map(|open| batches_alike(twins(open)));
+    assert!(
+        sent[0] > 1_000 && sent[1] > sent[0] + 500,
+        "only {sent:?} frames left, without a rule between segments and with one"
+    );
 }

@@ -3,7 +3,7 @@
 use super::query::PolicyQuery;
 use super::{InvalidTables, Tables, policy_direct, policy_rows};
 use crate::build::policy_format::{Block, Chunk, DIRECT, Field, Group, Lists, NO_MEMBER, PolicyHeader, RULE_SHIFT};
-use crate::layout::{Address, SectionId, rule_action, wildcard};
+use crate::layout::{Address, SectionId, SegmentIndex, rule_action, wildcard};
 use policy_direct::DirectFields;
 use policy_rows::{NO_ROW, RowsOfFlow};
 use tombolo_wire::Addresses;
@@ -36,7 +36,7 @@ impl Tables<'_> {
     /// Segments that do not exist match only rules for any segment.
     pub fn policy(&self, query: &PolicyQuery) -> PolicyVerdict {
         let mut best = [NO_MEMBER];
-        self.policy_index.first_matches::<1>(&[*query], &mut best);
+        self.policy_index.first_matches(1, &|_| *query, &mut best);
         verdict(best[0])
     }
 
@@ -44,11 +44,27 @@ impl Tables<'_> {
     /// their segments and family.
     pub fn policy_batch(&self, queries: &[PolicyQuery], out: &mut [PolicyVerdict]) {
         for (queries, out) in queries.chunks(BATCH).zip(out.chunks_mut(BATCH)) {
-            let queries = &queries[..queries.len().min(out.len())];
+            let count = queries.len().min(out.len());
+            self.policy_each(count, |flow| queries[flow], |flow, verdict| out[flow] = verdict);
+        }
+    }
+
+    /// The same for flows that are written down in no query: `query` says what flow *n* is, each time that it is asked, `out` takes
+    /// the verdicts in their order.
+    #[inline(always)]
+    pub fn policy_each(
+        &self,
+        count: usize,
+        query: impl Fn(usize) -> PolicyQuery,
+        mut out: impl FnMut(usize, PolicyVerdict),
+    ) {
+        for first in (0..count).step_by(BATCH) {
+            let count = (count - first).min(BATCH);
             let mut best = [NO_MEMBER; BATCH];
-            self.policy_index.first_matches::<BATCH>(queries, &mut best);
-            for (out, member) in out.iter_mut().zip(&best[..queries.len()]) {
-                *out = verdict(*member);
+            self.policy_index
+                .first_matches(count, &|flow| query(first + flow), &mut best);
+            for (flow, member) in best[..count].iter().enumerate() {
+                out(first + flow, verdict(*member));
             }
         }
     }
@@ -61,6 +77,7 @@ const FEW_GROUPS: usize = 16;
 /// Bits of a member that say what its rule does.
 const ACTION: u32 = (1 << RULE_SHIFT) - 1;
 
+#[inline(always)]
 fn verdict(member: u32) -> PolicyVerdict {
     let rule = member >> RULE_SHIFT;
     match (member & ACTION) as u8 {
@@ -132,23 +149,35 @@ impl<'g> PolicyIndex<'g> {
     }
 
     /// The first rule's member for each of up to `MOST` flows; flows that ask the same groups go through them together.
-    fn first_matches<const MOST: usize>(&self, queries: &[PolicyQuery], best: &mut [u32; MOST]) {
+    #[inline(always)]
+    fn first_matches<const MOST: usize>(
+        &self,
+        count: usize,
+        query: &impl Fn(usize) -> PolicyQuery,
+        best: &mut [u32; MOST],
+    ) {
+        // What of a flow says which groups it asks.
+        let between = |flow: usize| {
+            let query = query(flow);
+            (query.family(), query.from, query.to)
+        };
         let mut from = 0;
-        while let Some(first) = queries.get(from) {
+        while from < count {
+            let first = between(from);
             let groups = self.groups_of(first);
-            let same = |query: &&PolicyQuery| is_alike(query, first) || self.groups_of(query) == groups;
-            let until = from + queries[from..].iter().take_while(same).count().max(1);
+            let same = |other| other == first || self.groups_of(other) == groups;
+            let until = (from + 1..count).find(|flow| !same(between(*flow))).unwrap_or(count);
             for group in groups.iter().flatten() {
-                self.group_pass::<MOST>(*group, &queries[from..until], &mut best[from..until]);
+                let best = &mut best[from..until];
+                self.group_pass::<MOST>(*group, &|flow| query(from + flow), best);
             }
             from = until;
         }
     }
 
     /// The up to four groups that speak of the flow's segments.
-    #[inline]
-    fn groups_of(&self, query: &PolicyQuery) -> Groups {
-        let (family, any) = (u32::from(query.family()), wildcard::SEGMENT);
+    fn groups_of(&self, (family, from, to): (u8, SegmentIndex, SegmentIndex)) -> Groups {
+        let (family, any) = (u32::from(family), wildcard::SEGMENT);
         let packed = |family: u32, from: u16, to: u16| u64::from(family) << 32 | u64::from(from) << 16 | u64::from(to);
         let key = |group: &Group| packed(group.family, group.from, group.to);
         // Groups are sorted: the first or last of at most two that speaks of all segments is its family's only one.
@@ -160,7 +189,7 @@ impl<'g> PolicyIndex<'g> {
         {
             return [Some(at as u32), None, None, None];
         }
-        let (from, to) = (query.from.0, query.to.0);
+        let (from, to) = (from.0, to.0);
         let wanted = [(from, to), (from, any), (any, to), (any, any)].map(|(from, to)| packed(family, from, to));
         if self.groups.len() > FEW_GROUPS {
             return wanted.map(|wanted| self.groups.binary_search_by_key(&wanted, key).ok().map(|at| at as u32));
@@ -177,12 +206,12 @@ impl<'g> PolicyIndex<'g> {
     }
 
     /// The lists of a group, then its chunks, as long as one of the flows could find an earlier rule in them.
-    fn group_pass<const MOST: usize>(&self, group: u32, queries: &[PolicyQuery], best: &mut [u32]) {
+    fn group_pass<const MOST: usize>(&self, group: u32, query: &impl Fn(usize) -> PolicyQuery, best: &mut [u32]) {
         let Some(group) = self.groups.get(group as usize) else {
             return;
         };
         if let Some(lists) = self.lists.get(group.lists as usize) {
-            self.lists_pass::<MOST>(lists, queries, best);
+            self.lists_pass::<MOST>(lists, query, best);
         }
         let first = group.chunk_first as usize;
         let chunks = self
@@ -196,18 +225,20 @@ impl<'g> PolicyIndex<'g> {
             if best.iter().all(|best| best < earliest) {
                 return;
             }
-            self.chunk_pass::<MOST>(chunk, queries, best);
+            self.chunk_pass::<MOST>(chunk, query, best);
         }
     }
 
-    fn chunk_pass<const MOST: usize>(&self, chunk: &Chunk, queries: &[PolicyQuery], best: &mut [u32]) {
+    fn chunk_pass<const MOST: usize>(&self, chunk: &Chunk, query: &impl Fn(usize) -> PolicyQuery, best: &mut [u32]) {
         let mut rows = [[NO_ROW; 5]; MOST];
         let mut segments = None;
         let direct = DirectFields::of(self.direct, chunk);
-        for (rows, query) in rows.iter_mut().zip(queries) {
+        let count = best.len().min(MOST);
+        for (flow, rows) in rows[..count].iter_mut().enumerate() {
+            let query = &query(flow);
             let contexts = match segments {
                 Some((from, to, contexts)) if (from, to) == (query.from, query.to) => contexts,
-                _ => self.combinations(&Segments::of_chunk(chunk), query),
+                _ => self.combinations(&Segments::of_chunk(chunk), (query.from, query.to)),
             };
             segments = Some((query.from, query.to, contexts));
             let found = match (&direct, query.addresses) {
@@ -222,7 +253,7 @@ impl<'g> PolicyIndex<'g> {
             }
         }
         let mut bits = [0; MOST];
-        policy_rows::lowest_bits(self.bitmaps, chunk.words, &rows[..queries.len()], &mut bits);
+        policy_rows::lowest_bits(self.bitmaps, chunk.words, &rows[..count], &mut bits);
         let first = chunk.member_first as usize;
         let members = self
             .members
@@ -235,10 +266,10 @@ impl<'g> PolicyIndex<'g> {
     }
 
     /// Where the words of the flow's segments stand, one for each class of protocols.
-    pub(super) fn combinations(&self, segments: &Segments, query: &PolicyQuery) -> &'g [u16] {
+    pub(super) fn combinations(&self, segments: &Segments, (from, to): (SegmentIndex, SegmentIndex)) -> &'g [u16] {
         let found = || {
-            let from = self.narrow::<16>(segments.from, u32::from(query.from.0))? as usize;
-            let to = self.narrow::<16>(segments.to, u32::from(query.to.0))? as usize;
+            let from = self.narrow::<16>(segments.from, u32::from(from.0))? as usize;
+            let to = self.narrow::<16>(segments.to, u32::from(to.0))? as usize;
             let (to_classes, classes) = (segments.to_classes as usize, segments.protocol_classes as usize);
             let pair = from.checked_mul(to_classes)?.checked_add(to)?;
             let first = pair.checked_mul(classes)?.checked_add(segments.contexts as usize)?;
@@ -334,10 +365,4 @@ impl Segments {
             protocol_classes: lists.protocol_classes,
         }
     }
-}
-
-/// Whether two flows ask the same groups for sure.
-#[inline]
-fn is_alike(one: &PolicyQuery, other: &PolicyQuery) -> bool {
-    (one.from, one.to, one.family()) == (other.from, other.to, other.family())
 }

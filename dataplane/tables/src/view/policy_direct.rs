@@ -90,6 +90,19 @@ impl<'g> OfAddress<'g> {
         Some(OfAddress { table, blocks })
     }
 
+    /// The rows of the first `count` values, 0 where there is none.
+    #[inline(always)]
+    pub(super) fn rows<const MOST: usize>(&self, count: usize, values: &[u32; MOST], rows: &mut [u32; MOST]) {
+        #[cfg(target_arch = "x86_64")]
+        if MOST.is_multiple_of(avx512::LANES) && is_x86_feature_detected!("avx512f") {
+            // SAFETY: the processor has what the function is compiled for.
+            return unsafe { avx512::rows(self, count, values, rows) };
+        }
+        for (value, row) in values.iter().zip(rows).take(count) {
+            *row = self.row(*value).unwrap_or(0);
+        }
+    }
+
     /// Whether there is a third step cannot be foretold: it is always taken, and without effect where the row was known.
     #[inline(always)]
     pub(super) fn row(&self, value: u32) -> Option<u32> {
@@ -105,6 +118,71 @@ impl<'g> OfAddress<'g> {
             block[value as usize % 256],
             entry,
         )))
+    }
+}
+
+/// Sixteen values at a time: their steps wait for memory together.
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use super::OfAddress;
+    use crate::build::policy_format::BLOCK;
+    use core::arch::x86_64::{
+        __m512i, __mmask16, _mm512_and_si512, _mm512_cmplt_epu32_mask, _mm512_loadu_si512, _mm512_mask_i32gather_epi32,
+        _mm512_mask_mov_epi32, _mm512_or_si512, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_slli_epi32,
+        _mm512_srli_epi32, _mm512_srlv_epi32, _mm512_storeu_si512, _mm512_test_epi32_mask,
+    };
+
+    pub(super) const LANES: usize = 16;
+
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn rows(of: &OfAddress<'_>, count: usize, values: &[u32], rows: &mut [u32]) {
+        let values = values.as_chunks::<LANES>().0.iter().take(count.div_ceil(LANES));
+        for (values, rows) in values.zip(rows.as_chunks_mut::<LANES>().0) {
+            // SAFETY: the array has the 64 bytes that are read, wherever it is aligned.
+            let values = unsafe { _mm512_loadu_si512(values.as_ptr().cast()) };
+            let found = row(of, values);
+            // SAFETY: the array has the 64 bytes that are written, wherever it is aligned.
+            unsafe { _mm512_storeu_si512(rows.as_mut_ptr().cast(), found) };
+        }
+    }
+
+    /// As [`OfAddress::row`].
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn row(of: &OfAddress<'_>, values: __m512i) -> __m512i {
+        let all = |value: u32| _mm512_set1_epi32(value as i32);
+        let known = all(of.blocks.len().min(1 << 16) as u32);
+        let in_block = |block, bits| _mm512_or_si512(_mm512_slli_epi32::<8>(block), _mm512_and_si512(bits, all(0xff)));
+        let upper = _mm512_srli_epi32::<16>(values);
+        // SAFETY: the table has an entry for each 16 bits.
+        let block = unsafe { words(of.table, __mmask16::MAX, upper) };
+        let blocks = of.blocks.as_flattened();
+        let at = in_block(block, _mm512_srli_epi32::<8>(values));
+        let exists = _mm512_cmplt_epu32_mask(block, known);
+        // SAFETY: those lanes name a block that exists, and one of its 256 words.
+        let entry = unsafe { words(blocks, exists, at) };
+        let deeper = _mm512_test_epi32_mask(entry, all(BLOCK.into()));
+        let block = _mm512_and_si512(entry, all((!BLOCK).into()));
+        let at = in_block(block, values);
+        let exists = deeper & _mm512_cmplt_epu32_mask(block, known);
+        // SAFETY: as before.
+        let last = unsafe { words(blocks, exists, at) };
+        _mm512_mask_mov_epi32(entry, deeper, last)
+    }
+
+    /// The words at these places for those lanes, 0 for the others. They are gathered in pairs: there is no narrower gather.
+    ///
+    /// # Safety
+    /// The places of those lanes are less than the number of words, which is even.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn words(from: &[u16], lanes: __mmask16, places: __m512i) -> __m512i {
+        let (base, none) = (from.as_ptr().cast(), _mm512_setzero_si512());
+        let pairs = _mm512_srli_epi32::<1>(places);
+        // SAFETY: the caller says that there are such words, and each has its pair.
+        let pairs = unsafe { _mm512_mask_i32gather_epi32::<4>(none, lanes, pairs, base) };
+        let upper = _mm512_slli_epi32::<4>(_mm512_and_si512(places, _mm512_set1_epi32(1)));
+        _mm512_and_si512(_mm512_srlv_epi32(pairs, upper), _mm512_set1_epi32(0xffff))
     }
 }
 
@@ -125,5 +203,33 @@ impl<'g> OfPort<'g> {
     fn row(&self, value: u16) -> Option<u32> {
         let block = self.blocks.get(usize::from(self.table[usize::from(value >> 8)]))?;
         Some(u32::from(block[usize::from(value) % 256]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Blocks 0 to 3 exist, and in them are rows, those blocks and others.
+    fn entry() -> impl Strategy<Value = u16> {
+        prop_oneof![0u16..8, (0u16..8).prop_map(|block| BLOCK | block), any::<u16>()]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(500))]
+
+        #[test]
+        fn all_at_once_are_found_as_one_by_one(
+            table in prop::collection::vec(0u16..6, 16), entries in prop::collection::vec(entry(), 64), values in prop::array::uniform32(any::<u32>())
+        ) {
+            let mut direct: Vec<u16> = table.iter().copied().cycle().take(1 << 16).collect();
+            direct.extend(entries.iter().cycle().take(4 * 256));
+            let of = OfAddress::of(&direct, Field { first: 0, count: DIRECT }).expect("a table and four blocks");
+            let mut rows = [u32::MAX; 32];
+            of.rows(32, &values, &mut rows);
+            let expected = values.map(|value| of.row(value).unwrap_or(0));
+            prop_assert_eq!(rows, expected);
+        }
     }
 }

@@ -11,6 +11,7 @@ use super::ingress::Ingress;
 use super::join::{epoch, join};
 use super::leads::{Lead, Leads};
 use super::outgoing::{Leaving, Outgoing};
+use super::query::query;
 use super::translations::Translations;
 use super::tunnel_exit::tunnel_of;
 use crate::bind;
@@ -24,7 +25,7 @@ use tombolo_packet_io::{BATCH, FrameBatch, PacketIo};
 use tombolo_tables::layout::{PoolIndex, SegmentIndex, wildcard};
 use tombolo_tables::view::{PolicyQuery, PolicyVerdict, Tables};
 use tombolo_wire::plain;
-use tombolo_wire::{Addresses, protocol};
+use tombolo_wire::protocol;
 
 /// Key words of an IPv4 session.
 type Words = [u64; 2];
@@ -83,7 +84,7 @@ impl Default for Begin {
             destinations: [0; BATCH],
             there: [Lead::default(); BATCH],
             back: [Lead::default(); BATCH],
-            queries: [query(SegmentIndex(0), SegmentIndex(0), &[0; 2]); BATCH],
+            queries: [query(SegmentIndex(0), SegmentIndex(0), [0; 2]); BATCH],
             verdicts: [PolicyVerdict::Default; BATCH],
             newcomers: [Newcomer::default(); BATCH],
             left: [0; BATCH],
@@ -186,7 +187,7 @@ impl Begin {
             newcomer.first = self.noted[at];
             newcomer.egress = there.egress;
             newcomer.hops = [there.hop, back.hop];
-            self.queries[kept % BATCH] = query(segment, there.egress, &newcomer.first.key);
+            self.queries[kept % BATCH] = query(segment, there.egress, newcomer.first.key);
             kept += 1;
         }
         kept
@@ -399,23 +400,6 @@ fn segment_of(key: &Words) -> u16 {
 #[inline(always)]
 fn source_of(key: &Words) -> (u32, u16) {
     ((key[0] >> 32) as u32, (key[1] >> 48) as u16)
-}
-
-/// A UDP flow as rules match it.
-#[inline(always)]
-fn query(from: SegmentIndex, to: SegmentIndex, key: &Words) -> PolicyQuery {
-    let (source, source_port) = source_of(key);
-    PolicyQuery {
-        from,
-        to,
-        addresses: Addresses::V4 {
-            source,
-            destination: key[0] as u32,
-        },
-        protocol: protocol::UDP,
-        source_port,
-        destination_port: (key[1] >> 32) as u16,
-    }
 }
 
 impl Newcomer {

@@ -30,21 +30,30 @@ pub(super) struct Ingress {
     pub(super) own: OwnAddresses,
 }
 
-/// A set of IPv4 addresses that may say yes where no is right, and is as small as a word.
+/// A set of IPv4 addresses that may say yes where no is right, and is as small as a cache line.
 #[derive(Clone, Copy, Default)]
-pub(super) struct OwnAddresses(u64);
+pub(super) struct OwnAddresses([u64; OWN_WORDS]);
+
+const OWN_WORDS: usize = 8;
 
 impl OwnAddresses {
+    fn add(&mut self, address: u32) {
+        let (word, bit) = place(address);
+        self.0[word] |= bit;
+    }
+
     /// False for every address that is not the gateway's.
     #[inline(always)]
-    pub(super) fn may_hold(self, address: u32) -> bool {
-        self.0 & bit(address) != 0
+    pub(super) fn may_hold(&self, address: u32) -> bool {
+        let (word, bit) = place(address);
+        self.0[word] & bit != 0
     }
 }
 
 #[inline(always)]
-fn bit(address: u32) -> u64 {
-    1 << (address.wrapping_mul(0x9e37_79b1) >> 26)
+fn place(address: u32) -> (usize, u64) {
+    let hash = address.wrapping_mul(0x9e37_79b1);
+    ((hash >> 23) as usize % OWN_WORDS, 1 << (hash >> 26))
 }
 
 /// All ports of the worker, by slot.
@@ -109,6 +118,9 @@ fn may_translate(tables: &Tables<'_>, segment: u16) -> bool {
 }
 
 fn own(tables: &Tables<'_>) -> OwnAddresses {
-    let v4 = tables.own_addresses().iter().filter(|own| own.address.is_v4());
-    OwnAddresses(v4.fold(0, |all, own| all | bit(u32::from_be_bytes(own.address.v4_bytes()))))
+    let mut all = OwnAddresses::default();
+    for own in tables.own_addresses().iter().filter(|own| own.address.is_v4()) {
+        all.add(u32::from_be_bytes(own.address.v4_bytes()));
+    }
+    all
 }

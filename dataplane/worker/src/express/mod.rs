@@ -17,6 +17,7 @@ mod join;
 mod leads;
 mod outgoing;
 mod payload;
+mod query;
 mod riders;
 mod sending;
 mod stateless;

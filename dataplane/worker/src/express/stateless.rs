@@ -5,14 +5,15 @@
 
 use super::ingress::Ingress;
 use super::outgoing::{Leaving, Outgoing};
+use super::query::query;
 use super::vectors;
 use crate::gateway::Gateway;
 use crate::keys::KeyCache;
+use tombolo_flow::decide::resolve;
 use tombolo_packet_io::{BATCH, FrameBatch, PacketIo};
-use tombolo_tables::layout::{NextHop, SegmentIndex};
-use tombolo_tables::view::{PolicyQuery, PolicyVerdict};
+use tombolo_tables::layout::{NeighbourIndex, NextHop, PortIndex, SegmentIndex};
+use tombolo_tables::view::{PolicyVerdict, Tables};
 use tombolo_wire::Addresses;
-use tombolo_wire::plain::Plain;
 use tombolo_wire::plain::columns::{Columns, LANES};
 
 /// Scratch of one batch, by rider.
@@ -22,17 +23,12 @@ pub(super) struct Stateless {
     destinations: [u32; BATCH],
     hops: [u32; BATCH],
     egresses: [SegmentIndex; BATCH],
-    queries: [PolicyQuery; BATCH],
-    verdicts: [PolicyVerdict; BATCH],
 }
 
-const NOBODY: Plain = Plain {
-    addresses: 0,
-    ports: 0,
-    ip_length: 0,
-    protocol: 0,
-    tcp_flags: 0,
-};
+/// A bit for each rider of a batch.
+type Riders = u64;
+
+const _: () = assert!(BATCH <= Riders::BITS as usize);
 
 impl Default for Stateless {
     fn default() -> Self {
@@ -42,8 +38,6 @@ impl Default for Stateless {
             destinations: [0; BATCH],
             hops: [0; BATCH],
             egresses: [SegmentIndex(0); BATCH],
-            queries: [query(SegmentIndex(0), SegmentIndex(0), &NOBODY); BATCH],
-            verdicts: [PolicyVerdict::Default; BATCH],
         }
     }
 }
@@ -58,22 +52,15 @@ impl Stateless {
         ingress: &Ingress,
         frames: &mut FrameBatch,
     ) {
-        let riders = self.read(ingress, frames);
+        let tables = gateway.tables;
         let segment = SegmentIndex(ingress.segment);
-        gateway
-            .tables
-            .routes4_batch(segment, &self.destinations[..riders], &mut self.hops[..riders]);
-        let riders = self.follow(gateway, segment, riders);
-        self.judge(gateway, segment, riders);
+        let riders = self.read(tables, ingress, frames);
+        tables.routes4_batch(segment, &self.destinations[..riders], &mut self.hops[..riders]);
+        let (riders, within) = self.follow(tables, segment, riders);
+        let passing = self.judge(tables, segment, riders, within);
         for rider in 0..riders {
-            let within = self.egresses[rider] == segment;
-            let passes = match self.verdicts[rider] {
-                PolicyVerdict::Allow { .. } => true,
-                PolicyVerdict::Default => within,
-                PolicyVerdict::Deny { .. } | PolicyVerdict::Reject { .. } => false,
-            };
-            if passes {
-                let (columns, lane) = self.lane(self.places[rider]);
+            if passing >> rider & 1 != 0 {
+                let (columns, lane) = lane(&self.groups, self.places[rider]);
                 let leaving = Leaving {
                     place: self.places[rider].into(),
                     hop: self.hops[rider],
@@ -87,41 +74,72 @@ impl Stateless {
         }
     }
 
-    /// Keeps the riders whose route leads out of the gateway; returns how many. Their hops are where it ends.
+    /// Keeps the riders whose route leads out of the gateway: how many, and who of them stays in the segment. Their hops are where
+    /// it ends. Nearly always all of a batch go out at once, or all by the same other segment.
     #[inline(always)]
-    fn follow<I: PacketIo>(&mut self, gateway: &Gateway<'_, I>, segment: SegmentIndex, riders: usize) -> usize {
-        let mut kept = 0;
+    fn follow(&mut self, tables: &Tables<'_>, segment: SegmentIndex, riders: usize) -> (usize, Riders) {
+        let hops = &mut self.hops[..riders];
+        if all_lead_out(hops) {
+            self.egresses[..riders].fill(segment);
+            return (riders, Riders::MAX);
+        }
+        if let NextHop::Segment(other) = NextHop::from_bits(hops[0])
+            && other != segment
+            && hops.iter().all(|hop| *hop == hops[0])
+        {
+            let mut beyond = [0; BATCH];
+            tables.routes4_batch(other, &self.destinations[..riders], &mut beyond[..riders]);
+            if all_lead_out(&beyond[..riders]) {
+                self.hops = beyond;
+                self.egresses[..riders].fill(other);
+                return (riders, 0);
+            }
+        }
+        self.follow_each(tables, segment, riders)
+    }
+
+    #[inline(never)]
+    fn follow_each(&mut self, tables: &Tables<'_>, segment: SegmentIndex, riders: usize) -> (usize, Riders) {
+        let (mut kept, mut within) = (0, 0);
         for rider in 0..riders {
             let destination = self.destinations[rider];
-            if let Some((egress, hop)) = follow(gateway, segment, self.hops[rider], destination) {
+            if let Some((egress, hop)) = follow(tables, segment, self.hops[rider], destination) {
                 self.egresses[kept] = egress;
                 self.hops[kept] = hop;
-                if kept != rider {
-                    self.places[kept] = self.places[rider];
-                    self.destinations[kept] = destination;
-                }
+                self.places[kept] = self.places[rider];
+                self.destinations[kept] = destination;
+                within |= Riders::from(egress == segment) << kept;
                 kept += 1;
             }
         }
-        kept
+        (kept, within)
     }
 
-    /// What policy says of each rider.
+    /// Whom policy lets pass; where it says nothing, those that stay within the segment.
     #[inline(always)]
-    fn judge<I: PacketIo>(&mut self, gateway: &Gateway<'_, I>, segment: SegmentIndex, riders: usize) {
-        let tables = gateway.tables;
+    fn judge(&self, tables: &Tables<'_>, segment: SegmentIndex, riders: usize, within: Riders) -> Riders {
         if tables.policy_rules().is_empty() {
-            return self.verdicts[..riders].fill(PolicyVerdict::Default);
+            return within;
         }
-        for rider in 0..riders {
-            let (columns, lane) = self.lane(self.places[rider]);
-            self.queries[rider] = query(segment, self.egresses[rider], &columns.packet(lane));
-        }
-        tables.policy_batch(&self.queries[..riders], &mut self.verdicts[..riders]);
+        let of = |rider: usize| {
+            let (columns, lane) = lane(&self.groups, self.places[rider]);
+            let key = [columns.addresses(lane), columns.ports_and_protocol(lane)];
+            query(segment, self.egresses[rider], key)
+        };
+        let mut passing = 0;
+        tables.policy_each(riders, of, |rider, verdict| {
+            let passes = match verdict {
+                PolicyVerdict::Allow { .. } => 1,
+                PolicyVerdict::Default => within >> rider & 1,
+                PolicyVerdict::Deny { .. } | PolicyVerdict::Reject { .. } => 0,
+            };
+            passing |= passes << rider;
+        });
+        passing
     }
 
     #[inline(always)]
-    fn read(&mut self, ingress: &Ingress, frames: &FrameBatch) -> usize {
+    fn read(&mut self, tables: &Tables<'_>, ingress: &Ingress, frames: &FrameBatch) -> usize {
         let mut riders = 0;
         let groups = frames.len().div_ceil(LANES);
         for (group, columns) in self.groups[..groups].iter_mut().enumerate() {
@@ -136,8 +154,9 @@ impl Stateless {
             vectors::read_and_age(columns, ingress.station);
             for lane in 0..LANES {
                 let addresses = columns.addresses(lane);
-                let own = ingress.own.may_hold((addresses >> 32) as u32);
-                if columns.is_plain(lane) & !own {
+                let source = (addresses >> 32) as u32;
+                let spoofed = ingress.own.may_hold(source) && is_own(tables, SegmentIndex(ingress.segment), source);
+                if columns.is_plain(lane) & !spoofed {
                     self.places[riders] = (first + lane) as u8;
                     self.destinations[riders] = addresses as u32;
                     riders += 1;
@@ -146,26 +165,31 @@ impl Stateless {
         }
         riders
     }
+}
 
-    /// The packet at a place of the batch: its group and lane.
-    #[inline(always)]
-    fn lane(&self, place: u8) -> (&Columns, usize) {
-        let place = usize::from(place) % BATCH;
-        (&self.groups[place / LANES], place % LANES)
-    }
+/// The packet at a place of the batch: its group and lane.
+#[inline(always)]
+fn lane(groups: &[Columns; BATCH / LANES], place: u8) -> (&Columns, usize) {
+    let place = usize::from(place) % BATCH;
+    (&groups[place / LANES], place % LANES)
+}
+
+/// Whether each of these hops is out of the gateway. Without a branch: the compiler asks many at a time.
+#[inline(always)]
+fn all_lead_out(hops: &[u32]) -> bool {
+    let first = NextHop::Neighbour(NeighbourIndex(0)).to_bits();
+    let count = NextHop::Local(PortIndex(0)).to_bits() - first;
+    !hops
+        .iter()
+        .fold(false, |any, hop| any | (hop.wrapping_sub(first) >= count))
 }
 
 /// The segment and hop that a route leads to, one change of segment followed; none where it leads nowhere else.
 #[inline(always)]
-fn follow<I: PacketIo>(
-    gateway: &Gateway<'_, I>,
-    segment: SegmentIndex,
-    hop: u32,
-    destination: u32,
-) -> Option<(SegmentIndex, u32)> {
+fn follow(tables: &Tables<'_>, segment: SegmentIndex, hop: u32, destination: u32) -> Option<(SegmentIndex, u32)> {
     match NextHop::from_bits(hop) {
         NextHop::Neighbour(_) | NextHop::OnLink(_) | NextHop::Tunnel(_) => Some((segment, hop)),
-        NextHop::Segment(other) => match gateway.tables.route4(other, destination) {
+        NextHop::Segment(other) => match tables.route4(other, destination) {
             hop @ (NextHop::Neighbour(_) | NextHop::OnLink(_) | NextHop::Tunnel(_)) => Some((other, hop.to_bits())),
             NextHop::Segment(_) | NextHop::Unreachable | NextHop::Discard | NextHop::Local(_) => None,
         },
@@ -173,17 +197,12 @@ fn follow<I: PacketIo>(
     }
 }
 
-#[inline(always)]
-fn query(from: SegmentIndex, to: SegmentIndex, packet: &Plain) -> PolicyQuery {
-    PolicyQuery {
-        from,
-        to,
-        addresses: Addresses::V4 {
-            source: (packet.addresses >> 32) as u32,
-            destination: packet.addresses as u32,
-        },
-        protocol: packet.protocol,
-        source_port: (packet.ports >> 16) as u16,
-        destination_port: packet.ports as u16,
-    }
+/// Whether replies to that address would come to the gateway itself, as the general journey asks.
+#[cold]
+fn is_own(tables: &Tables<'_>, segment: SegmentIndex, address: u32) -> bool {
+    let back = Addresses::V4 {
+        source: 0,
+        destination: address,
+    };
+    matches!(resolve(tables, segment, &back).next_hop, NextHop::Local(_))
 }
