@@ -156,9 +156,9 @@ impl Begin {
             }
         });
         self.each(left, |newcomer| {
-            let finished = finish(gateway, keys, outgoing, ingress, frames, newcomer, &mappings, &sessions);
+            let finished = finish(gateway, keys, outgoing, frames, newcomer, &mappings, &sessions);
             if finished == Finished::Known {
-                join(gateway, keys, outgoing, ingress, frames, &newcomer.first);
+                join(gateway, keys, outgoing, frames, &newcomer.first);
             }
         });
     }
@@ -329,7 +329,6 @@ fn finish<I: PacketIo>(
     gateway: &mut Gateway<'_, I>,
     keys: &mut KeyCache,
     outgoing: &mut Outgoing,
-    ingress: &Ingress,
     frames: &mut FrameBatch,
     newcomer: &Newcomer,
     mappings: &MappingBeginnings<'_, '_>,
@@ -360,7 +359,7 @@ fn finish<I: PacketIo>(
     };
     let sent = newcomer.sent();
     let write = |head: &mut _| edit(head, &first.key, sent);
-    if outgoing.send(gateway, keys, ingress, frames, leaving, write) {
+    if outgoing.send(gateway, keys, frames, leaving, write) {
         sessions.book_first(session, first.ip_length.into());
     }
     Finished::Settled
