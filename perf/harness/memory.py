@@ -47,7 +47,8 @@ def journeys(run):
 def scaling(run):
     """Two workers beside one."""
     run.table.head("two workers on two cores, packets per second beside one worker's")
-    run.programs.rows(run.table, "scaling", "--rounds", 4 if run.quick else 16)
+    sizes = ("--repetitions", 5, "--rounds", 8) if run.quick else ("--repetitions", 15, "--rounds", 16)
+    run.programs.rows(run.table, "scaling", *sizes)
 
 
 def change(run):

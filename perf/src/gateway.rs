@@ -3,6 +3,7 @@
 //! Tables are published and read as they are between the two processes, so that control may change them meanwhile.
 
 use crate::clock::Cycles;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tombolo_packet_io::memory::Memory;
@@ -27,6 +28,9 @@ pub const ROUND: usize = 8192;
 pub(crate) const FRAMES: usize = ROUND + 4 * BATCH;
 /// Bytes of the tables region beside the sections.
 const TABLES_SPARE: usize = 4 << 20;
+
+/// When time began: the same for all workers, also for one that takes the place of another.
+static BORN: OnceLock<Instant> = OnceLock::new();
 
 /// Whether time stands still.
 static STOPPED: AtomicBool = AtomicBool::new(false);
@@ -112,7 +116,7 @@ impl Shared {
             worker: Worker::new(memory, index, PortMap::in_order(ports), state),
             reader: Reader::new(self.tables, state.region(), index).expect("a slot for each worker"),
             state,
-            born: Instant::now(),
+            born: *BORN.get_or_init(Instant::now),
             waiting: 0,
         }
     }

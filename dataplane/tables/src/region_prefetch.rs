@@ -27,6 +27,20 @@ pub fn prefetch_near<T>(place: &T) {
     let _ = place;
 }
 
+/// Brings the line that holds `place` to the core to be written: where others write it, too, it moves once, instead of first to be read
+/// and then to be written.
+#[inline(always)]
+pub fn prefetch_to_write<T>(place: &T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use core::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+        // SAFETY: as in `prefetch`.
+        unsafe { _mm_prefetch::<_MM_HINT_ET0>(core::ptr::from_ref(place).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}
+
 /// Every line of something large, as [`prefetch_near`].
 #[inline(always)]
 pub fn prefetch_whole<T>(place: &T) {

@@ -239,6 +239,12 @@ impl<'a> Glance<'a> {
         self.window
     }
 
+    /// The words that are written when this number is accepted, on a cache line each.
+    #[inline]
+    pub fn words(&self, sequence: u64) -> [&'a AtomicU64; 2] {
+        [self.window.highest, &self.window.ring[self.window.place(sequence).word]]
+    }
+
     /// See [`Window::check`]. What lies right of the window needs no look at its words.
     #[inline]
     pub fn check(&self, sequence: u64) -> Check {

@@ -14,7 +14,7 @@ use tombolo_flow::geometry::{SaWords, flow_limits, parts_of, state_spec};
 use tombolo_flow::{FlowState, Key4, Key6, Sessions, StateError, Timers, WorkerLocal};
 use tombolo_tables::counters::{Counters, WorkerCounters};
 use tombolo_tables::layout::{SaIndex, SaRecord, TunnelIndex, sa_flag};
-use tombolo_tables::region_prefetch::prefetch_near;
+use tombolo_tables::region_prefetch::{prefetch_near, prefetch_to_write};
 use tombolo_tables::sa_counters;
 use tombolo_tables::state::{Limits, State, StatePart};
 use tombolo_tunnel::replay::Window;
@@ -168,7 +168,7 @@ impl<'s> SharedState<'s> {
     #[inline]
     pub fn ask_outbound_sa(&self, worker: usize, sa: SaIndex) {
         if let Some(word) = self.sequences.get(sa.usize() * sequence::WORDS) {
-            prefetch_near(word);
+            prefetch_to_write(word);
         }
         if let Some(word) = self.sa_counters.get(sa_counters::first(self.sas(), worker, sa)) {
             prefetch_near(word);

@@ -35,11 +35,11 @@ const WARM_UP: usize = 16;
 /// Measures two workers beside one; prints each row as a line of JSON.
 #[derive(Parser)]
 struct Arguments {
-    /// Rounds of 8,192 packets per worker in one repetition.
+    /// Rounds of at most 8,192 packets per worker in one repetition.
     #[arg(long, default_value_t = 16)]
     rounds: usize,
-    /// How often each case is measured, at least 5.
-    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(5..))]
+    /// How often each case is measured, one worker and then two, at least 5.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(5..))]
     repetitions: u16,
     /// Measure only rows whose name begins so.
     #[arg(long, default_value = "scaling")]
@@ -224,7 +224,8 @@ fn open(arguments: &Arguments) -> Result<()> {
     )
 }
 
-/// Measures alone, together, alone, … and prints the row.
+/// Measures alone, together, alone, … and prints the row: what two do beside one that was measured just before, in memory that is new
+/// each time. How fast this machine is changes more from minute to minute than from one moment to the next.
 fn report(arguments: &Arguments, case: Case<'_>) -> Result<()> {
     let cores = core_affinity::get_core_ids().unwrap_or_default().len();
     if cores < 2 {
@@ -235,36 +236,39 @@ fn report(arguments: &Arguments, case: Case<'_>) -> Result<()> {
         );
         return Ok(json_line(&mut stdout(), &row)?);
     }
-    let rounds = WARM_UP + arguments.rounds * usize::from(arguments.repetitions);
-    let alone = run(&[&case.alone], rounds)?;
-    let together = run(&[&case.together[0], &case.together[1]], rounds)?;
-    let rate = |costs: &[f64]| costs.iter().map(|cost| 1.0 / cost).sum::<f64>();
-    let quiet = |measured: &[Round]| measured.iter().filter(|round| round.undisturbed).count();
-    let kept = format!("{} of {rounds} rounds undisturbed", quiet(&together));
-    let chosen = |measured: Vec<Round>| -> Vec<f64> {
-        // Where none was left alone, all have to do; the row says so.
-        let any = quiet(&measured) == 0;
-        measured
-            .iter()
-            .filter(|round| any || round.undisturbed)
-            .map(|round| rate(&round.costs))
-            .collect()
-    };
-    let single = Spread::of(chosen(alone)).context("no round")?;
-    let together = chosen(together);
-    let ratios = together
-        .chunks(together.len().div_ceil(arguments.repetitions.into()))
-        .map(|chunk| chunk.iter().sum::<f64>() / chunk.len() as f64 / single.value);
-    let spread = Spread::of(ratios.collect()).context("no round")?;
+    let (mut ratios, mut costs, mut quiet) = (Vec::new(), Vec::new(), 0);
+    for _ in 0..arguments.repetitions {
+        let (alone, _) = rate(&run(&[&case.alone], WARM_UP + arguments.rounds)?)?;
+        let together = run(&[&case.together[0], &case.together[1]], WARM_UP + arguments.rounds)?;
+        let (together, undisturbed) = rate(&together)?;
+        ratios.push(together / alone);
+        costs.push(1.0 / alone);
+        quiet += undisturbed;
+    }
+    let of = arguments.rounds * usize::from(arguments.repetitions);
+    let cost = Spread::of(costs).context("no round")?;
     let what = format!(
-        "{}; one worker: {:.1} cycles/packet; {kept}",
-        case.what,
-        1.0 / single.value
+        "{}; one worker: {:.1} cycles/packet; {quiet} of {of} rounds undisturbed",
+        case.what, cost.value
     );
+    let spread = Spread::of(ratios).context("no round")?;
     Ok(json_line(
         &mut stdout(),
         &Row::new(case.name, what, spread, "times one worker"),
     )?)
+}
+
+/// Packets per cycle of all workers: the mean of the undisturbed rounds, and how many those are. Where none is, all have to do; the row
+/// says so.
+fn rate(measured: &[Round]) -> Result<(f64, usize)> {
+    let quiet = measured.iter().filter(|round| round.undisturbed).count();
+    let rates: Vec<f64> = measured
+        .iter()
+        .filter(|round| round.undisturbed || quiet == 0)
+        .map(|round| round.costs.iter().map(|cost| 1.0 / cost).sum::<f64>())
+        .collect();
+    ensure!(!rates.is_empty(), "no round");
+    Ok((rates.iter().sum::<f64>() / rates.len() as f64, quiet))
 }
 
 /// A round of all workers.

@@ -15,6 +15,9 @@ use tombolo_wire::plain::{self, EspOf, Plain};
 use tombolo_wire::{Addresses, Headers, parse_ip};
 
 const LINK_LENGTH: usize = 14;
+/// How many packets before the end of a batch the words of its replay window are asked for: earlier, another worker may take them away
+/// again.
+const AHEAD_WINDOW: usize = 4;
 
 /// What a frame was opened to.
 #[derive(Clone, Copy, Default)]
@@ -85,6 +88,11 @@ impl TunnelEntry {
         for place in 0..frames.len() {
             super::ask(frames, place + super::LANES);
             ask_payload(frames, place + AHEAD_PAYLOAD, 0);
+            if place + AHEAD_WINDOW == frames.len()
+                && let Some(used) = &used
+            {
+                self.decrypted.ask_window(&used.from);
+            }
             let Some(frame) = frames.get_mut(place) else { continue };
             // Nearly always it is the same SA as before.
             if let Some(Used {
@@ -260,6 +268,15 @@ impl<'a> Used<'a> {
 }
 
 impl Decrypted {
+    /// Asks for the words of the window that the first and the last of these numbers are in: two lines are enough for a batch in order.
+    #[inline(never)]
+    fn ask_window(&self, from: &OpenFrom<'_>) {
+        let numbers = &self.sequences[..self.count.min(BATCH)];
+        for number in numbers.first().into_iter().chain(numbers.last()) {
+            from.ask_window(*number);
+        }
+    }
+
     /// Decrypts the ESP packet of the frame at `place`; at most once for each.
     #[inline(always)]
     fn add(

@@ -209,6 +209,9 @@ impl TunnelExit {
         let Departures { exits, sending } = departures;
         let tables = gateway.tables;
         let to = tunnel_of(hop).and_then(|index| SealTo::new(tables, keys, index));
+        if let Some(to) = &to {
+            gateway.state.ask_outbound_sa(gateway.worker, to.sa_index);
+        }
         let exit = to
             .as_ref()
             .and_then(|to| exits.find(tables, gateway.ports, to.underlay_hop(), to.remote4()));

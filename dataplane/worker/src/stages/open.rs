@@ -13,6 +13,7 @@ use tombolo_tables::layout::{
     PortRecord, SaIndex, SaRecord, SegmentIndex, SelectorRecord, TunnelIndex, TunnelRecord, encapsulation, port_flag,
     sa_flag,
 };
+use tombolo_tables::region_prefetch::prefetch_to_write;
 use tombolo_tables::view::Tables;
 use tombolo_tunnel::SaKeys;
 use tombolo_tunnel::esp::{self, EspHeader, OpenError, UdpPayload, classify_udp};
@@ -198,6 +199,14 @@ impl<'a> OpenFrom<'a> {
     pub(crate) fn accept_all(&self, sequences: &[u64]) -> u64 {
         self.window
             .map_or(u64::MAX, |glance| glance.window().accept_all(sequences))
+    }
+
+    /// Asks for what [`accept_all`](Self::accept_all) will write for this number: other workers write it, too.
+    #[inline]
+    pub(crate) fn ask_window(&self, sequence: u64) {
+        for word in self.window.iter().flat_map(|glance| glance.words(sequence)) {
+            prefetch_to_write(word);
+        }
     }
 
     /// As [`open`](Self::open), but whether the packet was seen before is still to be asked, by the number that is returned, and then the
