@@ -59,6 +59,8 @@ pub(crate) struct Slot(pub(crate) u64);
 
 impl Slot {
     const TAG_SHIFT: u32 = 33;
+    /// Set where the slot stands for the key of the reverse direction.
+    pub(crate) const REVERSE: u64 = 1 << 32;
     /// Marks a slot as taken, whatever its tag and entry.
     const TAKEN: u64 = 1 << 63;
 
@@ -85,7 +87,7 @@ impl Slot {
 
     #[inline(always)]
     pub(crate) fn is_reverse(self) -> bool {
-        self.0 & (1 << 32) != 0
+        self.0 & Self::REVERSE != 0
     }
 
     #[inline(always)]

@@ -33,8 +33,8 @@ pub use mapping::{
 };
 pub use ports::Ports;
 pub use session::{
-    Aim, Beginning, Beginnings, Begun, BegunSession, Booking, Candidate, Ended, Found, Hit, InsertError, Inserted,
-    Lines, NO_MAPPING, NO_RULE, NewSession, Reserved, SessionKey, SessionView, Sessions, Traffic,
+    ABREAST, Aim, Answers, Beginning, Beginnings, Begun, BegunSession, Candidate, Ended, Hit, InsertError, Inserted,
+    Lines, Lookups, NO_MAPPING, NO_RULE, NewSession, Reserved, SessionKey, SessionView, Sessions, Traffic,
 };
 pub use state::{FlowLimits, FlowParts, FlowState, FlowWords, ScrubReport};
 pub use table::StateError;

@@ -1,6 +1,6 @@
 //! Frames in ordinary memory, for the backends without a device.
 
-use crate::frame::{FRAME_HEADROOM, FRAME_SIZE, Frame, Parts};
+use crate::frame::{FRAME_HEADROOM, FRAME_SIZE, Frame, Parts, ask};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 use std::ptr::NonNull;
 use std::slice;
@@ -22,6 +22,12 @@ impl Resting {
     pub(crate) fn packet(&self) -> &[u8] {
         // SAFETY: the memory is mapped as long as the arena lives, whose queues this is in, and no token of it is outside.
         unsafe { slice::from_raw_parts(self.0.start.as_ptr(), usize::from(self.0.len)) }
+    }
+
+    /// Asks memory for its first line.
+    #[inline(always)]
+    pub(crate) fn ask(&self) {
+        ask(self.0.start);
     }
 }
 

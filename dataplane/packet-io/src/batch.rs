@@ -47,7 +47,7 @@ impl FrameBatch {
     pub fn try_push(&mut self, frame: Frame) -> Result<(), Frame> {
         match self.slots.get_mut(self.len) {
             Some(slot) => {
-                *slot = Some(frame);
+                fill(slot, frame);
                 self.len += 1;
                 Ok(())
             }
@@ -63,7 +63,7 @@ impl FrameBatch {
     pub(crate) fn push_each(&mut self, next: impl ExactSizeIterator<Item = Frame>) {
         let until = self.len + next.len();
         for (slot, frame) in self.slots[self.len..until].iter_mut().zip(next) {
-            *slot = Some(frame);
+            fill(slot, frame);
         }
         self.len = until;
     }
@@ -75,18 +75,21 @@ impl FrameBatch {
         self.slots[self.len].take()
     }
 
-    /// Gives the first frames to `to`, at most `most`, in their order. Returns how many.
-    #[inline]
-    pub(crate) fn take_first(&mut self, most: usize, mut to: impl FnMut(Frame)) -> usize {
-        let count = self.len.min(most);
-        for slot in &mut self.slots[..count] {
-            if let Some(frame) = slot.take() {
-                to(frame);
-            }
-        }
+    /// Takes the frame at `position` of a batch without gaps, for [`FrameBatch::close_first`] to follow.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[inline(always)]
+    pub(crate) fn take_first(&mut self, position: usize) -> Frame {
+        let frame = self.slots[position].take();
+        frame.expect("a batch without gaps has a frame there")
+    }
+
+    /// The first `count` frames were taken: moves the others together.
+    #[inline(always)]
+    pub(crate) fn close_first(&mut self, count: usize) {
         self.gaps = count;
         self.close_gaps();
-        count
     }
 
     /// Takes the frame at `position` out and leaves a gap: [`FrameBatch::close_gaps`] is to follow before anything else.
@@ -165,6 +168,19 @@ impl FrameBatch {
         self.slots.get_mut(position)?.as_mut()
     }
 
+    /// The sixteen places from `16 × group` on; whatever is not there, and not in the batch, is None.
+    #[inline(always)]
+    pub fn sixteen(&self, group: usize) -> &[Option<Frame>; 16] {
+        &self.slots.as_chunks().0[group % (BATCH / 16)]
+    }
+
+    /// Bytes of all frames, gaps aside.
+    #[inline]
+    pub fn bytes(&self) -> u64 {
+        let lengths = self.slots[..self.len].iter().flatten().map(|frame| frame.len() as u64);
+        lengths.sum()
+    }
+
     /// All frames, in the order in which they were pushed.
     pub fn iter(&self) -> impl Iterator<Item = &Frame> {
         self.slots[..self.len].iter().flatten()
@@ -174,6 +190,14 @@ impl FrameBatch {
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Frame> {
         self.slots[..self.len].iter_mut().flatten()
     }
+}
+
+/// Puts a frame into a place that holds none: that there is nothing to drop need not be looked up.
+#[inline(always)]
+fn fill(slot: &mut Option<Frame>, frame: Frame) {
+    let before = slot.replace(frame);
+    debug_assert!(before.is_none(), "a place above the top is empty");
+    std::mem::forget(before);
 }
 
 /// See [`FrameBatch::drain`].

@@ -5,7 +5,7 @@
 use crate::arena::{Arena, Resting};
 use crate::batch::FrameBatch;
 use crate::frame::{FRAME_SIZE, Frame};
-use crate::packet_io::{FrameCensus, PacketIo, PortSlot};
+use crate::packet_io::{ASKED_AHEAD, FrameCensus, PacketIo, PortSlot};
 use crate::queue::Queue;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::BorrowedFd;
@@ -150,6 +150,15 @@ impl PacketIo for Memory {
     }
 
     #[inline]
+    fn ask_ahead(&self, last: PortSlot) {
+        let (first, behind) = self.ports.split_at((last.usize() + 1).min(self.ports.len()));
+        let next = behind.iter().chain(first).find(|port| !port.received.is_empty());
+        if let Some(port) = next {
+            port.received.peek(ASKED_AHEAD).iter().for_each(Resting::ask);
+        }
+    }
+
+    #[inline]
     fn transmit(&mut self, port: PortSlot, frame: Frame) -> Result<(), Frame> {
         match self.ports.get_mut(port.usize()) {
             Some(port) if port.transmit.len() < self.transmit_ring => {
@@ -167,8 +176,11 @@ impl PacketIo for Memory {
             return;
         };
         let room = self.transmit_ring.saturating_sub(port.transmit.len());
-        let arena = &mut self.arena;
-        self.pending += frames.take_first(room, |frame| port.transmit.push_back(arena.take_back(frame)));
+        let (arena, count) = (&mut self.arena, frames.len().min(room));
+        port.transmit
+            .push_each(count, |number| arena.take_back(frames.take_first(number)));
+        frames.close_first(count);
+        self.pending += count;
     }
 
     fn flush(&mut self) {

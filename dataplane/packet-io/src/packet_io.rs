@@ -43,6 +43,9 @@ impl FrameCensus {
     }
 }
 
+/// Frames that [`PacketIo::ask_ahead`] asks for at a time: more requests than these are under way at once in no processor.
+pub(crate) const ASKED_AHEAD: usize = 16;
+
 /// A set of ports that one worker serves, with the frames they share.
 ///
 /// No method allocates. A `PortSlot` that is out of range receives nothing and takes nothing.
@@ -52,6 +55,13 @@ pub trait PacketIo {
 
     /// Takes packets that arrived on `port`, as many as `into` has room for. Returns how many.
     fn receive(&mut self, port: PortSlot, into: &mut FrameBatch) -> usize;
+
+    /// Asks memory for the first lines of frames that will be received next, as far as that is known: of the ports behind `last`, then
+    /// of `last` itself. Takes nothing and waits for nothing.
+    #[inline]
+    fn ask_ahead(&self, last: PortSlot) {
+        let _ = last;
+    }
 
     /// Queues a frame for sending on `port`; [`PacketIo::flush`] sends it.
     ///

@@ -36,6 +36,20 @@ impl Queue {
         self.packets.push(packet);
     }
 
+    /// Adds packets, given by their number; the room for them is looked for once.
+    #[inline]
+    pub(crate) fn push_each(&mut self, count: usize, mut packet: impl FnMut(usize) -> Resting) {
+        if self.packets.len() + count > self.packets.capacity() {
+            self.forget_taken();
+        }
+        let from = self.packets.len();
+        for (number, place) in self.packets.spare_capacity_mut()[..count].iter_mut().enumerate() {
+            place.write(packet(number));
+        }
+        // SAFETY: so many places behind the end were just written.
+        unsafe { self.packets.set_len(from + count) };
+    }
+
     #[inline]
     pub(crate) fn pop_front(&mut self) -> Option<Resting> {
         self.take_first(1).first().copied()
@@ -52,6 +66,13 @@ impl Queue {
         let from = self.first;
         self.first = from.saturating_add(count).min(self.packets.len());
         &self.packets[from..self.first]
+    }
+
+    /// The oldest packets, at most `count`, which stay.
+    #[inline]
+    pub(crate) fn peek(&self, count: usize) -> &[Resting] {
+        let waiting = &self.packets[self.first..];
+        &waiting[..waiting.len().min(count)]
     }
 
     /// Moves all packets of `other` to the end.

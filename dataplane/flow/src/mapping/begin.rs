@@ -5,7 +5,7 @@
 
 use super::bind::{Aimed, Bound};
 use super::entry::{REFERENCES_MAX, references, with_references};
-use super::{Address, BindError, Binding, Inside, Mappings, PoolView};
+use super::{Address, BindError, Inside, Mappings, PoolView};
 use crate::index::{Index, Slot, Spot};
 use crate::local::WorkerLocal;
 use crate::ports::{PortRange, Ports, class_of};
@@ -39,6 +39,13 @@ pub struct Heading {
     host: u64,
     /// The entry of a mapping that is to be made; none if there may be one.
     entry: u32,
+    /// Its mapping, once it is bound, whose reference is held.
+    mapping: u32,
+    address: u32,
+    port: u16,
+    /// Whether the mapping is new, and the hash of its outside endpoint if it is.
+    hidden: bool,
+    outside_hash: u64,
 }
 
 impl Default for Heading {
@@ -47,7 +54,26 @@ impl Default for Heading {
             aimed: Aimed::default(),
             host: 0,
             entry: NONE,
+            mapping: NONE,
+            address: 0,
+            port: 0,
+            hidden: false,
+            outside_hash: 0,
         }
+    }
+}
+
+impl Heading {
+    /// The mapping that it is bound to.
+    #[inline(always)]
+    pub fn mapping(&self) -> u32 {
+        self.mapping
+    }
+
+    /// The outside endpoint that it is bound to.
+    #[inline(always)]
+    pub fn outside(&self) -> (u32, u16) {
+        (self.address, self.port)
     }
 }
 
@@ -61,7 +87,7 @@ struct Host {
 
 /// How far the usual case came.
 enum Tried {
-    Bound(Bound<u32>),
+    Bound,
     /// Nothing is held but the reserved entry.
     Unusual,
     /// Nothing is held.
@@ -84,20 +110,16 @@ impl<'a> Mappings<'a, u32> {
 }
 
 impl MappingBeginnings<'_, '_> {
-    /// First step: where the mapping belongs of an inside endpoint in the upper halves of an address and a ports word.
+    /// First step: where the mapping of an inside endpoint belongs.
     #[inline(always)]
-    pub fn aim(&self, segment: u16, address: u32, port: u16, pool: u32) -> Heading {
-        let inside = Inside {
+    pub fn aim(&self, heading: &mut Heading, segment: u16, address: u32, port: u16, pool: u32) {
+        heading.aimed = self.mappings.aim(&Inside {
             segment,
             protocol: self.protocol,
             address,
             port,
             pool,
-        };
-        Heading {
-            aimed: self.mappings.aim(&inside),
-            ..Heading::default()
-        }
+        });
     }
 
     /// Asks for the buckets that the next step reads, and does nothing else.
@@ -116,6 +138,7 @@ impl MappingBeginnings<'_, '_> {
             self.touch(Slot(slot).entry());
         }
         let slot = self.index.spot(heading.aimed.hash).first_match();
+        heading.entry = NONE;
         if slot != 0 {
             self.touch(Slot(slot).entry());
         } else if let Some(entry) = self.mappings.table.allocate(&mut local.mappings4) {
@@ -139,13 +162,13 @@ impl MappingBeginnings<'_, '_> {
     pub fn bind(
         &self,
         local: &mut WorkerLocal,
-        heading: &Heading,
+        heading: &mut Heading,
         pool: &PoolView<u32>,
         now: u32,
-    ) -> Result<Bound<u32>, BindError> {
+    ) -> Result<(), BindError> {
         if heading.entry != NONE {
             match self.bind_usual(local, heading, pool, now) {
-                Tried::Bound(bound) => return Ok(bound),
+                Tried::Bound => return Ok(()),
                 Tried::Unusual => self.give_back(local, heading),
                 Tried::Beaten => {}
             }
@@ -165,17 +188,20 @@ impl MappingBeginnings<'_, '_> {
     fn bind_any(
         &self,
         local: &mut WorkerLocal,
-        heading: &Heading,
+        heading: &mut Heading,
         pool: &PoolView<u32>,
         now: u32,
-    ) -> Result<Bound<u32>, BindError> {
-        self.mappings.bind_aimed(self.ports, local, &heading.aimed, pool, now)
+    ) -> Result<(), BindError> {
+        let Bound { binding, hidden } = self.mappings.bind_aimed(self.ports, local, &heading.aimed, pool, now)?;
+        (heading.mapping, heading.address, heading.port) = (binding.mapping, binding.address, binding.port);
+        (heading.hidden, heading.outside_hash) = (hidden.is_some(), hidden.unwrap_or(0));
+        Ok(())
     }
 
     #[inline(always)]
-    fn bind_usual(&self, local: &mut WorkerLocal, heading: &Heading, pool: &PoolView<u32>, now: u32) -> Tried {
-        let Aimed { inside, hash, .. } = &heading.aimed;
-        let spot = self.index.spot(*hash);
+    fn bind_usual(&self, local: &mut WorkerLocal, heading: &mut Heading, pool: &PoolView<u32>, now: u32) -> Tried {
+        let Aimed { inside, hash, .. } = heading.aimed;
+        let spot = self.index.spot(hash);
         let (same, free) = spot.survey();
         if same != 0 || (spot.overflowed() && self.is_there(heading)) {
             return Tried::Unusual;
@@ -214,17 +240,12 @@ impl MappingBeginnings<'_, '_> {
         let ready = self.write(heading.entry, words, now);
         step();
         let live = ready.with_state(State::Live);
-        let hidden = self.mappings.outside_hash(self.protocol, address, port);
+        heading.outside_hash = self.mappings.outside_hash(self.protocol, address, port);
         if self.place(spot, free, heading) && self.exchange(heading.entry, ready, live) {
             step();
-            return Tried::Bound(Bound {
-                binding: Binding {
-                    mapping: heading.entry,
-                    address,
-                    port,
-                },
-                hidden: Some(hidden),
-            });
+            (heading.mapping, heading.address, heading.port) = (heading.entry, address, port);
+            heading.hidden = true;
+            return Tried::Bound;
         }
         self.withdraw(local, heading, ready);
         self.ports.release(row, self.protocol, port);
@@ -331,20 +352,19 @@ impl MappingBeginnings<'_, '_> {
 
     /// Asks for the memory that [`show`](Self::show) writes.
     #[inline(always)]
-    pub fn ask_shown(&self, bound: &Bound<u32>) {
-        if let Some(hash) = bound.hidden {
-            self.index.ask(hash);
+    pub fn ask_shown(&self, heading: &Heading) {
+        if heading.hidden {
+            self.index.ask(heading.outside_hash);
         }
     }
 
     /// Last step: makes the mapping known by its outside endpoint, while the reference is held.
     #[inline(always)]
-    pub fn show(&self, bound: &Bound<u32>) {
-        if let Some(hash) = bound.hidden {
-            let spot = self.index.spot(hash);
-            let _ = self
-                .index
-                .place_at(spot, spot.free(), Slot::new(hash, true, bound.binding.mapping));
+    pub fn show(&self, heading: &Heading) {
+        if heading.hidden {
+            let spot = self.index.spot(heading.outside_hash);
+            let slot = Slot::new(heading.outside_hash, true, heading.mapping);
+            let _ = self.index.place_at(spot, spot.free(), slot);
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::sync::{Ordering, fence};
 use crate::table::{Life, State, Table};
 use crate::tcp::{Direction, Phase};
 
-const TRANSLATED: u64 = 1;
+pub(super) const TRANSLATED: u64 = 1;
 
 const fn next_hop_word(key_words: usize) -> usize {
     1 + 2 * key_words

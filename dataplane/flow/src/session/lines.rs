@@ -1,19 +1,22 @@
-//! The IPv4 sessions as the express lane sees them: arrays of whole cache lines, found without a multiplication and checked once.
+//! The IPv4 sessions as the express lane sees them: arrays of whole cache lines, looked up by sixteens.
 //!
-//! A lookup goes in its three passes, for a caller that keeps a batch under way: between two passes of a packet others take theirs,
-//! and meanwhile the lines arrive. The answer is smaller than a [`Hit`](super::Hit): keys stay words. Where a pass says that it
-//! does not know, the whole way ([`Sessions::lookup`]) does.
+//! ```text
+//! aim (all at once) → ask ··· candidate ··· fetch → judge (all at once) → book
+//! ```
+//! What a step asks memory for arrives while other sixteens take theirs (the dots). Whatever is arithmetic alone goes side by side, by
+//! columns of words, which the compiler turns into vector instructions; words of one lane move one by one. Where this does not know
+//! a key, the whole way ([`Sessions::lookup`]) does.
 
-use super::entry::{Activity, same_key};
+use super::entry::TRANSLATED;
 use super::touch::add_traffic;
-use super::{COUNTER_WORDS, Candidate, Sessions};
+use super::{COUNTER_WORDS, Sessions};
 use crate::expiry::LAST_SEEN_GRAIN;
 use crate::hash::HashKey;
 use crate::index::{BUCKET_WORDS, Index, Slot};
 use crate::key::{Key, Key4};
 use crate::sync::{AtomicU64, Ordering, fence, touch};
 use crate::table::{Life, State, Table};
-use crate::tcp::{Direction, Phase, flag};
+use crate::tcp::{Phase, flag};
 
 /// Words of an IPv4 key.
 type Words = [u64; 2];
@@ -22,6 +25,12 @@ const NEXT_HOPS: usize = WORDS - 3;
 const EPOCHS: usize = WORDS - 2;
 const ACTIVITY: usize = WORDS - 1;
 const _: () = assert!(NEXT_HOPS == 1 + 2 * <Key4 as Key>::KEY_WORDS && <Key4 as Key>::KEY_WORDS == 2);
+
+/// Keys that are looked up side by side.
+pub const ABREAST: usize = 16;
+/// A word of each.
+type Column = [u64; ABREAST];
+const EMPTY: Column = [0; ABREAST];
 
 /// The table, for as long as a batch takes.
 #[derive(Clone, Copy)]
@@ -33,29 +42,73 @@ pub struct Lines<'t, 'a> {
     counters: [&'a [[AtomicU64; COUNTER_WORDS]]; 2],
 }
 
-/// What a live session says of a packet of its own.
-#[derive(Clone, Copy, Debug)]
-pub struct Found {
-    /// For [`Lines::book`].
-    pub booking: Booking,
-    /// Key words of the other direction, flag byte still in: the packet leaves with its source and destination exchanged.
-    pub other: Words,
-    /// `NextHop` bits for this direction.
-    pub next_hop: u32,
-    /// Decision epochs in the packet's order of travel, the first one in the upper half.
-    pub epochs: u64,
-    /// As given in `NewSession::flags`.
-    pub flags: u8,
-    /// Whether anything but the segment changes on the way.
-    pub translated: bool,
+/// Sixteen keys that are looked up, a lane each.
+#[repr(align(64))]
+pub struct Lookups {
+    /// Key words, as `Key::to_words` gives them: addresses; ports, segment, protocol.
+    pub keys: [Column; 2],
+    hashes: Column,
+    /// Slots in the index; 0 is none.
+    slots: Column,
 }
 
-/// Which session a packet is to be booked on, and how it stood.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Booking {
-    slot: u64,
-    life: u64,
-    activity: u64,
+/// What the table says of sixteen keys. What is said of a lane without a session has no meaning.
+#[repr(align(64))]
+pub struct Answers {
+    /// The entry's first word before its other words were read, and what of it changed meanwhile.
+    life: Column,
+    changed: Column,
+    own: [Column; 2],
+    /// Key words of the other direction, flag byte still in: the packet leaves with its source and destination exchanged.
+    pub other: [Column; 2],
+    next_hops: Column,
+    epochs: Column,
+    activity: Column,
+    /// All ones where the key has a live session.
+    pub known: Column,
+    /// `NextHop` bits for the key's direction.
+    pub next_hop: Column,
+    /// Decision epochs in the packet's order of travel, the first one in the upper half.
+    pub travel_epochs: Column,
+    /// As given in `NewSession::flags`.
+    pub flags: Column,
+    /// All ones where the key is that of the reverse direction.
+    pub reverse: Column,
+    /// All ones where anything but the segment changes on the way.
+    pub translated: Column,
+    /// All ones where one more packet leaves last-seen time and phase as they are.
+    settled: Column,
+}
+
+impl Default for Lookups {
+    fn default() -> Self {
+        Lookups {
+            keys: [EMPTY; 2],
+            hashes: EMPTY,
+            slots: EMPTY,
+        }
+    }
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        Answers {
+            life: EMPTY,
+            changed: EMPTY,
+            own: [EMPTY; 2],
+            other: [EMPTY; 2],
+            next_hops: EMPTY,
+            epochs: EMPTY,
+            activity: EMPTY,
+            known: EMPTY,
+            next_hop: EMPTY,
+            travel_epochs: EMPTY,
+            flags: EMPTY,
+            reverse: EMPTY,
+            translated: EMPTY,
+            settled: EMPTY,
+        }
+    }
 }
 
 impl<'a> Sessions<'a, Key4> {
@@ -73,106 +126,100 @@ impl<'a> Sessions<'a, Key4> {
 }
 
 impl Lines<'_, '_> {
-    /// First pass: the hash of a key. Its bucket is on its way.
+    /// First pass of a lane: the hash of its key. Its bucket is on its way.
     #[inline(always)]
-    pub fn aim(&self, key: &Words) -> u64 {
-        let hash = self.hash_key.hash(key);
+    pub fn aim(&self, lookups: &mut Lookups, lane: usize) {
+        let hash = self.hash_key.hash(&lookups.key(lane));
+        lookups.hashes[lane % ABREAST] = hash;
         if let Some(bucket) = self.bucket(hash) {
             touch(&bucket[0]);
         }
-        hash
     }
 
-    /// Second pass: the first slot that may be the key's. Its entry and counters are on their way.
+    /// Second pass of a lane: the first slot that may be the key's. Its entry and counters are on their way.
     #[inline(always)]
-    pub fn candidate(&self, hash: u64) -> Candidate {
-        let found = self
-            .bucket(hash)
-            .map_or(0, |bucket| Index::first_match(bucket, Slot::tag(hash)));
-        let slot = Slot(found);
-        if found != 0
+    pub fn candidate(&self, lookups: &mut Lookups, lane: usize) {
+        let hash = lookups.hashes[lane % ABREAST];
+        let slot = match self.bucket(hash) {
+            Some(bucket) => Slot(Index::first_match(bucket, Slot::tag(hash))),
+            None => Slot(0),
+        };
+        lookups.slots[lane % ABREAST] = slot.0;
+        if slot.0 != 0
             && let Some(entry) = self.entries.get(slot.entry() as usize)
+            && let Some(counter) = self.counter(slot)
         {
             touch(&entry[0]);
-            touch(&self.counters[usize::from(slot.is_reverse())][slot.entry() as usize][0]);
+            touch(&counter[0]);
         }
-        Candidate(found)
     }
 
-    /// Third pass: the session, if the candidate is live and the key's. None does not mean that there is no session.
+    /// Third pass of a lane: copies the words of its session. False if there is none, whichever way one looks.
     #[inline(always)]
-    pub fn found(&self, key: &Words, candidate: Candidate) -> Option<Found> {
-        let slot = candidate.slot()?;
-        let entry = self.entries.get(slot.entry() as usize)?;
-        let reverse = usize::from(slot.is_reverse());
+    pub fn fetch(&self, lookups: &mut Lookups, answers: &mut Answers, lane: usize) -> bool {
+        let lane = lane % ABREAST;
+        let mut slot = Slot(lookups.slots[lane]);
+        if slot.0 == 0 {
+            let overflowed = self.bucket(lookups.hashes[lane]).is_some_and(Index::overflowed);
+            slot = if overflowed {
+                self.search_far(lookups, lane)
+            } else {
+                slot
+            };
+            lookups.slots[lane] = slot.0;
+            if slot.0 == 0 {
+                answers.life[lane] = 0;
+                return false;
+            }
+        }
+        let Some(entry) = self.entries.get(slot.entry() as usize) else {
+            answers.life[lane] = 0;
+            return false;
+        };
         let word = |position: usize| entry[position].load(Ordering::Relaxed);
-        let life = Life(entry[0].load(Ordering::Acquire));
-        let own = [word(1 + 2 * reverse), word(2 + 2 * reverse)];
-        let other = [word(3 - 2 * reverse), word(4 - 2 * reverse)];
-        let (flags, translated) = (word(2) as u8, word(4) & 1 != 0);
-        let (next_hops, epochs, activity) = (word(NEXT_HOPS), word(EPOCHS), word(ACTIVITY));
+        let (own, other) = if slot.is_reverse() { (3, 1) } else { (1, 3) };
+        let life = entry[0].load(Ordering::Acquire);
+        answers.life[lane] = life;
+        answers.own[0][lane] = word(own);
+        answers.own[1][lane] = word(own + 1);
+        answers.other[0][lane] = word(other);
+        answers.other[1][lane] = word(other + 1);
+        answers.next_hops[lane] = word(NEXT_HOPS);
+        answers.epochs[lane] = word(EPOCHS);
+        answers.activity[lane] = word(ACTIVITY);
         fence(Ordering::Acquire);
-        let whole = entry[0].load(Ordering::Relaxed) == life.0;
-        let live = (life.state() == State::Live) & !Table::is_link(activity);
-        if !(whole & live & same_key::<Key4>(&own, key)) {
-            return None;
-        }
-        let turn = if reverse == 0 { 32 } else { 0 };
-        Some(Found {
-            booking: Booking {
-                slot: slot.0,
-                life: life.0,
-                activity,
-            },
-            other,
-            next_hop: (next_hops >> turn) as u32,
-            epochs: epochs.rotate_left(32 - turn),
-            flags,
-            translated,
-        })
+        answers.changed[lane] = entry[0].load(Ordering::Relaxed) ^ life;
+        true
     }
 
-    /// The whole way, for what [`found`](Self::found) did not know: every slot with the tag, overflow buckets included.
-    #[inline]
-    pub fn searched(&self, key: &Words, hash: u64, candidate: Candidate) -> Option<Found> {
-        let overflowed = self.bucket(hash).is_some_and(Index::overflowed);
-        if candidate.slot().is_none() && !overflowed {
-            return None;
-        }
-        self.search_far(key, hash)
-    }
-
+    /// The whole way: every slot with the tag, overflow buckets included.
     #[cold]
-    fn search_far(&self, key: &Words, hash: u64) -> Option<Found> {
-        let (session, reverse, entry) = self.table.find(key, hash, |state| state == State::Live)?;
-        let hit = entry.hit(session, reverse);
-        Some(Found {
-            booking: Booking {
-                slot: Slot::new(hash, reverse, session).0,
-                life: entry.life.0,
-                activity: entry.activity.0,
-            },
-            other: entry.keys[usize::from(!reverse)],
-            next_hop: hit.next_hop,
-            epochs: u64::from(hit.epochs[0]) << 32 | u64::from(hit.epochs[1]),
-            flags: hit.flags,
-            translated: hit.translated,
-        })
+    fn search_far(&self, lookups: &Lookups, lane: usize) -> Slot {
+        let (key, hash) = (lookups.key(lane), lookups.hash(lane));
+        match self.table.find(&key, hash, |state| state == State::Live) {
+            Some((session, reverse, _)) => Slot::new(hash, reverse, session),
+            None => Slot(0),
+        }
     }
 
     /// Books a packet of `bytes` bytes on its session and keeps the session alive. `now` in seconds; `tcp_flags` 0 if not TCP.
     #[inline(always)]
-    pub fn book(&self, booking: &Booking, now: u32, tcp_flags: u8, bytes: u32) {
-        let slot = Slot(booking.slot);
-        let session = slot.entry();
-        if let Some(counter) = self.counters[usize::from(slot.is_reverse())].get(session as usize) {
+    pub fn book(&self, lookups: &Lookups, answers: &Answers, lane: usize, now: u32, tcp_flags: u8, bytes: u32) {
+        let lane = lane % ABREAST;
+        let slot = Slot(lookups.slots[lane]);
+        if let Some(counter) = self.counter(slot) {
             add_traffic(counter, bytes);
         }
-        let idle = now.wrapping_sub(Activity(booking.activity).last_seen());
-        if !((idle < LAST_SEEN_GRAIN) & booking.is_settled(tcp_flags)) {
-            let version = Life(booking.life).version();
-            self.table.refresh(session, version, slot.direction(), now, tcp_flags);
+        if answers.settled[lane] == 0 {
+            let version = Life(answers.life[lane]).version();
+            self.table
+                .refresh(slot.entry(), version, slot.direction(), now, tcp_flags);
         }
+    }
+
+    #[inline(always)]
+    fn counter(&self, slot: Slot) -> Option<&[AtomicU64; COUNTER_WORDS]> {
+        self.counters[usize::from(slot.is_reverse())].get(slot.entry() as usize)
     }
 
     #[inline(always)]
@@ -181,27 +228,69 @@ impl Lines<'_, '_> {
     }
 }
 
-impl Booking {
-    /// Way of the packet.
+impl Lookups {
+    /// The key of a lane.
     #[inline(always)]
-    pub fn direction(&self) -> Direction {
-        Slot(self.slot).direction()
+    pub fn key(&self, lane: usize) -> Words {
+        [self.keys[0][lane % ABREAST], self.keys[1][lane % ABREAST]]
     }
 
-    /// Whether one more packet leaves the session's phase as it is, for the usual phases; no means that it must be looked at.
+    /// Its hash.
     #[inline(always)]
-    fn is_settled(&self, tcp_flags: u8) -> bool {
-        let quiet = tcp_flags & (flag::FIN | flag::SYN | flag::RST) == 0;
-        match Activity(self.activity).phase() {
-            Phase::Replied => true,
-            Phase::Unreplied => !Slot(self.slot).is_reverse(),
-            Phase::Established => quiet,
-            Phase::SynSent
-            | Phase::SynReceived
-            | Phase::FinForward
-            | Phase::FinReverse
-            | Phase::FinBoth
-            | Phase::Reset => false,
+    pub fn hash(&self, lane: usize) -> u64 {
+        self.hashes[lane % ABREAST]
+    }
+}
+
+impl Answers {
+    /// This lane has no session: nobody looked.
+    #[inline(always)]
+    pub fn leave_out(&mut self, lane: usize) {
+        self.life[lane % ABREAST] = 0;
+    }
+
+    /// Segment that a lane's session leads into.
+    #[inline(always)]
+    pub fn egress(&self, lane: usize) -> u16 {
+        (self.other[1][lane % ABREAST] >> 16) as u16
+    }
+
+    /// Last pass, of all lanes: which sessions are live and the keys', and what they say. `now` in seconds, `tcp_flags` 0 if not TCP.
+    #[inline(always)]
+    pub fn judge(&mut self, lookups: &Lookups, now: u32, tcp_flags: &Column) {
+        for (lane, tcp_flags) in tcp_flags.iter().enumerate() {
+            let (life, activity) = (self.life[lane], self.activity[lane]);
+            let reverse = all_if(lookups.slots[lane] & Slot::REVERSE != 0);
+            let [first, second] = [lookups.keys[0][lane], lookups.keys[1][lane]];
+            let same = (self.own[0][lane] ^ first) | (self.own[1][lane] ^ second) & !0xff;
+            let live = all_if(life >> 62 == State::Live as u64) & !all_if(Table::is_link(activity));
+            self.known[lane] = all_if(same | self.changed[lane] == 0) & live;
+            self.reverse[lane] = reverse;
+            let (hops, epochs) = (self.next_hops[lane], self.epochs[lane]);
+            self.next_hop[lane] = choose(reverse, hops & 0xffff_ffff, hops >> 32);
+            self.travel_epochs[lane] = choose(reverse, epochs.rotate_left(32), epochs);
+            // Flags and the mark of translation are in the last byte of the forward and of the reverse key.
+            let (own, other) = (self.own[1][lane], self.other[1][lane]);
+            self.flags[lane] = choose(reverse, other, own) & 0xff;
+            self.translated[lane] = (choose(reverse, own, other) & TRANSLATED).wrapping_neg();
+            let phase = activity >> 24 & 0xff;
+            let closing = u64::from(flag::FIN | flag::SYN | flag::RST);
+            let quiet = all_if(tcp_flags & closing == 0);
+            let steady = all_if(phase == Phase::Replied as u64)
+                | all_if(phase == Phase::Unreplied as u64) & !reverse
+                | all_if(phase == Phase::Established as u64) & quiet;
+            let idle = u64::from(now).wrapping_sub(activity >> 32) & 0xffff_ffff;
+            self.settled[lane] = steady & all_if(idle < u64::from(LAST_SEEN_GRAIN));
         }
     }
+}
+
+#[inline(always)]
+fn all_if(condition: bool) -> u64 {
+    if condition { u64::MAX } else { 0 }
+}
+
+#[inline(always)]
+fn choose(mask: u64, yes: u64, no: u64) -> u64 {
+    yes & mask | no & !mask
 }

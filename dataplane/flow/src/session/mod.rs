@@ -22,7 +22,7 @@ mod touch;
 
 pub use begin::{Beginning, Beginnings, Begun, BegunSession, Reserved};
 pub use insert::Aim;
-pub use lines::{Booking, Found, Lines};
+pub use lines::{ABREAST, Answers, Lines, Lookups};
 pub use lookup::BATCH;
 pub use passes::Candidate;
 

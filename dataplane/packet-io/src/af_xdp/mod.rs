@@ -85,6 +85,11 @@ impl PacketIo for AfXdp {
             .map_or(0, |port| port.receive(&mut self.pool, into))
     }
 
+    fn ask_ahead(&self, last: PortSlot) {
+        let (first, behind) = self.ports.split_at((last.usize() + 1).min(self.ports.len()));
+        let _ = behind.iter().chain(first).any(|port| port.ask_ahead(&self.pool));
+    }
+
     fn transmit(&mut self, port: PortSlot, frame: Frame) -> Result<(), Frame> {
         match self.ports.get_mut(port.usize()) {
             Some(port) => port.transmit(&mut self.pool, frame),

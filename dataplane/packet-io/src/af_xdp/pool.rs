@@ -3,7 +3,7 @@
 //! The law that makes the unsafe blocks sound: a frame's index is in exactly one place — the pool, one ring of one port,
 //! or one `Frame` — and whoever takes it out of that place puts it into the next.
 
-use crate::frame::{FRAME_CAPACITY, FRAME_HEADROOM, FRAME_SIZE, Frame, Parts};
+use crate::frame::{FRAME_CAPACITY, FRAME_HEADROOM, FRAME_SIZE, Frame, Parts, ask};
 use crate::packet_io::FrameCensus;
 use std::mem;
 use std::ptr::{self, NonNull};
@@ -81,6 +81,12 @@ impl Pool {
             return self.hand_out(index, len as u16);
         }
         self.received_elsewhere(descriptor, index)
+    }
+
+    /// Asks memory for the first line of a received packet.
+    #[inline]
+    pub(super) fn ask(&self, descriptor: &FrameDesc) {
+        ask(self.start(index_of(descriptor)));
     }
 
     /// Drivers that put metadata ahead of a packet move its start; the packet goes back to the fixed place.

@@ -6,7 +6,7 @@ use super::pool::Pool;
 use super::tap::Tap;
 use crate::batch::{BATCH, FrameBatch};
 use crate::frame::Frame;
-use crate::packet_io::FrameCensus;
+use crate::packet_io::{ASKED_AHEAD, FrameCensus};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, TxQueue};
 
@@ -53,6 +53,10 @@ pub(super) struct Port {
     untaken: usize,
     /// How often in a row the kernel took none of them.
     fruitless: u32,
+    /// What left the receive ring and was not handed out yet: known early enough to ask memory for it.
+    ahead: [FrameDesc; BATCH],
+    ahead_first: usize,
+    ahead_end: usize,
     scratch: [FrameDesc; BATCH],
 }
 
@@ -68,6 +72,9 @@ impl Port {
             transmit_ring,
             untaken: 0,
             fruitless: 0,
+            ahead: [FrameDesc::default(); BATCH],
+            ahead_first: 0,
+            ahead_end: 0,
             scratch: [FrameDesc::default(); BATCH],
         }
     }
@@ -82,15 +89,47 @@ impl Port {
         self.tap.as_ref().filter(|tap| tap.read).map(|tap| tap.fd.as_fd())
     }
 
+    /// Hands out what arrived, as much as there is room for. Nothing is left ahead when nothing is handed out to an empty batch: whoever
+    /// sleeps then misses nothing.
     pub(super) fn receive(&mut self, pool: &mut Pool, into: &mut FrameBatch) -> usize {
-        let room = into.room();
-        // SAFETY: the ring belongs to the pool's UMEM (`open`).
-        let count = unsafe { self.rings.receive.consume(&mut self.scratch[..room]) };
-        for descriptor in &self.scratch[..count] {
-            into.push(pool.received(descriptor));
+        let mut count = 0;
+        while into.room() > 0 && self.look_ahead() {
+            let taken = self.ahead().len().min(into.room());
+            for descriptor in &self.ahead[self.ahead_first..self.ahead_first + taken] {
+                into.push(pool.received(descriptor));
+            }
+            self.ahead_first += taken;
+            count += taken;
         }
         self.posted -= count;
+        self.look_ahead();
         count
+    }
+
+    /// Asks memory for the first of what is handed out next; false if nothing is known of that.
+    #[inline]
+    pub(super) fn ask_ahead(&self, pool: &Pool) -> bool {
+        let ahead = self.ahead();
+        ahead
+            .iter()
+            .take(ASKED_AHEAD)
+            .for_each(|descriptor| pool.ask(descriptor));
+        !ahead.is_empty()
+    }
+
+    #[inline]
+    fn ahead(&self) -> &[FrameDesc] {
+        &self.ahead[self.ahead_first..self.ahead_end]
+    }
+
+    /// Whether anything is ahead; looks into the ring if nothing was.
+    fn look_ahead(&mut self) -> bool {
+        if self.ahead_first == self.ahead_end {
+            self.ahead_first = 0;
+            // SAFETY: the ring belongs to the pool's UMEM (`open`).
+            self.ahead_end = unsafe { self.rings.receive.consume(&mut self.ahead) };
+        }
+        self.ahead_first < self.ahead_end
     }
 
     pub(super) fn transmit(&mut self, pool: &mut Pool, frame: Frame) -> Result<(), Frame> {
@@ -200,7 +239,7 @@ impl Port {
 
     /// Adds the port's share.
     pub(super) fn census(&mut self, census: &mut FrameCensus) {
-        let received = self.rings.receive.nb_avail_exact() as usize;
+        let received = self.ahead().len() + self.rings.receive.nb_avail_exact() as usize;
         let completed = self.rings.completion.nb_avail_exact() as usize;
         census.received += received;
         census.fill += self.posted - received;

@@ -125,6 +125,12 @@ impl Columns {
         self.bad[lane % LANES] == 0
     }
 
+    /// The lane's packet is not to be taken for plain.
+    #[inline(always)]
+    pub fn spoil(&mut self, lane: usize) {
+        self.bad[lane % LANES] = 1;
+    }
+
     /// Source (upper half) and destination address.
     #[inline(always)]
     pub fn addresses(&self, lane: usize) -> u64 {
@@ -147,6 +153,12 @@ impl Columns {
     #[inline(always)]
     pub fn tcp_flags(&self, lane: usize) -> u8 {
         self.tcp_flags[lane % LANES] as u8
+    }
+
+    /// The same of all lanes.
+    #[inline(always)]
+    pub fn all_tcp_flags(&self) -> &Column {
+        &self.tcp_flags
     }
 
     /// All that is known of a lane's packet.

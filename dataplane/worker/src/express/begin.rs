@@ -19,7 +19,7 @@ use crate::gateway::Gateway;
 use crate::keys::KeyCache;
 use crate::stages::TUNNELLED;
 use tombolo_flow::{
-    Beginning, Beginnings, Begun, Bound, Direction, Heading, Key4, MappingBeginnings, NO_MAPPING, PoolView, Reserved,
+    Beginning, Beginnings, Begun, Direction, Heading, Key4, MappingBeginnings, NO_MAPPING, PoolView, Reserved,
 };
 use tombolo_packet_io::{BATCH, FrameBatch, PacketIo};
 use tombolo_tables::layout::{PoolIndex, SegmentIndex, wildcard};
@@ -53,7 +53,6 @@ struct Newcomer {
     pool: Option<PoolIndex>,
     /// Where its mapping belongs, if it has one.
     heading: Heading,
-    bound: Option<Bound<u32>>,
     /// The entry of its session.
     session: Reserved,
     reverse_hash: u64,
@@ -152,14 +151,14 @@ impl Begin {
         let left = self.make(gateway, ingress, left, &mappings, &sessions);
         self.each(left, |newcomer| {
             sessions.ask(newcomer.reverse_hash);
-            if let Some(bound) = &newcomer.bound {
-                mappings.ask_shown(bound);
+            if newcomer.pool.is_some() {
+                mappings.ask_shown(&newcomer.heading);
             }
         });
         self.each(left, |newcomer| {
-            let finished = finish(gateway, keys, outgoing, ingress, frames, newcomer, &mappings, &sessions);
+            let finished = finish(gateway, keys, outgoing, frames, newcomer, &mappings, &sessions);
             if finished == Finished::Known {
-                join(gateway, keys, outgoing, ingress, frames, &newcomer.first);
+                join(gateway, keys, outgoing, frames, &newcomer.first);
             }
         });
     }
@@ -223,7 +222,8 @@ impl Begin {
             newcomer.pool = pool;
             if let Some(pool) = pool {
                 let (address, port) = source_of(&newcomer.first.key);
-                newcomer.heading = mappings.aim(segment_of(&newcomer.first.key), address, port, pool.0);
+                let segment = segment_of(&newcomer.first.key);
+                mappings.aim(&mut newcomer.heading, segment, address, port, pool.0);
             }
             self.left[kept % BATCH] = at as u8;
             kept += 1;
@@ -273,20 +273,18 @@ impl Begin {
         for at in 0..left.min(BATCH) {
             let place = self.left[at];
             let newcomer = &mut self.newcomers[usize::from(place) % BATCH];
-            newcomer.bound = None;
             if let Some(pool) = newcomer.pool {
                 let bound = match pools.view(tables, pool) {
-                    Some(pool) => mappings.bind(gateway.flow, &newcomer.heading, pool, now).ok(),
+                    Some(pool) => mappings.bind(gateway.flow, &mut newcomer.heading, pool, now).is_ok(),
                     None => {
                         mappings.give_back(gateway.flow, &newcomer.heading);
-                        None
+                        false
                     }
                 };
-                if bound.is_none() {
+                if !bound {
                     sessions.give_back(gateway.flow, newcomer.session);
                     continue;
                 }
-                newcomer.bound = bound;
             }
             let new = beginning(tables, ingress, newcomer);
             let Some(reverse_hash) = sessions.write(&mut newcomer.session, &new, now) else {
@@ -331,15 +329,14 @@ fn finish<I: PacketIo>(
     gateway: &mut Gateway<'_, I>,
     keys: &mut KeyCache,
     outgoing: &mut Outgoing,
-    ingress: &Ingress,
     frames: &mut FrameBatch,
     newcomer: &Newcomer,
     mappings: &MappingBeginnings<'_, '_>,
     sessions: &Beginnings<'_, '_>,
 ) -> Finished {
     let first = &newcomer.first;
-    if let Some(bound) = &newcomer.bound {
-        mappings.show(bound);
+    if newcomer.pool.is_some() {
+        mappings.show(&newcomer.heading);
     }
     let hashes = [first.hash, newcomer.reverse_hash];
     let session = match sessions.begin(gateway.flow, newcomer.session, &first.key, hashes) {
@@ -362,7 +359,7 @@ fn finish<I: PacketIo>(
     };
     let sent = newcomer.sent();
     let write = |head: &mut _| edit(head, &first.key, sent);
-    if outgoing.send(gateway, keys, ingress, frames, leaving, write) {
+    if outgoing.send(gateway, keys, frames, leaving, write) {
         sessions.book_first(session, first.ip_length.into());
     }
     Finished::Settled
@@ -371,9 +368,9 @@ fn finish<I: PacketIo>(
 /// Lets go of the mapping that it does not need.
 #[cold]
 fn release<I: PacketIo>(gateway: &Gateway<'_, I>, newcomer: &Newcomer) {
-    if let Some(bound) = &newcomer.bound {
+    if newcomer.pool.is_some() {
         let mappings = &gateway.state.flows().mappings4;
-        mappings.release(bound.binding.mapping, gateway.now.seconds());
+        mappings.release(newcomer.heading.mapping(), gateway.now.seconds());
     }
 }
 
@@ -408,8 +405,8 @@ impl Newcomer {
     /// Source address and port that it leaves with.
     #[inline(always)]
     fn sent(&self) -> (u32, u16) {
-        match &self.bound {
-            Some(bound) => (bound.binding.address, bound.binding.port),
+        match self.pool {
+            Some(_) => self.heading.outside(),
             None => source_of(&self.first.key),
         }
     }
@@ -439,10 +436,7 @@ fn beginning(tables: &Tables<'_>, ingress: &Ingress, newcomer: &Newcomer) -> Beg
         reverse,
         next_hops: u64::from(hop) << 32 | u64::from(back),
         epochs: u64::from(ingress.epoch) << 32 | epoch(tables, reverse[1]),
-        mapping: newcomer
-            .bound
-            .as_ref()
-            .map_or(NO_MAPPING, |bound| bound.binding.mapping),
+        mapping: newcomer.pool.map_or(NO_MAPPING, |_| newcomer.heading.mapping()),
         rule: newcomer.rule,
         flags: flag(back, Direction::Forward) | flag(hop, Direction::Reverse),
         translated: (sent, sent_port) != source_of(key),

@@ -1,11 +1,10 @@
 //! A packet that finds that its flow began meanwhile: a few packets ago, or on another worker.
 
 use super::begin::Unknown;
-use super::ingress::Ingress;
 use super::outgoing::{Leaving, Outgoing};
 use crate::gateway::Gateway;
 use crate::keys::KeyCache;
-use tombolo_flow::Found;
+use tombolo_flow::{Key, Key4};
 use tombolo_packet_io::{FrameBatch, PacketIo};
 use tombolo_tables::layout::SegmentIndex;
 use tombolo_tables::view::Tables;
@@ -14,39 +13,39 @@ use tombolo_wire::protocol;
 
 /// Sends it as its session says, if that counts.
 #[cold]
+#[inline(never)]
 pub(super) fn join<I: PacketIo>(
     gateway: &mut Gateway<'_, I>,
     keys: &mut KeyCache,
     outgoing: &mut Outgoing,
-    ingress: &Ingress,
     frames: &mut FrameBatch,
     unknown: &Unknown,
 ) {
-    let sessions = gateway.state.sessions4().lines();
-    let candidate = sessions.candidate(unknown.hash);
-    let found = sessions.found(&unknown.key, candidate);
-    let found = found.or_else(|| sessions.searched(&unknown.key, unknown.hash, candidate));
-    let epochs = |found: &Found| epoch(gateway.tables, unknown.key[1]) << 32 | epoch(gateway.tables, found.other[1]);
-    let Some(found) = found.filter(|found| found.epochs == epochs(found)) else {
+    let sessions = gateway.state.sessions4();
+    let Some(hit) = sessions.lookup(&Key4::from_words(&unknown.key)) else {
         return;
     };
+    let other = hit.rewrite_to.swapped().to_words();
+    let epochs = [epoch(gateway.tables, unknown.key[1]), epoch(gateway.tables, other[1])];
+    if hit.epochs.map(u64::from) != epochs {
+        return;
+    }
     let leaving = Leaving {
         place: unknown.place.into(),
-        hop: found.next_hop,
-        destination: (found.other[0] >> 32) as u32,
+        hop: hit.next_hop,
+        destination: (other[0] >> 32) as u32,
         ip_length: unknown.ip_length,
         booked: false,
     };
-    let write = |head: &mut _| follow(head, unknown, &found);
-    if outgoing.send(gateway, keys, ingress, frames, leaving, write) {
-        let now = gateway.now.seconds();
-        sessions.book(&found.booking, now, 0, unknown.ip_length.into());
+    let write = |head: &mut _| follow(head, unknown, &other, hit.translated);
+    if outgoing.send(gateway, keys, frames, leaving, write) {
+        sessions.touch(&hit, gateway.now.seconds(), 0, unknown.ip_length.into());
     }
 }
 
-/// Edits a packet as its session says.
-fn follow(head: &mut [u8; plain::HEAD], packet: &Unknown, found: &Found) {
-    if found.translated {
+/// Edits a packet as its session says, whose other direction has the key `other`.
+fn follow(head: &mut [u8; plain::HEAD], packet: &Unknown, other: &[u64; 2], translated: bool) {
+    if translated {
         let came = Plain {
             addresses: packet.key[0],
             ports: (packet.key[1] >> 32) as u32,
@@ -54,8 +53,8 @@ fn follow(head: &mut [u8; plain::HEAD], packet: &Unknown, found: &Found) {
             protocol: protocol::UDP,
             tcp_flags: 0,
         };
-        let ports = ((found.other[1] >> 32) as u32).rotate_left(16);
-        plain::translate(head, &came, found.other[0].rotate_left(32), ports);
+        let ports = ((other[1] >> 32) as u32).rotate_left(16);
+        plain::translate(head, &came, other[0].rotate_left(32), ports);
     } else {
         plain::decrement_ttl(head);
     }

@@ -11,6 +11,7 @@
 //! in the batch goes on the general [journey](crate::journey) as it came, to the same end.
 
 mod begin;
+mod epochs;
 mod exits;
 mod ingress;
 mod join;
@@ -35,7 +36,7 @@ use ingress::Ingresses;
 use outgoing::Outgoing;
 use riders::Riders;
 use stateless::Stateless;
-use tombolo_packet_io::{FrameBatch, PacketIo, PortSlot};
+use tombolo_packet_io::{Frame, FrameBatch, PacketIo, PortSlot};
 use tombolo_tables::region_prefetch::prefetch;
 use tombolo_tables::view::Tables;
 use tombolo_wire::plain::columns::LANES;
@@ -67,6 +68,7 @@ impl Express {
     /// Learns a new generation: nothing of the last one is used again.
     pub fn renew(&mut self, tables: &Tables<'_>, ports: &PortMap) {
         self.ingresses.renew(tables, ports);
+        self.riders.renew(tables);
         self.outgoing.forget();
         self.begin.renew(tables);
     }
@@ -84,9 +86,7 @@ impl Express {
         let Some(ingress) = self.ingresses.of(slot) else {
             return;
         };
-        for place in 0..frames.len().min(LANES) {
-            ask(frames, place);
-        }
+        frames.sixteen(0).iter().for_each(|frame| ask(frame.as_ref()));
         if ingress.ends_tunnels {
             self.tunnel_entry
                 .open(gateway, keys, &mut self.outgoing.departures.sending, &ingress, frames);
@@ -106,7 +106,9 @@ impl Express {
                 begin.run(gateway, keys, outgoing, &ingress, frames);
             }
         }
-        self.outgoing.finish(gateway, keys, &ingress);
+        gateway.io.ask_ahead(slot);
+        self.outgoing
+            .finish(gateway, keys, &ingress, frames, self.tunnel_entry.places());
         self.tunnel_entry.leave(gateway, &ingress, frames, batch);
         frames.close_gaps();
     }
@@ -119,8 +121,8 @@ impl Default for Express {
 }
 
 #[inline(always)]
-fn ask(frames: &FrameBatch, place: usize) {
-    if let Some(frame) = frames.get(place) {
+fn ask(frame: Option<&Frame>) {
+    if let Some(frame) = frame {
         prefetch(frame.head());
     }
 }

@@ -3,7 +3,7 @@
 use super::exits::Exits;
 use super::ingress::Ingress;
 use super::sending::Sending;
-use super::tunnel_exit::{TunnelExit, tunnel_of};
+use super::tunnel_exit::TunnelExit;
 use crate::gateway::Gateway;
 use crate::keys::KeyCache;
 use tombolo_packet_io::{FrameBatch, PacketIo};
@@ -55,55 +55,84 @@ impl Outgoing {
         self.tunnel_exit.forget();
     }
 
-    /// Takes the packet out of the batch, has it edited and sends it on its way. False, and nothing is changed, if its way out is not
-    /// simply there.
+    /// Has the packet edited and sends it on its way. False, and nothing is changed, if its way out is not simply there.
     #[inline(always)]
     pub(super) fn send<I: PacketIo>(
         &mut self,
         gateway: &mut Gateway<'_, I>,
         keys: &mut KeyCache,
-        ingress: &Ingress,
+        frames: &mut FrameBatch,
+        leaving: Leaving,
+        edit: impl FnOnce(&mut [u8; plain::HEAD]),
+    ) -> bool {
+        if Exits::seals(leaving.hop.into()) != 0 {
+            return self.seal(gateway, keys, frames, leaving, edit);
+        }
+        let key = Exits::key(leaving.hop.into(), leaving.destination.into());
+        self.send_to(gateway, frames, leaving, (key, Exits::place(key)), edit)
+    }
+
+    /// The same for what leaves into a tunnel: it is taken out of the batch.
+    #[inline(always)]
+    pub(super) fn seal<I: PacketIo>(
+        &mut self,
+        gateway: &mut Gateway<'_, I>,
+        keys: &mut KeyCache,
         frames: &mut FrameBatch,
         leaving: Leaving,
         edit: impl FnOnce(&mut [u8; plain::HEAD]),
     ) -> bool {
         let Leaving { hop, ip_length, .. } = leaving;
-        if tunnel_of(hop).is_some() {
-            let departures = &mut self.departures;
-            let takes = self.tunnel_exit.takes(gateway, keys, departures, hop, ip_length);
-            if !takes {
-                return false;
-            }
-            let Some(mut frame) = frames.take(leaving.place) else {
-                return false;
-            };
-            if !leaving.booked {
-                departures.sending.received(frame.len());
-            }
-            edit(frame.head_mut());
-            self.tunnel_exit.add(frame);
-            return true;
-        }
-        let Departures { exits, sending } = &mut self.departures;
-        let found = exits.find(gateway.tables, gateway.ports, hop, leaving.destination);
-        let Some(exit) = found.filter(|exit| ip_length <= exit.mtu) else {
+        let departures = &mut self.departures;
+        if !self.tunnel_exit.takes(gateway, keys, departures, hop, ip_length) {
             return false;
-        };
+        }
         let Some(mut frame) = frames.take(leaving.place) else {
             return false;
         };
         if !leaving.booked {
-            sending.received(frame.len());
+            departures.sending.received(frame.len());
         }
         edit(frame.head_mut());
-        exit.stations.write(frame.head_mut());
-        sending.send(gateway, ingress, exit, frame);
+        self.tunnel_exit.add(frame);
         true
     }
 
-    /// Sends the rest of a batch and closes its books.
-    pub(super) fn finish<I: PacketIo>(&mut self, gateway: &mut Gateway<'_, I>, keys: &mut KeyCache, ingress: &Ingress) {
+    /// The same for what leaves by an exit, given by key and place: it stays in the batch until that is finished.
+    #[inline(always)]
+    pub(super) fn send_to<I: PacketIo>(
+        &mut self,
+        gateway: &mut Gateway<'_, I>,
+        frames: &mut FrameBatch,
+        leaving: Leaving,
+        (key, place): (u64, u64),
+        edit: impl FnOnce(&mut [u8; plain::HEAD]),
+    ) -> bool {
+        let Departures { exits, sending } = &mut self.departures;
+        let found = exits.at(gateway.tables, gateway.ports, key, place);
+        let Some(exit) = found.filter(|exit| leaving.ip_length <= exit.mtu) else {
+            return false;
+        };
+        let Some(frame) = frames.get_mut(leaving.place) else {
+            return false;
+        };
+        let head = frame.head_mut();
+        edit(head);
+        exit.stations.write(head);
+        sending.mark(leaving.place, exit.gate);
+        true
+    }
+
+    /// Sends the rest of a batch and closes its books. `booked`: as [`Sending::finish`] takes it.
+    pub(super) fn finish<I: PacketIo>(
+        &mut self,
+        gateway: &mut Gateway<'_, I>,
+        keys: &mut KeyCache,
+        ingress: &Ingress,
+        frames: &mut FrameBatch,
+        booked: u64,
+    ) {
         self.tunnel_exit.finish(gateway, keys, &mut self.departures, ingress);
-        self.departures.sending.finish(gateway, ingress);
+        self.departures.sending.finish(gateway, ingress, frames, booked);
     }
 }

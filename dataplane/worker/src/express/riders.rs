@@ -1,90 +1,108 @@
-//! Riders of live sessions: sixteen packets take a step together, then the sixteen before them take their next one.
+//! Riders of a segment with sessions: sixteen packets take a step together, then the sixteen before them take their next one.
 //!
 //! ```text
-//! read, aim (bucket asked for) ··· candidate (entry and counters asked for) ··· found, edited, sent
+//! load, parse, aim (buckets asked for) ··· candidates (entries and counters asked for) ··· fetch, judge, send
 //! ```
+//! A packet is a *lane* of its group: one place in every column. What is arithmetic is done to all lanes side by side
+//! ([`vectors`]); only what goes to memory goes lane by lane.
 
-use super::ask;
 use super::begin::{Begin, Unknown};
+use super::epochs::Epochs;
+use super::exits::Exits;
 use super::ingress::Ingress;
 use super::outgoing::{Leaving, Outgoing};
 use super::tunnel_entry::TunnelEntry;
-use super::vectors;
+use super::{ask, vectors};
 use crate::gateway::Gateway;
 use crate::keys::KeyCache;
 use crate::stages::{TUNNELLED, UDP_ESP_PORT};
-use tombolo_flow::{Booking, Candidate, Found, Lines};
+use tombolo_flow::{ABREAST, Answers, Direction, Lines, Lookups};
 use tombolo_packet_io::{BATCH, FrameBatch, PacketIo};
 use tombolo_tables::layout::{SegmentIndex, SegmentRecord, segment_flag};
 use tombolo_tables::view::Tables;
 use tombolo_wire::plain::columns::{Column, Columns, LANES};
 use tombolo_wire::protocol;
 
-/// Key words of an IPv4 session.
-type Words = [u64; 2];
+const _: () = assert!(LANES == ABREAST);
+const EMPTY: Column = [0; LANES];
 
 /// Where the riders of a batch are.
 pub(super) struct Riders {
     groups: [Group; BATCH / LANES],
+    ends: Ends,
+    epochs: Epochs,
 }
 
 impl Default for Riders {
     fn default() -> Self {
         Riders {
             groups: core::array::from_fn(|_| Group::default()),
+            ends: Ends::default(),
+            epochs: Epochs::default(),
         }
     }
 }
 
 /// Packets that take their steps together.
-#[derive(Default)]
-struct Group {
+#[repr(align(64))]
+pub(super) struct Group {
     columns: Columns,
-    riders: [Rider; LANES],
-    /// How many ride.
-    count: usize,
-    ways: [Way; LANES],
-    /// How many of them leave.
-    leaving: usize,
-    addresses: Column,
-    ports: Column,
-    translated: Column,
+    lookups: Lookups,
+    /// All ones where the packet came in clear from the underlay.
+    clear: Column,
+    /// Decision epochs of the present generation: of the segment that the packet comes from, in the upper half, and of the one
+    /// that its session leads into.
+    epochs: Column,
 }
 
-/// One packet in the lane.
-#[derive(Clone, Copy, Default)]
-struct Rider {
-    key: Words,
-    hash: u64,
-    candidate: Candidate,
-    /// Decision epoch of the segment that it comes from.
-    epoch: u32,
-    /// Its lane in the group.
-    lane: u8,
-    /// It came in clear from the underlay.
-    clear: bool,
-    /// It came out of a tunnel.
-    opened: bool,
+/// How it ends for the packets of the group that is at its last step: used for one after the other, so that it stays near.
+#[repr(align(64))]
+pub(super) struct Ends {
+    answers: Answers,
+    /// All ones where the packet leaves.
+    leaves: Column,
+    /// All ones where it leaves into a tunnel.
+    sealed: Column,
+    /// Destination as it leaves.
+    destinations: Column,
+    /// Where its exit may be remembered, and what it is remembered by.
+    exit_places: Column,
+    exit_keys: Column,
 }
 
-/// Where a rider goes.
-#[derive(Clone, Copy, Default)]
-struct Way {
-    booking: Booking,
-    /// `NextHop` bits.
-    hop: u32,
-    /// IPv4 destination as it leaves.
-    destination: u32,
-    /// Its lane in the group.
-    lane: u8,
-    /// It was taken from the batch, and booked, before.
-    booked: bool,
+impl Default for Group {
+    fn default() -> Self {
+        Group {
+            columns: Columns::default(),
+            lookups: Lookups::default(),
+            clear: EMPTY,
+            epochs: EMPTY,
+        }
+    }
+}
+
+impl Default for Ends {
+    fn default() -> Self {
+        Ends {
+            answers: Answers::default(),
+            leaves: EMPTY,
+            sealed: EMPTY,
+            destinations: EMPTY,
+            exit_places: EMPTY,
+            exit_keys: EMPTY,
+        }
+    }
 }
 
 impl Riders {
+    /// Learns a new generation.
+    pub(super) fn renew(&mut self, tables: &Tables<'_>) {
+        self.epochs.renew(tables);
+    }
+
     /// Sends what live sessions know.
     ///
-    /// The steps of a group do not follow one another at once, though they could: what is stored word by word and then loaded four
+    /// The steps of a group do not follow one another at once, though they could: what is stored word by word and then loaded many
     /// words wide makes the processor wait until the stores have left it.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn run<I: PacketIo>(
@@ -97,60 +115,47 @@ impl Riders {
         ingress: &Ingress,
         frames: &mut FrameBatch,
     ) {
-        let sessions = gateway.state.sessions4().lines();
+        let lines = gateway.state.sessions4().lines();
         let now = gateway.now.seconds();
-        let groups = &mut self.groups[..frames.len().div_ceil(LANES)];
+        let Riders { groups, ends, epochs } = self;
+        let groups = &mut groups[..frames.len().div_ceil(LANES)];
         for step in 0..groups.len() + 2 {
             if let Some(group) = groups.get_mut(step) {
-                group.load(tunnel_entry, ingress, frames, step * LANES);
+                group.load(frames, step);
             }
-            if let Some(first) = step.checked_sub(2)
-                && let Some(group) = groups.get_mut(first)
-            {
-                group.find(gateway.tables, &sessions, begin, first * LANES);
+            let last = step.checked_sub(2).filter(|last| *last < groups.len());
+            if let Some(last) = last {
+                groups[last].fetch(ends, epochs, &lines, begin, last * LANES);
             }
-            if let Some(group) = step.checked_sub(1).and_then(|step| groups.get_mut(step)) {
-                group.aim(&sessions);
+            if let Some(group) = step.checked_sub(1).and_then(|middle| groups.get_mut(middle)) {
+                group.find(&lines);
             }
             if let Some(group) = groups.get_mut(step) {
-                group.read(gateway.tables, &sessions, tunnel_entry, ingress, step * LANES);
+                group.read(gateway.tables, epochs, &lines, tunnel_entry, ingress, step * LANES);
             }
-            if let Some(first) = step.checked_sub(2)
-                && let Some(group) = groups.get_mut(first)
-            {
-                group.edit();
-                for place in 0..group.leaving {
-                    group.send(
-                        gateway,
-                        keys,
-                        outgoing,
-                        &sessions,
-                        ingress,
-                        frames,
-                        now,
-                        place,
-                        first * LANES,
-                    );
-                }
+            if let Some(last) = last {
+                let group = &mut groups[last];
+                vectors::judge(group, ends, now);
+                let first = last * LANES;
+                group.send(gateway, keys, outgoing, &lines, ends, tunnel_entry, frames, now, first);
             }
         }
     }
 }
 
 impl Group {
-    /// The frames from `first` on, as they came.
+    /// The frames of the group, as they came.
     #[inline(always)]
-    fn load(&mut self, tunnel_entry: &TunnelEntry, ingress: &Ingress, frames: &FrameBatch, first: usize) {
-        for lane in 0..LANES {
-            ask(frames, first + LANES + lane);
-            match frames.get(first + lane) {
+    fn load(&mut self, frames: &FrameBatch, group: usize) {
+        let next = frames.sixteen(group + 1);
+        let asks = group + 1 < BATCH / LANES;
+        for (lane, frame) in frames.sixteen(group).iter().enumerate() {
+            if asks {
+                ask(next[lane].as_ref());
+            }
+            match frame {
                 Some(frame) => self.columns.load(lane, frame.head(), frame.len()),
                 None => self.columns.leave_out(lane),
-            }
-        }
-        if tunnel_entry.any() {
-            for lane in (0..LANES).filter(|lane| tunnel_entry.at(first + lane).is_some()) {
-                self.columns.accept(lane, ingress.station);
             }
         }
     }
@@ -160,151 +165,167 @@ impl Group {
     fn read(
         &mut self,
         tables: &Tables<'_>,
-        sessions: &Lines<'_, '_>,
+        epochs: &Epochs,
+        lines: &Lines<'_, '_>,
         tunnel_entry: &TunnelEntry,
         ingress: &Ingress,
         first: usize,
     ) {
-        vectors::read(&mut self.columns, ingress.station);
-        let mut count = 0;
-        for lane in 0..LANES {
-            if !self.columns.is_plain(lane) {
-                continue;
+        if tunnel_entry.any() {
+            for lane in (0..LANES).filter(|lane| tunnel_entry.at(first + lane).is_some()) {
+                self.columns.accept(lane, ingress.station);
             }
-            let (mut segment, mut epoch) = (ingress.segment, ingress.epoch);
-            let ports_and_protocol = self.columns.ports_and_protocol(lane);
-            let opened = if tunnel_entry.any() {
-                tunnel_entry.at(first + lane)
-            } else {
-                None
-            };
-            let clear = ingress.ends_tunnels && opened.is_none();
-            // ESP in UDP is for `open` to look at, whoever it is for (RFC 3948).
-            if clear && is_udp_to(ports_and_protocol, UDP_ESP_PORT) {
-                continue;
-            }
-            if let Some(opened) = opened {
-                if is_stateless(tables, opened.segment) {
-                    continue;
-                }
-                (segment, epoch) = (opened.segment.0, epoch_of(tables, opened.segment));
-            }
-            let key = [
-                self.columns.addresses(lane),
-                ports_and_protocol | u64::from(segment) << 16,
-            ];
-            self.riders[count % LANES] = Rider {
-                key,
-                hash: sessions.aim(&key),
-                candidate: Candidate::default(),
-                epoch,
-                lane: lane as u8,
-                clear,
-                opened: opened.is_some(),
-            };
-            count += 1;
         }
-        self.count = count;
+        vectors::parse(self, ingress.station, ingress.segment, ingress.epoch);
+        if ingress.ends_tunnels {
+            self.tell_apart(tables, epochs, tunnel_entry, first);
+        }
+        for lane in 0..LANES {
+            if self.columns.is_plain(lane) {
+                lines.aim(&mut self.lookups, lane);
+            }
+        }
+    }
+
+    /// All packets as `wire::plain` reads them, from this segment.
+    #[inline(always)]
+    pub(super) fn parse(&mut self, station: u64, segment: u16, epoch: u32) {
+        self.columns.read(station);
+        let [addresses, rest] = &mut self.lookups.keys;
+        for lane in 0..LANES {
+            addresses[lane] = self.columns.addresses(lane);
+            rest[lane] = self.columns.ports_and_protocol(lane) | u64::from(segment) << 16;
+            self.epochs[lane] = u64::from(epoch) << 32;
+            self.clear[lane] = 0;
+        }
+    }
+
+    /// What came in from the underlay is from the segment of its tunnel, or came in clear.
+    fn tell_apart(&mut self, tables: &Tables<'_>, epochs: &Epochs, tunnel_entry: &TunnelEntry, first: usize) {
+        for lane in 0..LANES {
+            let word = &mut self.lookups.keys[1][lane];
+            let Some(opened) = tunnel_entry.at(first + lane) else {
+                self.clear[lane] = u64::MAX;
+                // ESP in UDP is for `open` to look at, whoever it is for (RFC 3948).
+                if is_udp_to(*word, UDP_ESP_PORT) {
+                    self.columns.spoil(lane);
+                }
+                continue;
+            };
+            if is_stateless(tables, opened.segment) {
+                self.columns.spoil(lane);
+            }
+            *word = *word & !(0xffff << 16) | u64::from(opened.segment.0) << 16;
+            self.epochs[lane] = u64::from(epochs.of(opened.segment.0)) << 32;
+        }
     }
 
     /// Second step: the riders' entries are asked for.
     #[inline(always)]
-    fn aim(&mut self, sessions: &Lines<'_, '_>) {
-        for rider in &mut self.riders[..self.count.min(LANES)] {
-            rider.candidate = sessions.candidate(rider.hash);
+    fn find(&mut self, lines: &Lines<'_, '_>) {
+        for lane in 0..LANES {
+            if self.columns.is_plain(lane) {
+                lines.candidate(&mut self.lookups, lane);
+            }
         }
     }
 
     /// Third step: what the sessions say.
     #[inline(always)]
-    fn find(&mut self, tables: &Tables<'_>, sessions: &Lines<'_, '_>, begin: &mut Begin, first: usize) {
-        let mut leaving = 0;
-        for rider in &self.riders[..self.count.min(LANES)] {
-            let found = match sessions.found(&rider.key, rider.candidate) {
-                Some(found) => found,
-                None => match sessions.searched(&rider.key, rider.hash, rider.candidate) {
-                    Some(found) => found,
-                    None => {
-                        begin.note(Unknown {
-                            key: rider.key,
-                            hash: rider.hash,
-                            place: (first + usize::from(rider.lane)) as u8,
-                            ip_length: self.columns.ip_length(rider.lane.into()),
-                        });
-                        continue;
-                    }
-                },
-            };
-            if !is_believed(tables, rider, &found) {
-                continue;
+    fn fetch(&mut self, ends: &mut Ends, epochs: &Epochs, lines: &Lines<'_, '_>, begin: &mut Begin, first: usize) {
+        let answers = &mut ends.answers;
+        for lane in 0..LANES {
+            if !self.columns.is_plain(lane) {
+                answers.leave_out(lane);
+            } else if lines.fetch(&mut self.lookups, answers, lane) {
+                self.epochs[lane] |= u64::from(epochs.of(answers.egress(lane)));
+            } else {
+                begin.note(Unknown {
+                    key: self.lookups.key(lane),
+                    hash: self.lookups.hash(lane),
+                    place: (first + lane) as u8,
+                    ip_length: self.columns.ip_length(lane),
+                });
             }
-            let lane = usize::from(rider.lane) % LANES;
-            self.addresses[lane] = found.other[0].rotate_left(32);
-            self.ports[lane] = ((found.other[1] >> 32) as u32).rotate_left(16).into();
-            self.translated[lane] = if found.translated { u64::MAX } else { 0 };
-            let way = &mut self.ways[leaving % LANES];
-            way.booking = found.booking;
-            way.hop = found.next_hop;
-            way.destination = (found.other[0] >> 32) as u32;
-            way.lane = rider.lane;
-            way.booked = rider.opened;
-            leaving += 1;
         }
-        self.leaving = leaving;
     }
 
-    /// The packets as they leave.
+    /// Which packets leave, how they look then, and where to.
+    ///
+    /// A session made by what came out of a tunnel does not believe what comes in clear; none believes what was decided in other
+    /// epochs of the two segments.
     #[inline(always)]
-    fn edit(&mut self) {
-        vectors::translate(&mut self.columns, &self.addresses, &self.ports, &self.translated);
+    pub(super) fn judge(&mut self, ends: &mut Ends, now: u32) {
+        let answers = &mut ends.answers;
+        answers.judge(&self.lookups, now, self.columns.all_tcp_flags());
+        let (mut addresses, mut ports) = (EMPTY, EMPTY);
+        let tunnelled = TUNNELLED.map(u64::from);
+        for lane in 0..LANES {
+            let [there, rest] = [answers.other[0][lane], answers.other[1][lane]];
+            let reverse = answers.reverse[lane];
+            let mark =
+                tunnelled[Direction::Forward as usize] & !reverse | tunnelled[Direction::Reverse as usize] & reverse;
+            let betrayed = answers.flags[lane] & mark & self.clear[lane];
+            let differs = (self.epochs[lane] ^ answers.travel_epochs[lane]) | betrayed;
+            ends.leaves[lane] = if differs == 0 { answers.known[lane] } else { 0 };
+            addresses[lane] = there.rotate_left(32);
+            ports[lane] = u64::from(((rest >> 32) as u32).rotate_left(16));
+            ends.destinations[lane] = there >> 32;
+            let hop = answers.next_hop[lane];
+            ends.sealed[lane] = Exits::seals(hop);
+            ends.exit_keys[lane] = Exits::key(hop, there >> 32);
+            ends.exit_places[lane] = Exits::place(ends.exit_keys[lane]);
+        }
+        self.columns.translate(&addresses, &ports, &answers.translated);
     }
 
-    /// The end: a packet leaves.
+    /// The end: packets leave.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
     fn send<I: PacketIo>(
-        &mut self,
+        &self,
         gateway: &mut Gateway<'_, I>,
         keys: &mut KeyCache,
         outgoing: &mut Outgoing,
-        sessions: &Lines<'_, '_>,
-        ingress: &Ingress,
+        lines: &Lines<'_, '_>,
+        ends: &Ends,
+        tunnel_entry: &TunnelEntry,
         frames: &mut FrameBatch,
         now: u32,
-        place: usize,
         first: usize,
     ) {
-        let way = &self.ways[place % LANES];
-        let lane = usize::from(way.lane);
-        let ip_length = self.columns.ip_length(lane);
-        let leaving = Leaving {
-            place: first + lane,
-            hop: way.hop,
-            destination: way.destination,
-            ip_length,
-            booked: way.booked,
-        };
-        let columns = &self.columns;
-        let write = |head: &mut _| columns.write(lane, head);
-        if outgoing.send(gateway, keys, ingress, frames, leaving, write) {
-            sessions.book(&way.booking, now, columns.tcp_flags(lane), ip_length.into());
+        let (columns, opened) = (&self.columns, tunnel_entry.places());
+        for lane in 0..LANES {
+            if ends.leaves[lane] == 0 {
+                continue;
+            }
+            let (place, ip_length) = (first + lane, columns.ip_length(lane));
+            let leaving = Leaving {
+                place,
+                hop: ends.answers.next_hop[lane] as u32,
+                destination: ends.destinations[lane] as u32,
+                ip_length,
+                booked: opened >> place & 1 == 1,
+            };
+            let write = |head: &mut _| columns.write(lane, head);
+            let sent = if ends.sealed[lane] != 0 {
+                outgoing.seal(gateway, keys, frames, leaving, write)
+            } else {
+                let exit = (ends.exit_keys[lane], ends.exit_places[lane]);
+                outgoing.send_to(gateway, frames, leaving, exit, write)
+            };
+            if sent {
+                lines.book(
+                    &self.lookups,
+                    &ends.answers,
+                    lane,
+                    now,
+                    columns.tcp_flags(lane),
+                    ip_length.into(),
+                );
+            }
         }
     }
-}
-
-/// A session made by what came out of a tunnel does not believe what comes in clear; none believes what was decided in other
-/// epochs of the two segments.
-#[inline(always)]
-fn is_believed(tables: &Tables<'_>, rider: &Rider, found: &Found) -> bool {
-    let egress = SegmentIndex((found.other[1] >> 16) as u16);
-    let epochs = u64::from(rider.epoch) << 32 | u64::from(epoch_of(tables, egress));
-    let clear = !rider.clear || found.flags & TUNNELLED[found.booking.direction() as usize] == 0;
-    clear & (found.epochs == epochs)
-}
-
-#[inline(always)]
-fn epoch_of(tables: &Tables<'_>, segment: SegmentIndex) -> u32 {
-    tables.segment(segment).map_or(0, |record| record.epoch)
 }
 
 fn is_stateless(tables: &Tables<'_>, segment: SegmentIndex) -> bool {

@@ -69,7 +69,7 @@ impl Stateless {
                     booked: false,
                 };
                 let write = |head: &mut _| columns.write_ttl(lane, head);
-                outgoing.send(gateway, keys, ingress, frames, leaving, write);
+                outgoing.send(gateway, keys, frames, leaving, write);
             }
         }
     }
@@ -145,7 +145,7 @@ impl Stateless {
         for (group, columns) in self.groups[..groups].iter_mut().enumerate() {
             let first = group * LANES;
             for lane in 0..LANES {
-                super::ask(frames, first + LANES + lane);
+                super::ask(frames.get(first + LANES + lane));
                 match frames.get(first + lane) {
                     Some(frame) => columns.load(lane, frame.head(), frame.len()),
                     None => columns.leave_out(lane),

@@ -86,7 +86,7 @@ impl TunnelEntry {
             ask_payload(frames, place, 0);
         }
         for place in 0..frames.len() {
-            super::ask(frames, place + super::LANES);
+            super::ask(frames.get(place + super::LANES));
             ask_payload(frames, place + AHEAD_PAYLOAD, 0);
             if place + AHEAD_WINDOW == frames.len()
                 && let Some(used) = &used
@@ -189,6 +189,12 @@ impl TunnelEntry {
     #[inline(always)]
     pub(super) fn any(&self) -> bool {
         self.places != 0
+    }
+
+    /// Places of the batch whose frames were opened, a bit each.
+    #[inline(always)]
+    pub(super) fn places(&self) -> u64 {
+        self.places
     }
 
     /// What the frame at `place` was opened to, if it was.

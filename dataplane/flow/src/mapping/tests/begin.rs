@@ -12,11 +12,13 @@ pub(super) fn bind(
     now: u32,
 ) -> Result<Binding<u32>, BindError> {
     let beginnings = mappings.beginnings(ports, inside.protocol).expect("it has ports");
-    let mut heading = beginnings.aim(inside.segment, inside.address, inside.port, inside.pool);
+    let mut heading = Heading::default();
+    beginnings.aim(&mut heading, inside.segment, inside.address, inside.port, inside.pool);
     beginnings.approach(local, &mut heading);
-    let bound = beginnings.bind(local, &heading, pool, now)?;
-    beginnings.show(&bound);
-    Ok(bound.binding)
+    beginnings.bind(local, &mut heading, pool, now)?;
+    beginnings.show(&heading);
+    let (mapping, (address, port)) = (heading.mapping(), heading.outside());
+    Ok(Binding { mapping, address, port })
 }
 
 #[test]
@@ -28,23 +30,26 @@ fn beginnings_that_go_in_steps_together_end_as_if_one_came_after_the_other() {
     // One that is there, two of one endpoint, another endpoint of the host, another host.
     let wanted = [inside(1, 6), inside(1, 7), inside(1, 7), inside(1, 8), inside(2, 7)];
     let beginnings = mappings.beginnings(&ports, protocol::UDP).unwrap();
-    let headings = wanted.map(|wanted| {
-        let mut heading = beginnings.aim(wanted.segment, wanted.address, wanted.port, wanted.pool);
+    let mut headings = wanted.map(|wanted| {
+        let mut heading = Heading::default();
+        beginnings.aim(&mut heading, wanted.segment, wanted.address, wanted.port, wanted.pool);
         beginnings.approach(&mut local, &mut heading);
         heading
     });
-    let bound = headings.map(|heading| beginnings.bind(&mut local, &heading, &POOL, 5).unwrap());
-    let outside = |bound: &Bound<u32>| (bound.binding.address, bound.binding.port);
-    assert_eq!(shown(&mappings, outside(&bound[1])), None, "not yet");
-    for (bound, wanted) in bound.iter().zip(wanted) {
-        beginnings.show(bound);
-        assert_eq!(shown(&mappings, outside(bound)), Some(wanted));
+    for heading in &mut headings {
+        beginnings.bind(&mut local, heading, &POOL, 5).unwrap();
     }
-    assert_eq!(bound[0].binding, known);
-    assert_eq!(bound[1].binding, bound[2].binding);
-    assert_eq!(bound[1].binding.address, bound[3].binding.address, "paired pooling");
-    let sessions = |bound: &Bound<u32>| mappings.view(bound.binding.mapping).unwrap().sessions;
-    assert_eq!(bound.each_ref().map(sessions), [2, 2, 2, 1, 1]);
+    assert_eq!(shown(&mappings, headings[1].outside()), None, "not yet");
+    for (heading, wanted) in headings.iter().zip(wanted) {
+        beginnings.show(heading);
+        assert_eq!(shown(&mappings, heading.outside()), Some(wanted));
+    }
+    let made = headings.map(|heading| heading.mapping());
+    assert_eq!(made[0], known.mapping);
+    assert_eq!(made[1], made[2]);
+    assert_eq!(headings[1].outside().0, headings[3].outside().0, "paired pooling");
+    let sessions = |mapping| mappings.view(mapping).unwrap().sessions;
+    assert_eq!(made.map(sessions), [2, 2, 2, 1, 1]);
     assert_eq!(check(&mappings, &ports), 4);
     assert_eq!(ports.taken(0, protocol::UDP) + ports.taken(1, protocol::UDP), 4);
 }
