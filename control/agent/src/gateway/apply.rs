@@ -1,7 +1,7 @@
 //! From a configuration, or from news, to what workers use. A refused change changes nothing; an accepted one is in use by
 //! every worker before it is answered (law 5).
 
-use super::{Gateway, carried, learn, sequences};
+use super::{Gateway, learn, sequences};
 use crate::views;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -252,7 +252,8 @@ impl Gateway {
     fn publish(&mut self) -> Result<(), ApplyError> {
         let sections = self.compiler.sections();
         let names = std::str::from_utf8(sections.get(SectionId::Names)).unwrap_or_default();
-        carried::keep(&self.paths.private(), self.publisher.current() + 1, names)
+        self.carried
+            .keep(self.publisher.current() + 1, names)
             .map_err(|error| ApplyError::Refused(error.to_string(), "the runtime directory takes no file"))?;
         let generation = self
             .publisher

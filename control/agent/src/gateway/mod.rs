@@ -43,6 +43,7 @@ pub struct Gateway {
     leases: Leases,
     regions: Regions,
     publisher: Publisher<'static>,
+    carried: carried::Carried,
     events: Vec<EventReader<'static>>,
     captures: captures::Captures,
     dataplane: DataplaneState,

@@ -158,6 +158,7 @@ impl Gateway {
             kernel: Kernel::new(netlink.clone()),
             netlink,
             leases: Leases::new(paths.leases()),
+            carried: carried::Carried::new(paths.private()),
             publisher,
             events: workers
                 .filter_map(|worker| EventReader::new(regions.state, worker))
