@@ -9,7 +9,7 @@ import time
 
 from lab.shell import Failed
 
-from . import applies, instructions, machine, memory, report, sampling, tunnels, veth
+from . import applies, instructions, machine, memory, misses, report, sampling, tunnels, veth
 from .chain import remove_left_over
 from .programs import Programs
 from .rows import Table
@@ -23,6 +23,7 @@ PARTS = {
     "veth": veth.measure,
     "tunnels": tunnels.measure,
     "instructions": instructions.stages,
+    "misses": misses.stages,
     "stages": sampling.stages,
 }
 # Besides the harness itself, at most so busy, in percent of all cores, is quiet.

@@ -131,6 +131,11 @@ impl Columns {
         self.bad[lane % LANES] = 1;
     }
 
+    /// None is.
+    pub fn spoil_all(&mut self) {
+        self.bad = [1; LANES];
+    }
+
     /// Source (upper half) and destination address.
     #[inline(always)]
     pub fn addresses(&self, lane: usize) -> u64 {

@@ -36,10 +36,10 @@ use ingress::Ingresses;
 use outgoing::Outgoing;
 use riders::Riders;
 use stateless::Stateless;
-use tombolo_packet_io::{Frame, FrameBatch, PacketIo, PortSlot};
+use tombolo_packet_io::{BATCH, Frame, FrameBatch, PacketIo, PortSlot};
 use tombolo_tables::region_prefetch::prefetch;
 use tombolo_tables::view::Tables;
-use tombolo_wire::plain::columns::LANES;
+use tombolo_wire::plain::columns::{Columns, LANES};
 use tunnel_entry::TunnelEntry;
 
 /// The lane of one worker.
@@ -117,6 +117,18 @@ impl Express {
 impl Default for Express {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Puts a frame of the batch, as it came, into its lane of its sixteen; the one sixteen places behind it is asked for.
+#[inline(always)]
+fn load(columns: &mut Columns, frames: &FrameBatch, group: usize, lane: usize) {
+    if group + 1 < BATCH / LANES {
+        ask(frames.sixteen(group + 1)[lane].as_ref());
+    }
+    match &frames.sixteen(group)[lane] {
+        Some(frame) => columns.load(lane, frame.head(), frame.len()),
+        None => columns.leave_out(lane),
     }
 }
 

@@ -12,7 +12,7 @@ use super::exits::Exits;
 use super::ingress::Ingress;
 use super::outgoing::{Leaving, Outgoing};
 use super::tunnel_entry::TunnelEntry;
-use super::{ask, vectors};
+use super::{load, vectors};
 use crate::gateway::Gateway;
 use crate::keys::KeyCache;
 use crate::stages::{TUNNELLED, UDP_ESP_PORT};
@@ -28,7 +28,8 @@ const EMPTY: Column = [0; LANES];
 
 /// Where the riders of a batch are.
 pub(super) struct Riders {
-    groups: [Group; BATCH / LANES],
+    /// Those of the batch, between some in which nobody rides.
+    groups: [Group; BATCH / LANES + 5],
     ends: Ends,
     epochs: Epochs,
 }
@@ -36,7 +37,7 @@ pub(super) struct Riders {
 impl Default for Riders {
     fn default() -> Self {
         Riders {
-            groups: core::array::from_fn(|_| Group::default()),
+            groups: core::array::from_fn(|_| Group::nobody()),
             ends: Ends::default(),
             epochs: Epochs::default(),
         }
@@ -102,8 +103,10 @@ impl Riders {
 
     /// Sends what live sessions know.
     ///
-    /// The steps of a group do not follow one another at once, though they could: what is stored word by word and then loaded many
-    /// words wide makes the processor wait until the stores have left it.
+    /// Three groups are under way at a time, each at another step, and lane after lane takes one of each: so that requests to memory
+    /// are spread over all that is computed, instead of coming at once and waiting for each other. The steps of one group do not
+    /// follow one another at once: what is stored word by word and then loaded many words wide waits until the stores have left the
+    /// processor.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn run<I: PacketIo>(
         &mut self,
@@ -118,55 +121,67 @@ impl Riders {
         let lines = gateway.state.sessions4().lines();
         let now = gateway.now.seconds();
         let Riders { groups, ends, epochs } = self;
-        let groups = &mut groups[..frames.len().div_ceil(LANES)];
-        for step in 0..groups.len() + 2 {
-            if let Some(group) = groups.get_mut(step) {
-                group.load(frames, step);
+        let count = frames.len().div_ceil(LANES);
+        // Nobody rides behind the last group.
+        groups[count + 2..]
+            .iter_mut()
+            .take(2)
+            .for_each(|group| group.columns.spoil_all());
+        ends.leaves = EMPTY;
+        for lane in 0..LANES {
+            load(&mut groups[2].columns, frames, 0, lane);
+        }
+        for step in 0..count + 2 {
+            let [last, middle, new, next, ..] = &mut groups[step..] else {
+                return;
+            };
+            let first = (step * LANES).wrapping_sub(2 * LANES);
+            for lane in 0..LANES {
+                middle.find(&lines, lane);
+                last.fetch(ends, epochs, &lines, begin, first, lane);
             }
-            let last = step.checked_sub(2).filter(|last| *last < groups.len());
-            if let Some(last) = last {
-                groups[last].fetch(ends, epochs, &lines, begin, last * LANES);
+            if step < count {
+                new.read(gateway.tables, epochs, tunnel_entry, ingress, step * LANES);
             }
-            if let Some(group) = step.checked_sub(1).and_then(|middle| groups.get_mut(middle)) {
-                group.find(&lines);
+            if step >= 2 {
+                vectors::judge(last, ends, now);
             }
-            if let Some(group) = groups.get_mut(step) {
-                group.read(gateway.tables, epochs, &lines, tunnel_entry, ingress, step * LANES);
-            }
-            if let Some(last) = last {
-                let group = &mut groups[last];
-                vectors::judge(group, ends, now);
-                let first = last * LANES;
-                group.send(gateway, keys, outgoing, &lines, ends, tunnel_entry, frames, now, first);
+            let loads = step + 1 < count;
+            for lane in 0..LANES {
+                if loads {
+                    load(&mut next.columns, frames, step + 1, lane);
+                }
+                new.aim(&lines, lane);
+                last.send(
+                    gateway,
+                    keys,
+                    outgoing,
+                    &lines,
+                    ends,
+                    tunnel_entry,
+                    frames,
+                    now,
+                    first,
+                    lane,
+                );
             }
         }
     }
 }
 
 impl Group {
-    /// The frames of the group, as they came.
-    #[inline(always)]
-    fn load(&mut self, frames: &FrameBatch, group: usize) {
-        let next = frames.sixteen(group + 1);
-        let asks = group + 1 < BATCH / LANES;
-        for (lane, frame) in frames.sixteen(group).iter().enumerate() {
-            if asks {
-                ask(next[lane].as_ref());
-            }
-            match frame {
-                Some(frame) => self.columns.load(lane, frame.head(), frame.len()),
-                None => self.columns.leave_out(lane),
-            }
-        }
+    fn nobody() -> Self {
+        let mut group = Group::default();
+        group.columns.spoil_all();
+        group
     }
 
-    /// First step: plain packets become riders, and their sessions' buckets are asked for.
+    /// First step: plain packets become riders.
     #[inline(always)]
     fn read(
         &mut self,
         tables: &Tables<'_>,
         epochs: &Epochs,
-        lines: &Lines<'_, '_>,
         tunnel_entry: &TunnelEntry,
         ingress: &Ingress,
         first: usize,
@@ -180,10 +195,13 @@ impl Group {
         if ingress.ends_tunnels {
             self.tell_apart(tables, epochs, tunnel_entry, first);
         }
-        for lane in 0..LANES {
-            if self.columns.is_plain(lane) {
-                lines.aim(&mut self.lookups, lane);
-            }
+    }
+
+    /// The session's bucket is asked for.
+    #[inline(always)]
+    fn aim(&mut self, lines: &Lines<'_, '_>, lane: usize) {
+        if self.columns.is_plain(lane) {
+            lines.aim(&mut self.lookups, lane);
         }
     }
 
@@ -220,33 +238,37 @@ impl Group {
         }
     }
 
-    /// Second step: the riders' entries are asked for.
+    /// Second step: a rider's entry is asked for.
     #[inline(always)]
-    fn find(&mut self, lines: &Lines<'_, '_>) {
-        for lane in 0..LANES {
-            if self.columns.is_plain(lane) {
-                lines.candidate(&mut self.lookups, lane);
-            }
+    fn find(&mut self, lines: &Lines<'_, '_>, lane: usize) {
+        if self.columns.is_plain(lane) {
+            lines.candidate(&mut self.lookups, lane);
         }
     }
 
-    /// Third step: what the sessions say.
+    /// Third step: what its session says.
     #[inline(always)]
-    fn fetch(&mut self, ends: &mut Ends, epochs: &Epochs, lines: &Lines<'_, '_>, begin: &mut Begin, first: usize) {
+    fn fetch(
+        &mut self,
+        ends: &mut Ends,
+        epochs: &Epochs,
+        lines: &Lines<'_, '_>,
+        begin: &mut Begin,
+        first: usize,
+        lane: usize,
+    ) {
         let answers = &mut ends.answers;
-        for lane in 0..LANES {
-            if !self.columns.is_plain(lane) {
-                answers.leave_out(lane);
-            } else if lines.fetch(&mut self.lookups, answers, lane) {
-                self.epochs[lane] |= u64::from(epochs.of(answers.egress(lane)));
-            } else {
-                begin.note(Unknown {
-                    key: self.lookups.key(lane),
-                    hash: self.lookups.hash(lane),
-                    place: (first + lane) as u8,
-                    ip_length: self.columns.ip_length(lane),
-                });
-            }
+        if !self.columns.is_plain(lane) {
+            answers.leave_out(lane);
+        } else if lines.fetch(&mut self.lookups, answers, lane) {
+            self.epochs[lane] |= u64::from(epochs.of(answers.egress(lane)));
+        } else {
+            begin.note(Unknown {
+                key: self.lookups.key(lane),
+                hash: self.lookups.hash(lane),
+                place: (first + lane) as u8,
+                ip_length: self.columns.ip_length(lane),
+            });
         }
     }
 
@@ -293,37 +315,30 @@ impl Group {
         frames: &mut FrameBatch,
         now: u32,
         first: usize,
+        lane: usize,
     ) {
-        let (columns, opened) = (&self.columns, tunnel_entry.places());
-        for lane in 0..LANES {
-            if ends.leaves[lane] == 0 {
-                continue;
-            }
-            let (place, ip_length) = (first + lane, columns.ip_length(lane));
-            let leaving = Leaving {
-                place,
-                hop: ends.answers.next_hop[lane] as u32,
-                destination: ends.destinations[lane] as u32,
-                ip_length,
-                booked: opened >> place & 1 == 1,
-            };
-            let write = |head: &mut _| columns.write(lane, head);
-            let sent = if ends.sealed[lane] != 0 {
-                outgoing.seal(gateway, keys, frames, leaving, write)
-            } else {
-                let exit = (ends.exit_keys[lane], ends.exit_places[lane]);
-                outgoing.send_to(gateway, frames, leaving, exit, write)
-            };
-            if sent {
-                lines.book(
-                    &self.lookups,
-                    &ends.answers,
-                    lane,
-                    now,
-                    columns.tcp_flags(lane),
-                    ip_length.into(),
-                );
-            }
+        if ends.leaves[lane] == 0 {
+            return;
+        }
+        let (place, columns) = (first + lane, &self.columns);
+        let ip_length = columns.ip_length(lane);
+        let leaving = Leaving {
+            place,
+            hop: ends.answers.next_hop[lane] as u32,
+            destination: ends.destinations[lane] as u32,
+            ip_length,
+            booked: tunnel_entry.places() >> place & 1 == 1,
+        };
+        let write = |head: &mut _| columns.write(lane, head);
+        let sent = if ends.sealed[lane] != 0 {
+            outgoing.seal(gateway, keys, frames, leaving, write)
+        } else {
+            let exit = (ends.exit_keys[lane], ends.exit_places[lane]);
+            outgoing.send_to(gateway, frames, leaving, exit, write)
+        };
+        if sent {
+            let flags = columns.tcp_flags(lane);
+            lines.book(&self.lookups, &ends.answers, lane, now, flags, ip_length.into());
         }
     }
 }

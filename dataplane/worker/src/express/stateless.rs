@@ -142,15 +142,14 @@ impl Stateless {
     fn read(&mut self, tables: &Tables<'_>, ingress: &Ingress, frames: &FrameBatch) -> usize {
         let mut riders = 0;
         let groups = frames.len().div_ceil(LANES);
-        for (group, columns) in self.groups[..groups].iter_mut().enumerate() {
-            let first = group * LANES;
-            for lane in 0..LANES {
-                super::ask(frames.get(first + LANES + lane));
-                match frames.get(first + lane) {
-                    Some(frame) => columns.load(lane, frame.head(), frame.len()),
-                    None => columns.leave_out(lane),
-                }
+        for step in 0..=groups {
+            // What is stored word by word is read as vectors a step later: at once, the loads would wait for the stores.
+            if step < groups {
+                (0..LANES).for_each(|lane| super::load(&mut self.groups[step], frames, step, lane));
             }
+            let Some(group) = step.checked_sub(1) else { continue };
+            let columns = &mut self.groups[group];
+            let first = group * LANES;
             vectors::read_and_age(columns, ingress.station);
             for lane in 0..LANES {
                 let addresses = columns.addresses(lane);
