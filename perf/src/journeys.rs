@@ -274,6 +274,13 @@ pub(crate) fn seal(length: usize) -> Journey {
     seal_on(Gateway::new(&world, ample(TUNNEL_FLOWS)), length, 9)
 }
 
+pub(crate) fn seal_stateless(length: usize) -> Journey {
+    let world = worlds::stateless_tunnel(Side::A, length);
+    let mut journey = seal_on(Gateway::new(&world, ample(TUNNEL_FLOWS)), length, 9);
+    journey.first = None;
+    journey
+}
+
 /// Random flows into the tunnel, on a worker of side A.
 pub fn seal_on(gateway: Gateway, length: usize, seed: u64) -> Journey {
     let mut random = Random::new(seed);

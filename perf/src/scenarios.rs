@@ -25,6 +25,8 @@ pub enum Scenario {
     NatNew,
     /// Plain in, sealed out.
     Seal,
+    /// The same from a segment without sessions, as forwarders without a firewall are measured.
+    SealStateless,
     /// Sealed in, plain out.
     Open,
 }
@@ -34,7 +36,7 @@ pub const LENGTHS: [usize; 3] = [64, 576, 1400];
 
 /// All rows in the order of the table: beginning of the name, journey, lengths of the IP packet that comes in or, for `esp.open`,
 /// goes out, in bytes.
-const ROWS: [(&str, Scenario, &[usize]); 10] = [
+const ROWS: [(&str, Scenario, &[usize]); 11] = [
     ("forward.one", Scenario::Forward { routes: 1 }, &LENGTHS),
     ("forward.100k", Scenario::Forward { routes: 100_000 }, &LENGTHS),
     (
@@ -52,6 +54,7 @@ const ROWS: [(&str, Scenario, &[usize]); 10] = [
     ("nat.new", Scenario::NatNew, &LENGTHS),
     ("esp.seal", Scenario::Seal, &[64, 576, 1400, 8900]),
     ("esp.open", Scenario::Open, &[64, 576, 1400, 8900]),
+    ("esp.stateless.seal", Scenario::SealStateless, &LENGTHS),
 ];
 
 /// A scenario with packets of one length.
@@ -92,7 +95,7 @@ impl Case {
     /// The cipher alone over the same frames; none where there is none.
     pub fn cipher(&self) -> Option<RawAead> {
         match self.scenario {
-            Scenario::Seal => Some(RawAead::new(Direction::Seal, self.length)),
+            Scenario::Seal | Scenario::SealStateless => Some(RawAead::new(Direction::Seal, self.length)),
             Scenario::Open => Some(RawAead::new(Direction::Open, self.length)),
             Scenario::Forward { .. }
             | Scenario::Policy { .. }
@@ -129,6 +132,10 @@ impl Scenario {
             }
             Scenario::NatNew => "first packet of a new source-NATed flow: session, mapping and port made".to_owned(),
             Scenario::Seal => format!("AES-256-GCM ESP tunnel, plain in, sealed out, {TUNNEL_FLOWS} established flows"),
+            Scenario::SealStateless => {
+                "AES-256-GCM ESP tunnel, plain in, sealed out, from a stateless segment, 1 route into it, no policy"
+                    .to_owned()
+            }
             Scenario::Open => format!("AES-256-GCM ESP tunnel, sealed in, plain out, {TUNNEL_FLOWS} established flows"),
         }
     }
@@ -139,7 +146,7 @@ impl Scenario {
             Scenario::Forward { .. } | Scenario::Stateless { .. } => Some(State::None),
             Scenario::Policy { flows, .. } | Scenario::Nat { flows } => Some(State::Sessions(flows)),
             Scenario::NatNew => Some(State::New((rounds * ROUND) as u32)),
-            Scenario::Seal | Scenario::Open => None,
+            Scenario::Seal | Scenario::SealStateless | Scenario::Open => None,
         }
     }
 
@@ -152,6 +159,7 @@ impl Scenario {
             Scenario::Nat { flows } => journeys::nat(length, flows),
             Scenario::NatNew => journeys::nat_new(length, rounds),
             Scenario::Seal => journeys::seal(length),
+            Scenario::SealStateless => journeys::seal_stateless(length),
             Scenario::Open => journeys::open(length),
         };
         journey.establish(cycles)?;

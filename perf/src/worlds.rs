@@ -195,3 +195,12 @@ pub fn tunnel(side: Side, length: usize) -> World {
     }
     world
 }
+
+/// The same from a segment without sessions, NAT and policy.
+pub fn stateless_tunnel(side: Side, length: usize) -> World {
+    let mut world = tunnel(side, length);
+    world.segments[usize::from(PROD)].flags |= segment_flag::STATELESS;
+    world.nat_rules.clear();
+    world.policy_rules.clear();
+    world
+}
