@@ -37,15 +37,20 @@ PLACES = (
 
 def count(programs, row, rounds):
     """Instructions of the worker for a row with so many measured rounds, by place."""
+    return places(callgrind(programs, row, rounds))
+
+
+def callgrind(programs, row, rounds, *options):
+    """What callgrind writes of the worker in a row with so many measured rounds."""
     with tempfile.NamedTemporaryFile(prefix="tombolo-callgrind-") as out:
         command = [
-            *("valgrind", "--tool=callgrind", f"--callgrind-out-file={out.name}", "--collect-atstart=no"),
+            *("valgrind", "--tool=callgrind", f"--callgrind-out-file={out.name}", "--collect-atstart=no", *options),
             *(f"--toggle-collect={MEASURED}", programs["journey"], "--row", row, "--exact-rounds", rounds),
         ]
         done = subprocess.run([str(word) for word in command], capture_output=True, text=True, env=ENVIRONMENT, timeout=900)
         if done.returncode != 0:
             raise RuntimeError(f"{row}: {done.stderr.strip()[-500:]}")
-        return places(pathlib.Path(out.name).read_text(encoding="utf-8", errors="replace"))
+        return pathlib.Path(out.name).read_text(encoding="utf-8", errors="replace")
 
 
 def places(text):

@@ -2,11 +2,7 @@
 for ahead. It takes no notice of such requests, nor of what the processor fetches by itself.
 """
 
-import subprocess
-import tempfile
-
-from .instructions import MEASURED, ROUND, ROUNDS
-from .programs import ENVIRONMENT
+from .instructions import ROUND, ROUNDS, callgrind
 
 # Bytes, ways, bytes of a line; those of many servers since 2021.
 FIRST = (48 << 10, 12, 64)
@@ -29,17 +25,8 @@ def stages(run):
 
 def misses(programs, row, rounds):
     """Lines that a row with so many measured rounds did not find in the first cache, and of them not in the second."""
-    with tempfile.NamedTemporaryFile(prefix="tombolo-misses-") as out:
-        command = [
-            *("valgrind", "--tool=callgrind", f"--callgrind-out-file={out.name}", "--collect-atstart=no", "--cache-sim=yes"),
-            *(f"--D1={','.join(map(str, FIRST))}", f"--LL={','.join(map(str, SECOND))}"),
-            *(f"--toggle-collect={MEASURED}", programs["journey"], "--row", row, "--exact-rounds", rounds),
-        ]
-        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, env=ENVIRONMENT, timeout=900)
-        if done.returncode != 0:
-            raise RuntimeError(f"{row}: {done.stderr.strip()[-500:]}")
-        with open(out.name, encoding="utf-8", errors="replace") as lines:
-            return summed(lines)
+    caches = (f"--{name}={','.join(map(str, size))}" for name, size in (("D1", FIRST), ("LL", SECOND)))
+    return summed(callgrind(programs, row, rounds, "--cache-sim=yes", *caches).splitlines())
 
 
 def summed(lines):
