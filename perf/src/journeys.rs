@@ -293,8 +293,9 @@ pub fn seal_on(gateway: Gateway, length: usize, seed: u64) -> Journey {
     Journey::new(gateway, vec![UPLINK], Box::new(offer)).after((0..TUNNEL_FLOWS).map(tunnel_flow).collect())
 }
 
-pub(crate) fn open(length: usize) -> Journey {
-    let worlds = [Side::A, Side::B].map(|side| worlds::tunnel(side, length));
+/// Both gateways are in worlds that `world` makes.
+pub(crate) fn open(length: usize, world: fn(Side, usize) -> World) -> Journey {
+    let worlds = [Side::A, Side::B].map(|side| world(side, length));
     let [sealer, opener] = worlds.map(|world| Gateway::new(&world, ample(TUNNEL_FLOWS)));
     open_on(opener, sealer, length, 11)
 }

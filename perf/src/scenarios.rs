@@ -5,6 +5,7 @@ use crate::gateway::ROUND;
 use crate::journeys::{self, Journey};
 use crate::limits::State;
 use crate::raw_aead::{Direction, RawAead};
+use crate::worlds;
 use anyhow::Result;
 
 /// Flows through a tunnel.
@@ -29,6 +30,8 @@ pub enum Scenario {
     SealStateless,
     /// Sealed in, plain out.
     Open,
+    /// The same into a segment without sessions.
+    OpenStateless,
 }
 
 /// Lengths of most rows.
@@ -36,7 +39,7 @@ pub const LENGTHS: [usize; 3] = [64, 576, 1400];
 
 /// All rows in the order of the table: beginning of the name, journey, lengths of the IP packet that comes in or, for `esp.open`,
 /// goes out, in bytes.
-const ROWS: [(&str, Scenario, &[usize]); 11] = [
+const ROWS: [(&str, Scenario, &[usize]); 12] = [
     ("forward.one", Scenario::Forward { routes: 1 }, &LENGTHS),
     ("forward.100k", Scenario::Forward { routes: 100_000 }, &LENGTHS),
     (
@@ -55,6 +58,7 @@ const ROWS: [(&str, Scenario, &[usize]); 11] = [
     ("esp.seal", Scenario::Seal, &[64, 576, 1400, 8900]),
     ("esp.open", Scenario::Open, &[64, 576, 1400, 8900]),
     ("esp.stateless.seal", Scenario::SealStateless, &LENGTHS),
+    ("esp.stateless.open", Scenario::OpenStateless, &LENGTHS),
 ];
 
 /// A scenario with packets of one length.
@@ -96,7 +100,7 @@ impl Case {
     pub fn cipher(&self) -> Option<RawAead> {
         match self.scenario {
             Scenario::Seal | Scenario::SealStateless => Some(RawAead::new(Direction::Seal, self.length)),
-            Scenario::Open => Some(RawAead::new(Direction::Open, self.length)),
+            Scenario::Open | Scenario::OpenStateless => Some(RawAead::new(Direction::Open, self.length)),
             Scenario::Forward { .. }
             | Scenario::Policy { .. }
             | Scenario::Stateless { .. }
@@ -133,7 +137,11 @@ impl Scenario {
             Scenario::NatNew => "first packet of a new source-NATed flow: session, mapping and port made".to_owned(),
             Scenario::Seal => format!("AES-256-GCM ESP tunnel, plain in, sealed out, {TUNNEL_FLOWS} established flows"),
             Scenario::SealStateless => {
-                "AES-256-GCM ESP tunnel, plain in, sealed out, from a stateless segment, 1 route into it, no policy"
+                "AES-256-GCM ESP tunnel, plain in, sealed out, from a stateless segment, the demo's routes, no policy"
+                    .to_owned()
+            }
+            Scenario::OpenStateless => {
+                "AES-256-GCM ESP tunnel, sealed in, plain out, into a stateless segment, the demo's routes, no policy"
                     .to_owned()
             }
             Scenario::Open => format!("AES-256-GCM ESP tunnel, sealed in, plain out, {TUNNEL_FLOWS} established flows"),
@@ -146,7 +154,7 @@ impl Scenario {
             Scenario::Forward { .. } | Scenario::Stateless { .. } => Some(State::None),
             Scenario::Policy { flows, .. } | Scenario::Nat { flows } => Some(State::Sessions(flows)),
             Scenario::NatNew => Some(State::New((rounds * ROUND) as u32)),
-            Scenario::Seal | Scenario::SealStateless | Scenario::Open => None,
+            Scenario::Seal | Scenario::SealStateless | Scenario::Open | Scenario::OpenStateless => None,
         }
     }
 
@@ -160,7 +168,8 @@ impl Scenario {
             Scenario::NatNew => journeys::nat_new(length, rounds),
             Scenario::Seal => journeys::seal(length),
             Scenario::SealStateless => journeys::seal_stateless(length),
-            Scenario::Open => journeys::open(length),
+            Scenario::Open => journeys::open(length, worlds::tunnel),
+            Scenario::OpenStateless => journeys::open(length, worlds::stateless_tunnel),
         };
         journey.establish(cycles)?;
         Ok(journey)

@@ -319,6 +319,51 @@ fn batches_alike(mut twins: Twins) -> u64 {
     sent
 }
 
+/// Batches of what the peer sealed for a segment without sessions, the lane's frames sooner, too.
+fn opened_alike(mut twins: Twins) -> u64 {
+    let mut random = Random::new(0x0bed);
+    let to = [
+        Side::A.host4(PROD, 10),
+        Side::A.host4(DEV, 10),
+        Side::A.host4(PROD, 1),
+        WEB4,
+        Side::B.host4(PROD, 10),
+    ];
+    let mut sent = 0;
+    for number in 0..200 {
+        let (kinds, count) = (1 + random.below(to.len()), 1 + random.below(64));
+        let frame = |_| {
+            let mut frame =
+                from_host(Side::B, PROD, to[random.below(kinds)]).udp(1000, 53, &vec![7; random.below(300)]);
+            if random.once_in(8) {
+                frame[26..30].copy_from_slice(&[10, 1, 0, 1]);
+                fix_header_checksum(&mut frame);
+            } else if random.once_in(8) {
+                frame = mutated(&mut random, &frame);
+            }
+            frame
+        };
+        let inner: Vec<_> = (0..count).map(frame).collect();
+        let mut show = |lane| {
+            let mut seen = twins.show(lane, &mut |a, sequence| {
+                for frame in inner.iter().filter(|frame| frame.len() > 14) {
+                    *sequence += 1;
+                    a.arrive(0, UPLINK as u8, &sealed_by(Side::B, PROD, *sequence, &frame[14..]));
+                }
+            });
+            let frames = seen.sent.iter_mut().chain(&mut seen.delivered);
+            frames.for_each(|port| port.sort());
+            seen
+        };
+        // The first time some may wait for a next hop that nobody knows.
+        show(false);
+        let (with, without) = (show(true), show(false));
+        sent += with.sent.iter().map(|port| port.len() as u64).sum::<u64>();
+        assert_eq!(with, without, "opened batch {number}");
+    }
+    sent
+}
+
 #[test]
 fn in_a_segment_without_sessions() {
     let twins = |open: bool| {
@@ -334,6 +379,11 @@ fn in_a_segment_without_sessions() {
         })
     };
     lengths_alike(twins(true));
+    let opened = [false, true].map(|open| opened_alike(twins(open)));
+    assert!(
+        opened[0] > 1_000 && opened[1] > opened[0] + 200,
+        "only {opened:?} opened frames left"
+    );
     let sent = [false, true].map(|open| batches_alike(twins(open)));
     assert!(
         sent[0] > 1_000 && sent[1] > sent[0] + 500,

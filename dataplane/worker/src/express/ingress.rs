@@ -101,7 +101,7 @@ fn read(tables: &Tables<'_>, ports: &PortMap, slot: PortSlot) -> Option<Ingress>
         epoch: segment.epoch,
         ends_tunnels,
         stateless,
-        own: if stateless {
+        own: if stateless || ends_tunnels {
             own(tables)
         } else {
             OwnAddresses::default()
@@ -110,7 +110,7 @@ fn read(tables: &Tables<'_>, ports: &PortMap, slot: PortSlot) -> Option<Ingress>
 }
 
 /// Whether a NAT rule speaks of what comes from the segment.
-fn may_translate(tables: &Tables<'_>, segment: u16) -> bool {
+pub(super) fn may_translate(tables: &Tables<'_>, segment: u16) -> bool {
     tables
         .nat_rules()
         .iter()

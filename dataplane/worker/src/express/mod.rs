@@ -21,6 +21,7 @@ mod payload;
 mod query;
 mod riders;
 mod sending;
+mod sessionless;
 mod stateless;
 mod translations;
 mod tunnel_entry;
@@ -32,11 +33,13 @@ use crate::gateway::Gateway;
 use crate::keys::KeyCache;
 use crate::ports::PortMap;
 use begin::Begin;
-use ingress::Ingresses;
+use ingress::{Ingress, Ingresses};
 use outgoing::Outgoing;
 use riders::Riders;
-use stateless::Stateless;
+use sessionless::Sessionless;
+use stateless::{From, Stateless};
 use tombolo_packet_io::{BATCH, Frame, FrameBatch, PacketIo, PortSlot};
+use tombolo_tables::layout::SegmentIndex;
 use tombolo_tables::region_prefetch::prefetch;
 use tombolo_tables::view::Tables;
 use tombolo_wire::plain::columns::{Columns, LANES};
@@ -49,6 +52,7 @@ pub struct Express {
     outgoing: Outgoing,
     tunnel_entry: TunnelEntry,
     stateless: Stateless,
+    sessionless: Sessionless,
     begin: Begin,
 }
 
@@ -61,6 +65,7 @@ impl Express {
             outgoing: Outgoing::new(),
             tunnel_entry: TunnelEntry::default(),
             stateless: Stateless::default(),
+            sessionless: Sessionless::default(),
             begin: Begin::default(),
         }
     }
@@ -69,6 +74,7 @@ impl Express {
     pub fn renew(&mut self, tables: &Tables<'_>, ports: &PortMap) {
         self.ingresses.renew(tables, ports);
         self.riders.renew(tables);
+        self.sessionless.renew(tables);
         self.outgoing.forget();
         self.begin.renew(tables);
     }
@@ -92,8 +98,13 @@ impl Express {
                 .open(gateway, keys, &mut self.outgoing.departures.sending, &ingress, frames);
         }
         if ingress.stateless {
-            self.stateless.run(gateway, keys, &mut self.outgoing, &ingress, frames);
-        } else {
+            let from = From {
+                segment: SegmentIndex(ingress.segment),
+                opened: None,
+            };
+            self.stateless
+                .run(gateway, keys, &mut self.outgoing, &ingress, from, frames);
+        } else if !self.run_sessionless(gateway, keys, &ingress, frames) {
             let Express {
                 riders,
                 outgoing,
@@ -111,6 +122,36 @@ impl Express {
             .finish(gateway, keys, &ingress, frames, self.tunnel_entry.places());
         self.tunnel_entry.leave(gateway, &ingress, frames, batch);
         frames.close_gaps();
+    }
+}
+
+impl Express {
+    /// Sends what was opened for segments without sessions. Whether that was the whole batch.
+    #[inline(always)]
+    fn run_sessionless<I: PacketIo>(
+        &mut self,
+        gateway: &mut Gateway<'_, I>,
+        keys: &mut KeyCache,
+        ingress: &Ingress,
+        frames: &mut FrameBatch,
+    ) -> bool {
+        if !(self.sessionless.any() && self.tunnel_entry.any()) {
+            return false;
+        }
+        let all = self.tunnel_entry.places_of(|segment| self.sessionless.holds(segment));
+        let mut left = all;
+        while let Some(opened) = self.tunnel_entry.at(left.trailing_zeros() as usize) {
+            let segment = opened.segment;
+            let same = left & self.tunnel_entry.places_of(|other| other == segment);
+            let from = From {
+                segment,
+                opened: Some(same),
+            };
+            self.stateless
+                .run(gateway, keys, &mut self.outgoing, ingress, from, frames);
+            left &= !same;
+        }
+        all.count_ones() as usize == frames.len()
     }
 }
 

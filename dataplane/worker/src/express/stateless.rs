@@ -1,7 +1,6 @@
 //! Riders of a segment without sessions: each is routed and judged anew, a batch at a time.
 //!
-//! Only where nothing is translated and nothing comes in from the underlay; what policy does not allow is left to the general
-//! journey, which has the words for it.
+//! Only where nothing is translated; what policy does not allow is left to the general journey, which has the words for it.
 
 use super::ingress::Ingress;
 use super::outgoing::{Leaving, Outgoing};
@@ -42,6 +41,14 @@ impl Default for Stateless {
     }
 }
 
+/// Packets of a batch that are from one segment.
+#[derive(Clone, Copy)]
+pub(super) struct From {
+    pub(super) segment: SegmentIndex,
+    /// Their places, if they came out of a tunnel; none for the whole batch.
+    pub(super) opened: Option<u64>,
+}
+
 impl Stateless {
     /// Sends what route and policy let pass at once.
     pub(super) fn run<I: PacketIo>(
@@ -50,11 +57,11 @@ impl Stateless {
         keys: &mut KeyCache,
         outgoing: &mut Outgoing,
         ingress: &Ingress,
+        from: From,
         frames: &mut FrameBatch,
     ) {
-        let tables = gateway.tables;
-        let segment = SegmentIndex(ingress.segment);
-        let riders = self.read(tables, ingress, frames);
+        let (tables, segment) = (gateway.tables, from.segment);
+        let riders = self.read(tables, ingress, from, frames);
         tables.routes4_batch(segment, &self.destinations[..riders], &mut self.hops[..riders]);
         let (riders, within) = self.follow(tables, segment, riders);
         let passing = self.judge(tables, segment, riders, within);
@@ -66,7 +73,7 @@ impl Stateless {
                     hop: self.hops[rider],
                     destination: self.destinations[rider],
                     ip_length: columns.ip_length(lane),
-                    booked: false,
+                    booked: from.opened.is_some(),
                 };
                 let write = |head: &mut _| columns.write_ttl(lane, head);
                 outgoing.send(gateway, keys, frames, leaving, write);
@@ -139,13 +146,17 @@ impl Stateless {
     }
 
     #[inline(always)]
-    fn read(&mut self, tables: &Tables<'_>, ingress: &Ingress, frames: &FrameBatch) -> usize {
+    fn read(&mut self, tables: &Tables<'_>, ingress: &Ingress, from: From, frames: &FrameBatch) -> usize {
         let mut riders = 0;
         let groups = frames.len().div_ceil(LANES);
         for step in 0..=groups {
             // What is stored word by word is read as vectors a step later: at once, the loads would wait for the stores.
             if step < groups {
-                (0..LANES).for_each(|lane| super::load(&mut self.groups[step], frames, step, lane));
+                let columns = &mut self.groups[step];
+                (0..LANES).for_each(|lane| super::load(columns, frames, step, lane));
+                if let Some(opened) = from.opened {
+                    pick(columns, opened >> (step * LANES), ingress.station);
+                }
             }
             let Some(group) = step.checked_sub(1) else { continue };
             let columns = &mut self.groups[group];
@@ -154,7 +165,7 @@ impl Stateless {
             for lane in 0..LANES {
                 let addresses = columns.addresses(lane);
                 let source = (addresses >> 32) as u32;
-                let spoofed = ingress.own.may_hold(source) && is_own(tables, SegmentIndex(ingress.segment), source);
+                let spoofed = ingress.own.may_hold(source) && is_own(tables, from.segment, source);
                 if columns.is_plain(lane) & !spoofed {
                     self.places[riders] = (first + lane) as u8;
                     self.destinations[riders] = addresses as u32;
@@ -163,6 +174,17 @@ impl Stateless {
             }
         }
         riders
+    }
+}
+
+/// Leaves those lanes out whose bit is not set; the others came out of a tunnel.
+fn pick(columns: &mut Columns, opened: u64, station: u64) {
+    for lane in 0..LANES {
+        if opened >> lane & 1 == 1 {
+            columns.accept(lane, station);
+        } else {
+            columns.leave_out(lane);
+        }
     }
 }
 

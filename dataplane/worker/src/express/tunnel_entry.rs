@@ -198,6 +198,18 @@ impl TunnelEntry {
         self.places
     }
 
+    /// Those of them whose segment is wanted.
+    #[inline(always)]
+    pub(super) fn places_of(&self, wanted: impl Fn(SegmentIndex) -> bool) -> u64 {
+        let (mut left, mut of) = (self.places, 0);
+        while left != 0 {
+            let place = left.trailing_zeros() as usize % BATCH;
+            left &= left - 1;
+            of |= u64::from(wanted(self.opened[place].segment)) << place;
+        }
+        of
+    }
+
     /// What the frame at `place` was opened to, if it was.
     #[inline(always)]
     pub(super) fn at(&self, place: usize) -> Option<&Opened> {
