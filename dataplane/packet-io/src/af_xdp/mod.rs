@@ -4,8 +4,9 @@
 //! this crate loads no program. Each socket has its own four rings; frames move between the rings and the worker as
 //! [`Frame`]s, and [`FrameCensus`] accounts for each of them.
 //!
-//! Reading order: [`open`], `pool` (frames), `port` (rings), `tap` (the kernel), `wait`.
+//! Reading order: [`open`], `pool` (frames), `port` (rings), `ahead`, `tap` (the kernel), `wait`.
 
+mod ahead;
 mod open;
 mod pool;
 mod port;

@@ -2,6 +2,7 @@
 //!
 //! `posted` and `sending` count frames that the kernel holds, by what went into one ring and came out of its partner.
 
+use super::ahead::Ahead;
 use super::pool::Pool;
 use super::tap::Tap;
 use crate::batch::{BATCH, FrameBatch};
@@ -53,10 +54,8 @@ pub(super) struct Port {
     untaken: usize,
     /// How often in a row the kernel took none of them.
     fruitless: u32,
-    /// What left the receive ring and was not handed out yet: known early enough to ask memory for it.
-    ahead: [FrameDesc; BATCH],
-    ahead_first: usize,
-    ahead_end: usize,
+    /// What left the receive ring and was not handed out yet.
+    ahead: Ahead<FrameDesc>,
     scratch: [FrameDesc; BATCH],
 }
 
@@ -72,9 +71,7 @@ impl Port {
             transmit_ring,
             untaken: 0,
             fruitless: 0,
-            ahead: [FrameDesc::default(); BATCH],
-            ahead_first: 0,
-            ahead_end: 0,
+            ahead: Ahead::new(),
             scratch: [FrameDesc::default(); BATCH],
         }
     }
@@ -89,47 +86,25 @@ impl Port {
         self.tap.as_ref().filter(|tap| tap.read).map(|tap| tap.fd.as_fd())
     }
 
-    /// Hands out what arrived, as much as there is room for. Nothing is left ahead when nothing is handed out to an empty batch: whoever
-    /// sleeps then misses nothing.
+    /// Hands out what arrived, as much as there is room for.
     pub(super) fn receive(&mut self, pool: &mut Pool, into: &mut FrameBatch) -> usize {
-        let mut count = 0;
-        while into.room() > 0 && self.look_ahead() {
-            let taken = self.ahead().len().min(into.room());
-            for descriptor in &self.ahead[self.ahead_first..self.ahead_first + taken] {
-                into.push(pool.received(descriptor));
-            }
-            self.ahead_first += taken;
-            count += taken;
-        }
+        let ring = &mut self.rings.receive;
+        // SAFETY: the ring belongs to the pool's UMEM (`open`).
+        let consume = |descriptors: &mut [FrameDesc]| unsafe { ring.consume(descriptors) };
+        let room = into.room();
+        let hand = |descriptor: &FrameDesc| into.push(pool.received(descriptor));
+        let count = self.ahead.hand_out(room, consume, hand);
         self.posted -= count;
-        self.look_ahead();
         count
     }
 
     /// Asks memory for the first of what is handed out next; false if nothing is known of that.
     #[inline]
     pub(super) fn ask_ahead(&self, pool: &Pool) -> bool {
-        let ahead = self.ahead();
-        ahead
-            .iter()
-            .take(ASKED_AHEAD)
-            .for_each(|descriptor| pool.ask(descriptor));
-        !ahead.is_empty()
-    }
-
-    #[inline]
-    fn ahead(&self) -> &[FrameDesc] {
-        &self.ahead[self.ahead_first..self.ahead_end]
-    }
-
-    /// Whether anything is ahead; looks into the ring if nothing was.
-    fn look_ahead(&mut self) -> bool {
-        if self.ahead_first == self.ahead_end {
-            self.ahead_first = 0;
-            // SAFETY: the ring belongs to the pool's UMEM (`open`).
-            self.ahead_end = unsafe { self.rings.receive.consume(&mut self.ahead) };
-        }
-        self.ahead_first < self.ahead_end
+        let waiting = self.ahead.waiting();
+        let first = waiting.iter().take(ASKED_AHEAD);
+        first.for_each(|descriptor| pool.ask(descriptor));
+        !waiting.is_empty()
     }
 
     pub(super) fn transmit(&mut self, pool: &mut Pool, frame: Frame) -> Result<(), Frame> {
@@ -239,7 +214,7 @@ impl Port {
 
     /// Adds the port's share.
     pub(super) fn census(&mut self, census: &mut FrameCensus) {
-        let received = self.ahead().len() + self.rings.receive.nb_avail_exact() as usize;
+        let received = self.ahead.waiting().len() + self.rings.receive.nb_avail_exact() as usize;
         let completed = self.rings.completion.nb_avail_exact() as usize;
         census.received += received;
         census.fill += self.posted - received;

@@ -110,7 +110,7 @@ fn read(tables: &Tables<'_>, ports: &PortMap, slot: PortSlot) -> Option<Ingress>
 }
 
 /// Whether a NAT rule speaks of what comes from the segment.
-pub(super) fn may_translate(tables: &Tables<'_>, segment: u16) -> bool {
+fn may_translate(tables: &Tables<'_>, segment: u16) -> bool {
     tables
         .nat_rules()
         .iter()

@@ -1,7 +1,6 @@
 //! Segments whose packets ride without a session when they come out of a tunnel, a bit each.
 
-use super::ingress::may_translate;
-use tombolo_tables::layout::{SegmentIndex, segment_flag};
+use tombolo_tables::layout::{SegmentIndex, segment_flag, wildcard};
 use tombolo_tables::view::Tables;
 
 const WORDS: usize = (1 << 16) / 64;
@@ -27,11 +26,17 @@ impl Sessionless {
         if core::mem::take(&mut self.any) {
             self.segments.fill(0);
         }
+        if tables.nat_rules().iter().any(|rule| rule.from == wildcard::SEGMENT) {
+            return;
+        }
         for (segment, record) in (0..=u16::MAX).zip(tables.segments()) {
-            if record.flags & segment_flag::STATELESS != 0 && !may_translate(tables, segment) {
+            if record.flags & segment_flag::STATELESS != 0 {
                 self.segments[usize::from(segment / 64)] |= 1 << (segment % 64);
                 self.any = true;
             }
+        }
+        for rule in tables.nat_rules() {
+            self.segments[usize::from(rule.from / 64)] &= !(1 << (rule.from % 64));
         }
     }
 
