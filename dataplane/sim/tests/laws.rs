@@ -347,6 +347,23 @@ fn what_waited_in_vain_makes_the_next_packet_be_told() {
     a.assert_books();
 }
 
+/// The same for a batch that rides in sessions and is handed on as a whole.
+#[test]
+fn a_ridden_batch_that_finds_a_full_ring_is_counted() {
+    let mut a = SimGateway::new(&plain(), SMALL, 1);
+    let frame = from_host(Side::A, PROD, WEB4).udp(1000, 53, b"");
+    assert_eq!(a.pass(PROD as u8, &frame, UPLINK as u8).len(), 1, "the flow begins");
+    a.narrow_transmit_rings(8);
+    for _ in 0..64 {
+        a.arrive(0, PROD as u8, &frame);
+    }
+    a.run();
+    let sent = a.sent(UPLINK as u8).len();
+    assert!((8..64).contains(&sent), "{sent} of 64 passed");
+    assert_eq!(reasons(&a), [(DropReason::TxFull, 64 - sent as u64)]);
+    a.assert_books();
+}
+
 #[test]
 fn a_full_transmit_ring_is_a_counted_drop() {
     let mut a = SimGateway::new(&plain(), SMALL, 1);
