@@ -16,8 +16,11 @@ const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0);
 /// A host on a link.
 pub(crate) type Host = (PortId, IpAddr);
 
-/// Where the outer packets of a tunnel whose far end is `remote` go.
+/// Where the outer packets of a tunnel whose far end is `remote` go; none while that is not known (unspecified).
 pub(crate) fn tunnel_hop(desired: &Gateway, reach: &RouteIndex, tunnel: &Tunnel, remote: IpAddr) -> Option<Host> {
+    if remote.is_unspecified() {
+        return None;
+    }
     match reach.lookup(desired.port(tunnel.port).segment, remote) {
         Some(Reach::OnLink(port)) => Some((port, remote)),
         Some(Reach::Route(RouteTarget::Via { port, address })) => Some((port, address)),

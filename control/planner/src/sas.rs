@@ -77,6 +77,10 @@ fn wishes<'a>(draft: &mut Draft<'a>) -> Vec<Wish<'a>> {
             negotiated_wishes(draft, &mut used, at, negotiated, &mut wishes);
         } else if let Some(pair) = learned.sa_keys.get(name) {
             manual_wishes(draft, &mut used, at, pair, &mut wishes);
+        } else if tunnel.ike().is_some() {
+            draft.warn(format!(
+                "tunnel {name} is down: no keys are agreed on with its peer yet"
+            ));
         } else {
             draft.warn(format!("tunnel {name} is down: it has no keys"));
         }

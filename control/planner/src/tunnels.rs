@@ -2,9 +2,9 @@
 
 use crate::indices::Wanted;
 use crate::{Action, Draft, Learned, OuterPath, UdpPorts, links, padded, routes, sas};
-use tombolo_config::{DontFragment, Dscp, Encapsulation, Gateway, Tunnel};
+use tombolo_config::{DontFragment, Dscp, ESP_UDP_PORT, Encapsulation, Gateway, Keying, Prefix, Tunnel};
 use tombolo_tables::layout::{NextHop, TunnelIndex, TunnelRecord, encapsulation, tunnel_flag};
-use tombolo_wire::mtu::{AEAD, Outer, esp_inner_mtu};
+use tombolo_wire::mtu::{AEAD, Outer, esp_inner_mtu, with_published};
 use zerocopy::FromZeros;
 
 /// Gives every tunnel its index. Comes before the routes, which name them.
@@ -40,25 +40,33 @@ pub(crate) fn fill(draft: &mut Draft<'_>) {
     }
 }
 
-/// The way of a tunnel's outer packets: as negotiated, else as configured.
+/// The way of a tunnel's outer packets: as negotiated, else as far as the configuration says it. The far end is unspecified where
+/// nobody knows it yet.
 pub(crate) fn path(desired: &Gateway, learned: &Learned, tunnel: &Tunnel) -> OuterPath {
     let negotiated = learned.negotiated.get(tunnel.name.as_str());
     match negotiated.filter(|negotiated| wrong_path(desired, tunnel, &negotiated.path).is_none()) {
         Some(negotiated) => negotiated.path,
         None => OuterPath {
             local: tunnel.local,
-            remote: tunnel.remote,
-            udp: match tunnel.encapsulation {
-                Encapsulation::None => None,
-                Encapsulation::Udp {
-                    local_port,
-                    remote_port,
-                } => Some(UdpPorts {
-                    local: local_port,
-                    remote: remote_port,
-                }),
-            },
+            remote: tunnel.remote().unwrap_or(Prefix::all(tunnel.local.is_ipv6()).address()),
+            udp: udp_ports(tunnel),
         },
+    }
+}
+
+/// Ports of ESP in UDP as configured; none for ESP straight in IP.
+fn udp_ports(tunnel: &Tunnel) -> Option<UdpPorts> {
+    let ports = |local, remote| Some(UdpPorts { local, remote });
+    match &tunnel.keying {
+        Keying::Manual(manual) => match manual.encapsulation {
+            Encapsulation::None => None,
+            Encapsulation::Udp {
+                local_port,
+                remote_port,
+            } => ports(local_port, remote_port),
+        },
+        Keying::Ike(ike) if ike.force_udp || ike.start_on_4500 => ports(ESP_UDP_PORT, ESP_UDP_PORT),
+        Keying::Ike(_) => None,
     }
 }
 
@@ -85,12 +93,18 @@ fn tunnel_record(draft: &Draft<'_>, at: usize, outbound: u32) -> TunnelRecord {
         .map(|index| NextHop::Neighbour(*index));
     let egress = draft.desired.port(hop.map_or(tunnel.port, |(port, _)| port));
     let outer_mtu = links::mtu(egress, draft.learned.links.get(egress.device.as_str()));
+    let udp = path.udp.is_some();
     let outer = Outer {
-        mtu: outer_mtu,
+        mtu: tunnel
+            .ike()
+            .and_then(|ike| ike.outer_mtu_max)
+            .map_or(outer_mtu, |most| outer_mtu.min(most)),
         v6: path.local.is_ipv6(),
-        udp: path.udp.is_some(),
+        udp,
     };
-    let computed = esp_inner_mtu(outer, AEAD);
+    let published = tunnel.ike().map(|ike| ike.published_mtu).unwrap_or_default();
+    let published = if udp { published.udp } else { published.plain };
+    let computed = with_published(esp_inner_mtu(outer, AEAD), published);
     TunnelRecord {
         name: padded(tunnel.name.as_str()),
         local: path.local.into(),
@@ -103,9 +117,10 @@ fn tunnel_record(draft: &Draft<'_>, at: usize, outbound: u32) -> TunnelRecord {
         underlay_segment: draft.segment(draft.desired.port(tunnel.port).segment).0,
         mtu: tunnel.mtu.map_or(computed, |wanted| computed.min(wanted)),
         flags: flags(tunnel),
-        encapsulation: match path.udp {
-            Some(_) => encapsulation::ESP_UDP,
-            None => encapsulation::ESP,
+        encapsulation: if udp {
+            encapsulation::ESP_UDP
+        } else {
+            encapsulation::ESP
         },
         reserved: [0; 3],
     }
