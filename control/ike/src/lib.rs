@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod connection;
+pub mod crypto;
 pub mod identity;
 pub mod now;
 pub mod random;
