@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod auth;
 pub mod connection;
 pub mod crypto;
 pub mod identity;
