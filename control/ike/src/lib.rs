@@ -15,3 +15,4 @@ pub mod random;
 pub mod secret;
 pub mod selector;
 pub mod transform;
+pub mod wire;
