@@ -2,6 +2,7 @@
 
 use super::psk::mac;
 use crate::transform::Prf;
+use crate::wire::{HEADER_BYTES, IdBody, kind};
 use serde::{Deserialize, Serialize};
 
 /// What one side signs, but for the key that stands for its identity: SK_pi or SK_pr.
@@ -12,10 +13,8 @@ pub struct Octets<'a> {
     pub message: &'a [u8],
     /// Nonce of the other side, without the payload header.
     pub peer_nonce: &'a [u8],
-    /// Kind of the signing side's identity (RFC 7296 §3.5).
-    pub id_kind: u8,
-    /// Its data.
-    pub id_data: &'a [u8],
+    /// The signing side's identity, as it was sent.
+    pub identity: &'a IdBody,
     /// `IntermediateAuth::octets` of both sides; empty without IKE_INTERMEDIATE.
     pub intermediate: &'a [u8],
 }
@@ -24,7 +23,7 @@ impl Octets<'_> {
     /// The octets to sign (RFC 7296 §2.15, RFC 9242 §3.3.2). `sk_p` is the signing side's SK_pi or SK_pr: with a PPK mixed in for
     /// AUTH, without for NO_PPK_AUTH (RFC 8784 §3).
     pub fn signed(&self, prf: Prf, sk_p: &[u8]) -> Vec<u8> {
-        let identity = mac(prf, sk_p, &[&[self.id_kind, 0, 0, 0], self.id_data]);
+        let identity = mac(prf, sk_p, &[&self.identity.bytes()]);
         [self.message, self.peer_nonce, &identity, self.intermediate].concat()
     }
 }
@@ -48,16 +47,12 @@ pub struct IntermediateAuth {
     responder: Vec<u8>,
 }
 
-/// Bytes of an IKE header (RFC 7296 §3.1).
-const HEADER_BYTES: usize = 28;
 /// Bytes of a generic payload header (RFC 7296 §3.2).
 const PAYLOAD_HEADER_BYTES: usize = 4;
 /// Place of Next Payload in the header.
 const NEXT: usize = 16;
 /// Place of Length in the header.
 const LENGTH: usize = 24;
-/// The Encrypted payload.
-const ENCRYPTED: u8 = 46;
 
 impl IntermediateAuth {
     /// Adds one IKE_INTERMEDIATE message. `sk_p` is the sender's SK_pi or SK_pr that protected this exchange, before the exchange
@@ -86,7 +81,7 @@ impl IntermediateAuth {
 fn as_if_whole(header: &[u8; HEADER_BYTES], first: u8, plain_bytes: usize) -> ([u8; HEADER_BYTES], [u8; 4]) {
     let payload_bytes = PAYLOAD_HEADER_BYTES + plain_bytes;
     let mut head = *header;
-    head[NEXT] = ENCRYPTED;
+    head[NEXT] = kind::ENCRYPTED;
     head[LENGTH..].copy_from_slice(&((HEADER_BYTES + payload_bytes) as u32).to_be_bytes());
     let [high, low] = (payload_bytes as u16).to_be_bytes();
     (head, [first, 0, high, low])

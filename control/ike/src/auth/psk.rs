@@ -3,9 +3,6 @@
 use crate::transform::Prf;
 use ring::hmac;
 
-/// Authentication method 2: Shared Key Message Integrity Code (RFC 7296 §3.8).
-pub const SHARED_KEY: u8 = 2;
-
 /// Hides the pre-shared key's own length from the prf.
 const PAD: &[u8] = b"Key Pad for IKEv2";
 

@@ -10,17 +10,21 @@ fn hmac(key: &[u8], octets: &[u8]) -> Vec<u8> {
     ring::hmac::sign(&key, octets).as_ref().to_vec()
 }
 
-/// RFC 7296 §2.15: RealMessage1 | NonceRData | MACedIDForI, and the ID payload without its generic header.
+/// RFC 7296 §2.15: RealMessage1 | NonceRData | MACedIDForI, and the ID payload without its generic header but with what is
+/// reserved in it.
 #[test]
 fn signed_octets_are_message_nonce_and_identity() {
     let octets = Octets {
         message: b"message",
         peer_nonce: b"nonce",
-        id_kind: 2,
-        id_data: b"gw-a.example",
+        identity: &IdBody {
+            kind: 2,
+            reserved: [0, 7, 0],
+            data: b"gw-a.example".to_vec(),
+        },
         intermediate: &[],
     };
-    let identity = hmac(b"sk_pi", b"\x02\0\0\0gw-a.example");
+    let identity = hmac(b"sk_pi", b"\x02\0\x07\0gw-a.example");
     assert_eq!(
         octets.signed(Prf::HmacSha256, b"sk_pi"),
         [&b"messagenonce"[..], &identity].concat()
