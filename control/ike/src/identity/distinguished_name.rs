@@ -266,12 +266,15 @@ fn value(any: &Any) -> Option<Value> {
 
 /// The text of a string whose letters mean the same everywhere.
 fn plain(value: &Any) -> Option<&str> {
-    let bytes = value.value();
-    match value.tag() {
-        Tag::Utf8String => Utf8StringRef::new(bytes).ok().map(|text| text.as_str()),
-        Tag::PrintableString => PrintableStringRef::new(bytes).ok().map(|text| text.as_str()),
-        Tag::Ia5String => Ia5StringRef::new(bytes).ok().map(|text| text.as_str()),
-        _ => None,
+    let (tag, bytes) = (value.tag(), value.value());
+    if tag == Tag::Utf8String {
+        Utf8StringRef::new(bytes).ok().map(|text| text.as_str())
+    } else if tag == Tag::PrintableString {
+        PrintableStringRef::new(bytes).ok().map(|text| text.as_str())
+    } else if tag == Tag::Ia5String {
+        Ia5StringRef::new(bytes).ok().map(|text| text.as_str())
+    } else {
+        None
     }
 }
 
