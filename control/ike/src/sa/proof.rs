@@ -4,6 +4,7 @@
 use super::begun::Begun;
 use super::payloads::{chain, find_notify, initiators, proofs, responders};
 use crate::auth;
+use crate::auth::error::AuthError;
 use crate::auth::octets::Side;
 use crate::connection::{Connection, OwnProof, PeerProof, Ppk};
 use crate::crypto::ike_keys::IkeKeys;
@@ -183,8 +184,9 @@ fn verify(
         }
         PeerProof::Certificate { roots, revocations } => {
             let chain = chain(payloads);
+            // Chains are not verified yet: nobody is believed by one.
             let _ = (chain, roots, revocations, identity, unix);
-            Err(Failure::Authentication(auth::error::AuthError::WrongSignature))
+            Err(Failure::Authentication(AuthError::Method(proof.method)))
         }
     }
 }
