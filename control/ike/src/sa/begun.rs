@@ -1,13 +1,13 @@
 //! What IKE_SA_INIT left: keys, and what both sides will sign.
 
 use super::IkeSa;
-use super::channel::Channel;
+use super::channel::{Channel, Plain};
 use super::features::Features;
 use super::nat::Nat;
 use crate::auth::octets::{IntermediateAuth, Octets, Side};
 use crate::connection::Connection;
 use crate::crypto::ike_keys::{IkeKeys, Public};
-use crate::protect::Plain;
+use crate::protect;
 use crate::secret::Secret;
 use crate::wire::{IdBody, Nonce};
 use serde::{Deserialize, Serialize};
@@ -32,14 +32,14 @@ pub(crate) struct Begun {
 
 impl Begun {
     /// Takes a message of IKE_INTERMEDIATE into what AUTH covers: header, first payload and payloads as they were sealed.
-    pub(crate) fn cover(&mut self, from: Side, plain: &Plain) {
+    pub(crate) fn cover(&mut self, from: Side, plain: &Plain<'_>) {
         let (prf, keys) = (self.channel.suite.prf, &self.channel.keys);
         let key = match from {
             Side::Initiator => &keys.pi,
             Side::Responder => &keys.pr,
         };
         self.intermediate
-            .add(from, prf, key.expose(), &plain.header, plain.first, &plain.bytes);
+            .add(from, prf, key.expose(), plain.header, plain.first, plain.bytes);
     }
 
     /// Mixes an additional shared secret in (RFC 9370 §2.2.2).
@@ -73,10 +73,8 @@ impl Begun {
 
     /// What follows from both sides' features and the configuration.
     pub(crate) fn settle(&mut self, sa: &IkeSa, connection: &Connection) {
-        let headers = if sa.path.remote.is_ipv6() { 48 } else { 28 };
-        self.channel.datagram_bytes_max = self
-            .features
-            .fragmentation
-            .then(|| usize::from(connection.fragment_bytes).saturating_sub(headers));
+        // On port 4500 there is a marker; room for it is always left.
+        let most = protect::message_bytes_max(connection.fragment_bytes, sa.path.remote.ip(), true);
+        self.channel.datagram_bytes_max = self.features.fragmentation.then_some(most);
     }
 }

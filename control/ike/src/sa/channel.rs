@@ -3,11 +3,50 @@
 use super::IkeSa;
 use crate::crypto::cipher::Cipher;
 use crate::crypto::ike_keys::IkeKeys;
-use crate::protect::{self, Inside, Opened, Reassembly, Sealed};
+use crate::protect::{self, OpenError, Opened, Reassembly, Sealed};
 use crate::random::Random;
 use crate::transform::IkeSuite;
-use crate::wire::{Exchange, Flags, Header, Payload};
+use crate::wire::{Exchange, Flags, HEADER_BYTES, Header, Payload, WireError};
 use serde::{Deserialize, Serialize};
+
+/// An authentic message of the peer's.
+pub(crate) struct Inside(Result<Opened, WireError>);
+
+impl Inside {
+    /// Its payloads, or why they cannot be read.
+    pub(crate) fn payloads(&self) -> Result<&[Payload], WireError> {
+        match &self.0 {
+            Ok(opened) => Ok(&opened.payloads),
+            Err(error) => Err(*error),
+        }
+    }
+
+    /// It as it was before it was sealed.
+    pub(crate) fn plain(&self) -> Option<Plain<'_>> {
+        self.0.as_ref().ok().map(|opened| Plain {
+            header: &opened.header_bytes,
+            first: opened.first,
+            bytes: &opened.plain,
+        })
+    }
+}
+
+/// A message as it was before it was sealed: what IKE_INTERMEDIATE adds to AUTH (RFC 9242 §3.3.2).
+pub(crate) struct Plain<'a> {
+    pub(crate) header: &'a [u8; HEADER_BYTES],
+    pub(crate) first: u8,
+    pub(crate) bytes: &'a [u8],
+}
+
+impl<'a> Plain<'a> {
+    pub(crate) fn of(sealed: &'a Sealed) -> Plain<'a> {
+        Plain {
+            header: &sealed.header_bytes,
+            first: sealed.first,
+            bytes: &sealed.plain,
+        }
+    }
+}
 
 /// Both directions of an IKE SA.
 #[derive(Debug, Serialize, Deserialize)]
@@ -57,24 +96,34 @@ impl Channel {
         payloads: &[Payload],
     ) -> Option<Sealed> {
         let cipher = self.cipher(initiator)?;
-        protect::seal(&cipher, &mut self.iv, header, payloads, self.datagram_bytes_max, random).ok()
+        protect::seal(&cipher, &mut self.iv, random, header, payloads, self.datagram_bytes_max).ok()
     }
 
     /// Opens a message of the peer's: none if it is not authentic, or not whole yet.
     pub(crate) fn open(&mut self, initiator: bool, datagram: &[u8]) -> Option<Inside> {
-        match protect::open(&self.cipher(!initiator)?, datagram).ok()? {
-            Opened::Whole(inside) => Some(inside),
-            Opened::Fragment(fragment) => self.reassembly.add(fragment),
+        let cipher = self.cipher(!initiator)?;
+        match protect::open(&cipher, datagram, Some(&mut self.reassembly)) {
+            Ok(opened) => opened.map(|opened| Inside(Ok(opened))),
+            Err(OpenError::Inside(error)) => Some(Inside(Err(error))),
+            Err(
+                OpenError::Outside(_) | OpenError::NotSealed | OpenError::UnexpectedFragment | OpenError::Unauthentic,
+            ) => None,
         }
     }
 
-    /// Whether a datagram is authentic and worth an answer that was given before: of fragments the first alone is (RFC 7383 §2.6.1).
+    /// Whether a datagram is authentic and worth an answer that was given before.
     pub(crate) fn is_authentic(&self, initiator: bool, datagram: &[u8]) -> bool {
-        let opened = self.cipher(!initiator).map(|cipher| protect::open(&cipher, datagram));
-        match opened {
-            Some(Ok(Opened::Whole(_))) => true,
-            Some(Ok(Opened::Fragment(fragment))) => fragment.number == 1,
-            Some(Err(_)) | None => false,
+        let Some(cipher) = self.cipher(!initiator) else {
+            return false;
+        };
+        if !protect::repeats(datagram) {
+            return false;
+        }
+        match protect::open(&cipher, datagram, Some(&mut Reassembly::default())) {
+            Ok(_) | Err(OpenError::Inside(_)) => true,
+            Err(
+                OpenError::Outside(_) | OpenError::NotSealed | OpenError::UnexpectedFragment | OpenError::Unauthentic,
+            ) => false,
         }
     }
 }

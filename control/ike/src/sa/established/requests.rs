@@ -3,7 +3,7 @@
 use super::collision::lowest;
 use super::{Doing, Established, Met, Standing};
 use crate::connection::Path;
-use crate::protect::Inside;
+use crate::sa::channel::Inside;
 use crate::sa::child::{ChildSa, Stage};
 use crate::sa::payloads::{associations, find_notify, nonces};
 use crate::sa::pending_child::{Material, Refusal, Request};

@@ -6,7 +6,7 @@ use crate::connection::{Connection, Path};
 use crate::crypto::exchange::PrivateValue;
 use crate::failure::Failure;
 use crate::sa::begun::Begun;
-use crate::sa::channel;
+use crate::sa::channel::{self, Plain};
 use crate::sa::payloads::exchange_of;
 use crate::sa::step::Step;
 use crate::sa::{IkeSa, State};
@@ -46,7 +46,7 @@ impl IntermediateSent {
         let Some(sealed) = sealed else {
             return State::ended(Some(&connection.name), Failure::TooLarge);
         };
-        begun.cover(Side::Initiator, &sealed.plain);
+        begun.cover(Side::Initiator, &Plain::of(&sealed));
         step.send(sa.path, &sealed.datagrams);
         sa.sender.begin(step.now.monotonic, step.random, sealed.datagrams);
         State::IntermediateSent(Box::new(IntermediateSent {
@@ -87,7 +87,9 @@ impl IntermediateSent {
                 Failure::Misbehaved("its additional key exchange is missing or not valid"),
             );
         };
-        self.begun.cover(Side::Responder, &inside.plain);
+        if let Some(plain) = inside.plain() {
+            self.begun.cover(Side::Responder, &plain);
+        }
         self.begun.mix(sa, &shared);
         sa.sender.finish();
         let IntermediateSent { begun, number, .. } = *self;

@@ -6,7 +6,7 @@ use crate::crypto::exchange::respond;
 use crate::failure::Failure;
 use crate::now::Milliseconds;
 use crate::sa::begun::Begun;
-use crate::sa::channel;
+use crate::sa::channel::{self, Plain};
 use crate::sa::payloads::exchange_of;
 use crate::sa::step::Step;
 use crate::sa::window::Turn;
@@ -97,7 +97,9 @@ impl InitAnswered {
             let why = Failure::Misbehaved("its additional key exchange is missing or not valid");
             return State::ended(None, why);
         };
-        self.begun.cover(Side::Initiator, &inside.plain);
+        if let Some(plain) = inside.plain() {
+            self.begun.cover(Side::Initiator, &plain);
+        }
         let exchange = Payload::KeyExchange(KeyExchange {
             group: group.id(),
             data,
@@ -106,7 +108,7 @@ impl InitAnswered {
         let Some(sealed) = self.begun.channel.seal(step.random, sa.initiator, reply, &[exchange]) else {
             return State::ended(None, Failure::TooLarge);
         };
-        self.begun.cover(Side::Responder, &sealed.plain);
+        self.begun.cover(Side::Responder, &Plain::of(&sealed));
         self.begun.mix(sa, &shared);
         self.done += 1;
         // The peer may have moved to port 4500 with this message.
