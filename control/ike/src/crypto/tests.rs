@@ -1,5 +1,8 @@
 //! What the tests of this folder share.
 
+mod hmac;
+
+mod schedule;
 mod secrecy;
 
 use crate::random::Random;
