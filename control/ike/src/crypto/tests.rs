@@ -4,6 +4,7 @@ mod hmac;
 
 mod schedule;
 mod secrecy;
+mod sp800_135;
 
 use crate::random::Random;
 

@@ -119,7 +119,7 @@ fn keys_of_the_ike_sa() {
         assert_eq!([keys.ai.len(), keys.ar.len()], [integrity_bytes; 2]);
         let next = IkeKeys::intermediate(&suite, &keys.d, &second, public);
         assert_eq!(digest_of(&next), case.intermediate, "{suite:?}");
-        let next = IkeKeys::rekey(&suite, prf, &keys.d, &[second.clone()], fresh);
+        let next = IkeKeys::rekey(&suite, prf, &keys.d, core::slice::from_ref(&second), fresh);
         assert_eq!(digest_of(&next), case.rekeyed, "{suite:?}");
         let next = IkeKeys::rekey(&suite, prf, &keys.d, &[second.clone(), third.clone()], fresh);
         assert_eq!(digest_of(&next), case.rekeyed_twice_mixed, "{suite:?}");
