@@ -12,6 +12,7 @@ pub mod crypto;
 pub mod identity;
 pub mod now;
 pub mod proposal;
+pub mod protect;
 pub mod random;
 pub mod secret;
 pub mod selector;
