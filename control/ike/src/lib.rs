@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod auth;
 pub mod connection;
 pub mod identity;
 pub mod now;
@@ -13,3 +14,4 @@ pub mod random;
 pub mod secret;
 pub mod selector;
 pub mod transform;
+pub mod wire;

@@ -18,8 +18,9 @@ pub(crate) type Host = (PortId, IpAddr);
 
 /// Where the outer packets of a tunnel go.
 pub(crate) fn tunnel_hop(desired: &Gateway, reach: &RouteIndex, tunnel: &Tunnel) -> Option<Host> {
-    match reach.lookup(desired.port(tunnel.port).segment, tunnel.remote) {
-        Some(Reach::OnLink(port)) => Some((port, tunnel.remote)),
+    let remote = tunnel.remote()?;
+    match reach.lookup(desired.port(tunnel.port).segment, remote) {
+        Some(Reach::OnLink(port)) => Some((port, remote)),
         Some(Reach::Route(RouteTarget::Via { port, address })) => Some((port, address)),
         Some(Reach::Own(_) | Reach::Route(_)) | None => None,
     }

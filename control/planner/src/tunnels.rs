@@ -6,12 +6,12 @@ use crate::{Action, Draft, links, padded, routes};
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 use tombolo_config::sa_file::{Cipher, SaKey, SaPair};
-use tombolo_config::{DontFragment, Dscp, Encapsulation, Selector, Tunnel};
+use tombolo_config::{DontFragment, Dscp, ESP_UDP_PORT, Encapsulation, Keying, Prefix, Selector, Tunnel};
 use tombolo_tables::layout::{
     NextHop, SaIndex, SaRecord, SelectorRecord, TunnelIndex, TunnelRecord, cipher, encapsulation, sa_flag, tunnel_flag,
     wildcard,
 };
-use tombolo_wire::mtu::{AEAD, Outer, esp_inner_mtu};
+use tombolo_wire::mtu::{AEAD, Outer, esp_inner_mtu, with_published};
 use zerocopy::FromZeros;
 
 /// From this window on the peer takes what several workers seal in any order.
@@ -22,7 +22,10 @@ const WINDOW_MIN: u16 = 64;
 /// Gives every tunnel its index. Comes before the routes, which name them.
 pub(crate) fn assign(draft: &mut Draft<'_>) {
     let desired = draft.desired;
-    let outer = |tunnel: &Tunnel| format!("{} {} {:?}", tunnel.local, tunnel.remote, tunnel.encapsulation);
+    let outer = |tunnel: &Tunnel| match &tunnel.keying {
+        Keying::Manual(manual) => format!("{} {} {:?}", tunnel.local, manual.remote, manual.encapsulation),
+        Keying::Ike(ike) => format!("{} {} ike", tunnel.local, ike.remote),
+    };
     let wanted = |tunnel: &Tunnel| Wanted {
         name: tunnel.name.to_string(),
         detail: outer(tunnel),
@@ -77,6 +80,12 @@ fn usable_keys<'a>(draft: &mut Draft<'a>) -> BTreeMap<&'a str, &'a SaPair> {
     let mut keys: BTreeSet<String> = BTreeSet::new();
     for tunnel in &desired.tunnels {
         let name = tunnel.name.as_str();
+        if tunnel.ike().is_some() {
+            draft.warn(format!(
+                "tunnel {name} is down: no keys are agreed on with its peer yet"
+            ));
+            continue;
+        }
         let Some(pair) = learned.sa_keys.get(name) else {
             draft.warn(format!("tunnel {name} is down: it has no keys"));
             continue;
@@ -190,23 +199,24 @@ fn tunnel_record(draft: &Draft<'_>, tunnel: &Tunnel, outbound: u32) -> TunnelRec
         .map(|index| NextHop::Neighbour(*index));
     let egress = draft.desired.port(hop.map_or(tunnel.port, |(port, _)| port));
     let outer_mtu = links::mtu(egress, draft.learned.links.get(egress.device.as_str()));
-    let (local_port, remote_port, kind) = match tunnel.encapsulation {
-        Encapsulation::None => (0, 0, encapsulation::ESP),
-        Encapsulation::Udp {
-            local_port,
-            remote_port,
-        } => (local_port, remote_port, encapsulation::ESP_UDP),
-    };
+    let (local_port, remote_port) = udp_ports(tunnel).unwrap_or_default();
+    let udp = udp_ports(tunnel).is_some();
     let outer = Outer {
-        mtu: outer_mtu,
+        mtu: tunnel
+            .ike()
+            .and_then(|ike| ike.outer_mtu_max)
+            .map_or(outer_mtu, |most| outer_mtu.min(most)),
         v6: tunnel.local.is_ipv6(),
-        udp: kind == encapsulation::ESP_UDP,
+        udp,
     };
-    let computed = esp_inner_mtu(outer, AEAD);
+    let published = tunnel.ike().map(|ike| ike.published_mtu).unwrap_or_default();
+    let published = if udp { published.udp } else { published.plain };
+    let computed = with_published(esp_inner_mtu(outer, AEAD), published);
+    let nowhere = Prefix::all(tunnel.local.is_ipv6()).address();
     TunnelRecord {
         name: padded(tunnel.name.as_str()),
         local: tunnel.local.into(),
-        remote: tunnel.remote.into(),
+        remote: tunnel.remote().unwrap_or(nowhere).into(),
         underlay_next_hop: underlay_next_hop.unwrap_or(NextHop::Unreachable).to_bits(),
         outbound,
         local_port,
@@ -215,8 +225,27 @@ fn tunnel_record(draft: &Draft<'_>, tunnel: &Tunnel, outbound: u32) -> TunnelRec
         underlay_segment: draft.segment(draft.desired.port(tunnel.port).segment).0,
         mtu: tunnel.mtu.map_or(computed, |wanted| computed.min(wanted)),
         flags: flags(tunnel),
-        encapsulation: kind,
+        encapsulation: if udp {
+            encapsulation::ESP_UDP
+        } else {
+            encapsulation::ESP
+        },
         reserved: [0; 3],
+    }
+}
+
+/// Local and remote port of ESP in UDP; none for ESP straight in IP.
+fn udp_ports(tunnel: &Tunnel) -> Option<(u16, u16)> {
+    match &tunnel.keying {
+        Keying::Manual(manual) => match manual.encapsulation {
+            Encapsulation::None => None,
+            Encapsulation::Udp {
+                local_port,
+                remote_port,
+            } => Some((local_port, remote_port)),
+        },
+        Keying::Ike(ike) if ike.force_udp || ike.start_on_4500 => Some((ESP_UDP_PORT, ESP_UDP_PORT)),
+        Keying::Ike(_) => None,
     }
 }
 
