@@ -5,7 +5,7 @@
 
 use crate::entry::{self, At, Place};
 use crate::error::{OpenError, StoreError};
-use crate::geometry::{Geometry, MAGIC, WORD_COMMITTED, WORD_GEOMETRY, WORD_MAGIC};
+use crate::geometry::{Geometry, MAGIC, WORD_COMMITTED, WORD_GEOMETRY, WORD_MAGIC, sealed, unsealed};
 use crate::memory::Memory;
 use crate::recover::{self, Recovered};
 use crate::room::Room;
@@ -95,6 +95,7 @@ impl<M: Memory> Store<M> {
             // Blank, or its first writer was killed before it had a record.
             0 => {
                 memory.store(WORD_GEOMETRY, geometry.word());
+                memory.store(WORD_COMMITTED, sealed(0));
                 memory.store(WORD_MAGIC, MAGIC);
             }
             MAGIC => {}
@@ -103,8 +104,14 @@ impl<M: Memory> Store<M> {
         if memory.load(WORD_GEOMETRY) != geometry.word() {
             return Err(OpenError::OtherGeometry(memory.load(WORD_GEOMETRY)));
         }
-        let committed = memory.load(WORD_COMMITTED);
-        let (slots, segments, recovered) = recover::recover(&memory, geometry, committed);
+        let known = unsealed(memory.load(WORD_COMMITTED));
+        // If it is damaged nobody knows what came true: nothing did.
+        let committed = known.unwrap_or(0);
+        let (slots, segments, mut recovered) = recover::recover(&memory, geometry, committed);
+        if known.is_none() {
+            memory.store(WORD_COMMITTED, sealed(0));
+            recovered.damaged += core::mem::take(&mut recovered.left_over);
+        }
         let store = Store {
             memory,
             geometry,
@@ -151,7 +158,7 @@ impl<M: Memory> Store<M> {
                 }
             }
         }
-        self.memory.store(WORD_COMMITTED, sequence);
+        self.memory.store(WORD_COMMITTED, sealed(sequence));
         self.committed = sequence;
         self.settle(written);
         Ok(())
