@@ -8,6 +8,7 @@
 
 pub mod auth;
 pub mod connection;
+pub mod crypto;
 pub mod identity;
 pub mod now;
 pub mod random;
