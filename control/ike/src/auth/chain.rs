@@ -2,7 +2,7 @@
 //!
 //! `rustls-webpki` builds and checks the path: signatures, dates, authorities, name constraints, revocation. What it leaves to its
 //! callers is checked here: names, key usage, the root itself. The decision and what is refused by it:
-//! `control/decisions/0008-certificates.md`.
+//! `control/decisions/0010-certificates-of-ike-peers.md`.
 
 use super::certificate::Certificate;
 use super::certificate_error::{CertificateError, Holder};

@@ -31,7 +31,7 @@ pub fn prove(own: &OwnProof, prf: Prf, peer_hashes: Option<&[u16]>, octets: &[u8
     match own {
         OwnProof::Psk(key) => Ok(AuthBody {
             method: method::PSK,
-            data: psk::psk_auth(prf, key.expose(), octets),
+            data: psk::psk_auth(prf, key.expose(), octets).expose().to_vec(),
         }),
         OwnProof::Certificate { key, chain: _ } => private_key::sign(key, peer_hashes, octets),
     }
