@@ -55,11 +55,13 @@ pub mod path {
     pub const CAPTURE: &str = "/v1/capture";
     /// POST [`super::SaInit`]: [`super::SaInitDone`].
     pub const SA_INIT: &str = "/v1/sa/init";
+    /// POST [`super::TunnelOrder`]: answers the same, carried out.
+    pub const TUNNEL: &str = "/v1/tunnel";
     /// GET: Prometheus text.
     pub const METRICS: &str = "/metrics";
 
     /// Every path there is.
-    pub const ALL: [&str; 17] = [
+    pub const ALL: [&str; 18] = [
         STATUS,
         CONFIG,
         CONFIG_CHECK,
@@ -76,6 +78,7 @@ pub mod path {
         GENERATION,
         CAPTURE,
         SA_INIT,
+        TUNNEL,
         METRICS,
     ];
 }

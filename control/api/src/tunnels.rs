@@ -25,6 +25,9 @@ pub struct Tunnel {
     pub mtu: u32,
     /// Both directions.
     pub sas: Vec<Sa>,
+    /// What IKEv2 says; none where keys are manual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ike: Option<Ike>,
 }
 
 /// One security association.
@@ -71,4 +74,55 @@ pub struct SaInitDone {
     pub fingerprint: String,
     /// False when the key was known: its sequence numbers go on.
     pub fresh: bool,
+}
+
+/// What to do with a tunnel that IKEv2 keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct TunnelOrder {
+    /// Which.
+    pub tunnel: String,
+    /// What.
+    pub command: TunnelCommand,
+}
+
+/// What can be done with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TunnelCommand {
+    /// Negotiate now.
+    Up,
+    /// Tell the peer, and stay down until it is taken up.
+    Down,
+    /// Replace the IKE SA and its child SAs now.
+    Rekey,
+}
+
+/// What IKEv2 says about a tunnel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Ike {
+    /// `up`, or what it is doing.
+    pub phase: String,
+    /// Proven identity of the peer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// Where the peer is: address and port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// Algorithms of the IKE SA.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite: Option<String>,
+    /// SPIs of the IKE SA, initiator and responder, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spis: Option<String>,
+    /// Seconds since it was established.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub established_seconds: Option<u64>,
+    /// Which side is behind a NAT: `none`, `here`, `there`, `both`; none = not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nat: Option<String>,
+    /// Why the last attempt failed, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }

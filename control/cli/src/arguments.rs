@@ -114,6 +114,9 @@ pub(crate) enum Command {
     /// Keys of tunnels.
     #[command(subcommand)]
     Sa(SaCommand),
+    /// Tunnels that IKEv2 keys: take one up or down, or replace its SAs.
+    #[command(subcommand)]
+    Tunnel(TunnelCommand),
     /// Print shell completions.
     Completions {
         /// The shell.
@@ -191,6 +194,25 @@ pub(crate) enum SaCommand {
             value_name = "DIR"
         )]
         secrets_dir: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TunnelCommand {
+    /// Negotiate now, without waiting for the next attempt.
+    Up {
+        /// Name of the tunnel.
+        tunnel: String,
+    },
+    /// Tell the peer that it ends, and stay down until it is taken up again.
+    Down {
+        /// Name of the tunnel.
+        tunnel: String,
+    },
+    /// Replace the IKE SA and its child SAs now. Nothing is lost.
+    Rekey {
+        /// Name of the tunnel.
+        tunnel: String,
     },
 }
 

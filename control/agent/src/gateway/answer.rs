@@ -4,10 +4,15 @@ use super::Gateway;
 use super::apply::{self, ApplyError};
 use super::memory;
 use crate::http::{Answer, Request};
+use crate::ike::clock;
 use crate::views;
 use futures::stream;
 use hyper::StatusCode;
-use tombolo_api::{Checked, Dataplane, DataplaneState, Generation, Port, SaInitDone, Status, Summary};
+use std::collections::BTreeMap;
+use tombolo_api::{
+    Checked, Dataplane, DataplaneState, Generation, Port, SaInitDone, Status, Summary, TunnelCommand, TunnelOrder,
+};
+use tombolo_ike::endpoint::Command;
 use tombolo_tables::layout::{PortIndex, wildcard};
 use tombolo_tables::port_status::{self, Attached};
 use tombolo_tunnel::Provider;
@@ -33,13 +38,14 @@ impl Gateway {
             Request::Policy => Answer::json(&views::policy(world, &self.rule_names())),
             Request::Nat => Answer::json(&views::nat(world)),
             Request::Sessions(limit) => Answer::json(&views::sessions(world, state, limit)),
-            Request::Tunnels => Answer::json(&views::tunnels(world, state, &self.notes)),
+            Request::Tunnels => Answer::json(&views::tunnels(world, state, &self.notes, &self.ike_views())),
             Request::Neighbours => Answer::json(&views::neighbours(world)),
             Request::Counters => Answer::json(&views::counters(world, state)),
             Request::Drops => Answer::json(&views::drops(world, state)),
             Request::Generation => Answer::json(&self.generation()),
             Request::Capture { port, count } => self.capture(port, count).await,
             Request::SaInit(tunnel) => self.sa_init(&tunnel),
+            Request::Tunnel(order) => self.tunnel(&order).await,
             Request::Metrics => Answer::Text("text/plain; version=0.0.4; charset=utf-8", self.metrics()),
         }
     }
@@ -92,7 +98,7 @@ impl Gateway {
         let (world, state) = (&self.plan.world, self.regions.state);
         let limits = state.limits();
         let (sessions4, sessions6) = views::session_count(state);
-        let tunnels = views::tunnels(world, state, &self.notes);
+        let tunnels = views::tunnels(world, state, &self.notes, &BTreeMap::new());
         let ports = self.ports();
         let mut summary = Summary {
             ports_up: ports.iter().filter(|port| port.up).count() as u32,
@@ -199,6 +205,36 @@ impl Gateway {
                 })
             }
             Err(error) => Answer::refused(StatusCode::CONFLICT, error.to_string(), None),
+        }
+    }
+
+    fn ike_views(&self) -> BTreeMap<String, tombolo_api::Ike> {
+        views::ike(&self.ike.endpoint, &self.ike.refused, clock::now().monotonic)
+    }
+
+    /// Takes a tunnel up or down, or rekeys it.
+    async fn tunnel(&mut self, order: &TunnelOrder) -> Answer {
+        let command = match order.command {
+            TunnelCommand::Up => Command::Up,
+            TunnelCommand::Down => Command::Down,
+            TunnelCommand::Rekey => Command::Rekey,
+        };
+        if self.command_ike(&order.tunnel, command).await {
+            return Answer::json(order);
+        }
+        let configured = self.desired.tunnels.iter().find(|tunnel| tunnel.name.as_str() == order.tunnel);
+        match (self.ike.refused.get(&order.tunnel), configured) {
+            (Some(why), _) => Answer::refused(StatusCode::CONFLICT, why.clone(), None),
+            (None, Some(_)) => Answer::refused(
+                StatusCode::CONFLICT,
+                format!("tunnel {} has manual keys: IKE has no part in it", order.tunnel),
+                Some("`type: ipsec` tunnels are negotiated"),
+            ),
+            (None, None) => Answer::refused(
+                StatusCode::NOT_FOUND,
+                format!("there is no tunnel {}", order.tunnel),
+                Some("`tombolo show tunnels` names them"),
+            ),
         }
     }
 

@@ -99,6 +99,7 @@ impl Gateway {
             // Nothing new was published, yet the answer speaks for the ports as they are now.
             self.announce_to_dataplane();
         }
+        self.configure_ike().await;
         let active = self.settle().await?;
         crate::files::replace(&self.paths.stored_config(), text.as_bytes(), 0o600)
             .map_err(|error| ApplyError::Incomplete(format!("in use, but not stored for the next boot: {error}")))?;

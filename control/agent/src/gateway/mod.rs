@@ -7,6 +7,7 @@ mod answer;
 mod apply;
 mod captures;
 mod carried;
+mod ike;
 mod learn;
 mod memory;
 mod metrics;
@@ -48,6 +49,7 @@ pub struct Gateway {
     publisher: Publisher<'static>,
     secrets: Store<&'static SecretRegion>,
     carried: carried::Carried,
+    ike: ike::Ike,
     events: Vec<EventReader<'static>>,
     captures: captures::Captures,
     dataplane: DataplaneState,

@@ -30,6 +30,7 @@ enum Happened {
     Kernel(KernelNews),
     Dataplane(News),
     Worker,
+    Ike,
     Tick,
     Stop,
 }
@@ -43,6 +44,7 @@ impl Gateway {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut wake: Option<mpsc::Receiver<()>> = None;
         let mut resynced = Instant::now();
+        let mut datagrams = Vec::new();
         loop {
             let happened = tokio::select! {
                 biased;
@@ -53,6 +55,8 @@ impl Gateway {
                 Some(news) = inputs.kernel_news.recv() => Happened::Kernel(news),
                 question = inputs.questions.recv() => question.map_or(Happened::Stop, Happened::Question),
                 _ = tick.tick() => Happened::Tick,
+                // Last: a flood of strangers leaves everything else its turn.
+                () = self.ike.sockets.receive(&mut datagrams) => Happened::Ike,
             };
             let mut replan = match happened {
                 Happened::Stop => return Ok(()),
@@ -75,7 +79,14 @@ impl Gateway {
                     self.kernel.distrust();
                     true
                 }
-                Happened::Tick => self.tick(),
+                Happened::Ike => {
+                    self.take_ike_datagrams(&mut datagrams).await;
+                    false
+                }
+                Happened::Tick => {
+                    self.tick_ike().await;
+                    self.tick()
+                }
             };
             if resynced.elapsed() > RESYNC {
                 resynced = Instant::now();

@@ -1,7 +1,7 @@
 //! The start: configuration, regions (made or taken over), first plan, dataplane, control socket.
 
 use super::run::Inputs;
-use super::{DataplaneState, Gateway, apply, captures, carried, learn};
+use super::{DataplaneState, Gateway, apply, captures, carried, ike, learn};
 use crate::arguments::Arguments;
 use crate::dataplane::{self, Connection, Spawner};
 use crate::files::{self, Lock};
@@ -43,7 +43,9 @@ pub async fn start(arguments: Arguments) -> anyhow::Result<()> {
         .context("cannot make the control socket")?;
     let kernel_news = netlink::subscribe().context("cannot listen to the kernel")?;
     let mut gateway = Gateway::new(paths.clone(), regions, text, desired)?;
+    gateway.restore_ike();
     gateway.first_plan().await?;
+    gateway.configure_ike().await;
     let (questions_in, questions) = mpsc::channel(16);
     tokio::spawn(http::serve(
         listener,
@@ -160,6 +162,7 @@ impl Gateway {
             netlink,
             leases: Leases::new(paths.leases()),
             carried: carried::Carried::new(paths.private()),
+            ike: ike::Ike::new(),
             publisher,
             secrets: regions.open_secrets()?,
             events: workers

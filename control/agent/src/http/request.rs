@@ -2,7 +2,7 @@
 
 use super::Answer;
 use hyper::{Method, StatusCode};
-use tombolo_api::{SaInit, path};
+use tombolo_api::{SaInit, TunnelOrder, path};
 
 /// Sessions in an answer when the client does not say how many.
 const SESSIONS_DEFAULT: usize = 100;
@@ -53,6 +53,8 @@ pub enum Request {
     },
     /// Accept a new key.
     SaInit(String),
+    /// Take a tunnel up or down, or rekey it.
+    Tunnel(TunnelOrder),
     /// Prometheus text.
     Metrics,
 }
@@ -68,7 +70,7 @@ fn methods(path: &str) -> Option<&'static [Method]> {
         }
         path::METRICS => Some(&[Method::GET]),
         path::CONFIG => Some(&[Method::GET, Method::PUT]),
-        path::CONFIG_CHECK | path::SA_INIT => Some(&[Method::POST]),
+        path::CONFIG_CHECK | path::SA_INIT | path::TUNNEL => Some(&[Method::POST]),
         _ => None,
     }
 }
@@ -114,6 +116,7 @@ impl Request {
             path::CONFIG => Request::Config,
             path::CONFIG_CHECK => Request::CheckConfig(text(body)?),
             path::SA_INIT => Request::SaInit(sa_init(&body)?),
+            path::TUNNEL => Request::Tunnel(tunnel(&body)?),
             path::STATUS => Request::Status,
             path::PORTS => Request::Ports,
             path::SEGMENTS => Request::Segments,
@@ -159,6 +162,10 @@ fn text(body: Vec<u8>) -> Result<String, Answer> {
 fn sa_init(body: &[u8]) -> Result<String, Answer> {
     let request: SaInit = serde_json::from_slice(body).map_err(|error| bad(format!("body: {error}")))?;
     Ok(request.tunnel)
+}
+
+fn tunnel(body: &[u8]) -> Result<TunnelOrder, Answer> {
+    serde_json::from_slice(body).map_err(|error| bad(format!("body: {error}")))
 }
 
 /// The query's parameters. Names of ports need no percent-encoding, so none is decoded.

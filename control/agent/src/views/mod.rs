@@ -4,12 +4,14 @@
 
 mod counters;
 mod flows;
+mod ike;
 mod network;
 mod sessions;
 mod tunnels;
 
 pub use counters::{counters, drops};
 pub use flows::{nat, policy};
+pub use ike::ike;
 pub use network::{neighbours, ports, routes, segments};
 pub use sessions::{session_count, sessions};
 pub use tunnels::{TunnelNotes, tunnels};

@@ -3,7 +3,7 @@
 use super::{segment_name, text};
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
-use tombolo_api::{Sa, Tunnel};
+use tombolo_api::{Ike, Sa, Tunnel};
 use tombolo_tables::build::World;
 use tombolo_tables::layout::{SaIndex, SaRecord, TunnelRecord, cipher, encapsulation, sa_flag, tunnel_flag, wildcard};
 use tombolo_tables::sa_counters;
@@ -15,12 +15,15 @@ use tombolo_tunnel::sequence::Sequence;
 pub type TunnelNotes = BTreeMap<String, String>;
 
 /// Tunnels with both their SAs.
-pub fn tunnels(world: &World, state: &State, notes: &TunnelNotes) -> Vec<Tunnel> {
+pub fn tunnels(world: &World, state: &State, notes: &TunnelNotes, ike: &BTreeMap<String, Ike>) -> Vec<Tunnel> {
     let used = (0..)
         .zip(&world.tunnels)
         .filter(|(_, record): &(u32, _)| record.flags & tunnel_flag::ENABLED != 0);
-    used.map(|(index, record)| tunnel(world, state, notes, index, record))
-        .collect()
+    used.map(|(index, record)| Tunnel {
+        ike: ike.get(&text(&record.name)).cloned(),
+        ..tunnel(world, state, notes, index, record)
+    })
+    .collect()
 }
 
 fn tunnel(world: &World, state: &State, notes: &TunnelNotes, index: u32, record: &TunnelRecord) -> Tunnel {
@@ -46,6 +49,7 @@ fn tunnel(world: &World, state: &State, notes: &TunnelNotes, index: u32, record:
         },
         mtu: u32::from(record.mtu),
         sas: sas.map(|(index, record)| sa(state, index, record)).collect(),
+        ike: None,
         name,
     }
 }

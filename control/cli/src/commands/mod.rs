@@ -8,6 +8,7 @@ mod replay;
 mod sa;
 mod show;
 mod status;
+mod tunnel;
 
 use crate::arguments::{Arguments, Command};
 use crate::client::Client;
@@ -45,6 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }),
         Command::Schema => generate::schema(),
         Command::Sa(command) => sa::run(arguments, command),
+        Command::Tunnel(command) => tunnel::run(&client()?, command, arguments.json),
         Command::Completions { shell } => generate::completions(*shell),
         Command::Man { directory } => generate::man(directory),
     }

@@ -260,6 +260,7 @@ fn tunnels(tunnels: &Vec<api::Tunnel>) -> String {
         "BYTES",
         "IDLE s",
     ]);
+    let mut negotiated = Table::new(&["TUNNEL", "IKE", "PEER", "AT", "SUITE", "NAT", "SINCE s"]);
     let mut reasons = String::new();
     for t in tunnels {
         let state = if t.up { "up" } else { "down" };
@@ -274,6 +275,20 @@ fn tunnels(tunnels: &Vec<api::Tunnel>) -> String {
         ]);
         if let Some(reason) = &t.reason {
             reasons += &format!("{}: {reason}\n", t.name);
+        }
+        if let Some(ike) = &t.ike {
+            negotiated.row([
+                &t.name,
+                &ike.phase,
+                &ike.peer.as_deref().unwrap_or("-"),
+                &ike.at.as_deref().unwrap_or("-"),
+                &ike.suite.as_deref().unwrap_or("-"),
+                &ike.nat.as_deref().unwrap_or("-"),
+                &ike.established_seconds.map_or("-".into(), |seconds| seconds.to_string()),
+            ]);
+            if let Some(failure) = &ike.failure {
+                reasons += &format!("{}: {failure}\n", t.name);
+            }
         }
         for sa in &t.sas {
             let leased = sa.leased.map_or("-".into(), |leased| leased.to_string());
@@ -293,7 +308,11 @@ fn tunnels(tunnels: &Vec<api::Tunnel>) -> String {
             ]);
         }
     }
-    format!("{}{reasons}\n{}", or_none(table), or_none(sas))
+    let ike = match tunnels.iter().any(|t| t.ike.is_some()) {
+        true => format!("\n{}", or_none(negotiated)),
+        false => String::new(),
+    };
+    format!("{}{reasons}{ike}\n{}", or_none(table), or_none(sas))
 }
 
 fn neighbours(neighbours: &Vec<api::Neighbour>) -> String {

@@ -2,9 +2,9 @@
 //! 8784).
 
 use super::begun::Begun;
-use super::payloads::{chain, find_notify, initiators, proofs, responders};
+use super::payloads::{self, find_notify, initiators, proofs, responders};
 use crate::auth;
-use crate::auth::error::AuthError;
+use crate::auth::chain::{self, Trust, verify_chain};
 use crate::auth::octets::Side;
 use crate::connection::{Connection, OwnProof, PeerProof, Ppk};
 use crate::crypto::ike_keys::IkeKeys;
@@ -183,10 +183,11 @@ fn verify(
             checked.map_err(Failure::Authentication)
         }
         PeerProof::Certificate { roots, revocations } => {
-            let chain = chain(payloads);
-            // Chains are not verified yet: nobody is believed by one.
-            let _ = (chain, roots, revocations, identity, unix);
-            Err(Failure::Authentication(AuthError::Method(proof.method)))
+            let chain = payloads::chain(payloads);
+            let trust = Trust { roots, revocations };
+            let key = verify_chain(&chain, trust, identity, connection.peer.spiffe.as_deref(), unix);
+            let key = key.map_err(|wrong| Failure::Authentication(wrong.into()))?;
+            key.verify(proof, octets).map_err(Failure::Authentication)
         }
     }
 }
@@ -196,7 +197,7 @@ pub(crate) fn certificate_request<C: core::borrow::Borrow<Connection>>(connectio
     let mut data = Vec::new();
     for connection in connections {
         if let PeerProof::Certificate { roots, .. } = &connection.borrow().peer.proof {
-            data.extend(roots.iter().flat_map(|_| [0u8; 0]));
+            data.extend(chain::certificate_request(roots));
         }
     }
     let any = !data.is_empty();

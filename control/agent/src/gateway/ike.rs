@@ -1,0 +1,230 @@
+//! IKE in the gateway: every step is stored, then published, then sent. Killed between any two of these, the next `tombolod` goes on with what
+//! the peer knows.
+
+use super::Gateway;
+use crate::ike::names::Names;
+use crate::ike::random::Kernel;
+use crate::ike::sockets::{Datagram, Sockets};
+use crate::ike::{children, clock, credentials};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+use tombolo_config::{Remote, Tunnel};
+use tombolo_ike::connection::Connection;
+use tombolo_ike::endpoint::{Command, Commit, Endpoint, Limits};
+use tombolo_ike::now::Milliseconds;
+use tombolo_ike::{News, SaId, What};
+use tombolo_secrets::Change;
+use tombolo_tables::sa_counters;
+
+/// How often workers' counters are looked at for signs of life and for volumes.
+const TRAFFIC_PAUSE: Duration = Duration::from_millis(200);
+/// How often names and addresses are looked at.
+const SETTINGS_PAUSE: Duration = Duration::from_secs(5);
+
+/// All of IKE that outlives a step.
+pub(super) struct Ike {
+    pub(super) endpoint: Endpoint,
+    pub(super) sockets: Sockets,
+    names: Names,
+    connections: Vec<Connection>,
+    /// Why tunnels have no connection, by name.
+    pub(super) refused: BTreeMap<String, String>,
+    /// The planner has not taken the newest child SAs yet.
+    unpublished: bool,
+    traffic_at: Instant,
+    settings_at: Instant,
+}
+
+impl Ike {
+    pub(super) fn new() -> Ike {
+        Ike {
+            endpoint: Endpoint::new(Limits::default(), Box::new(Kernel)),
+            sockets: Sockets::default(),
+            names: Names::default(),
+            connections: Vec::new(),
+            refused: BTreeMap::new(),
+            unpublished: false,
+            traffic_at: Instant::now(),
+            settings_at: Instant::now(),
+        }
+    }
+}
+
+impl Gateway {
+    /// Takes over what the process before this one stored. Before the first plan.
+    pub(super) fn restore_ike(&mut self) {
+        let records: Vec<_> = self.secrets.iter().map(|(id, bytes)| (SaId(id), bytes)).collect();
+        let count = records.len();
+        for error in self.ike.endpoint.restore(clock::now(), records) {
+            tracing::warn!("{error}");
+            self.secrets.remove(error.0.0);
+        }
+        if count > 0 {
+            tracing::info!("took over {count} IKE SAs");
+        }
+        self.learned.negotiated = children::negotiated(&self.ike.endpoint, &mut self.ike.refused);
+    }
+
+    /// Makes the configuration's tunnels those of IKE; secrets and names are read again.
+    pub(super) async fn configure_ike(&mut self) {
+        self.read_ike_settings(true);
+        let connections = self.ike.connections.clone();
+        self.ike.endpoint.configure(clock::now(), connections);
+        self.settle_ike().await;
+    }
+
+    /// Reads secrets and names; true if anything is new.
+    fn read_ike_settings(&mut self, says_so: bool) -> bool {
+        let mut refused = BTreeMap::new();
+        let mut connections = Vec::new();
+        for tunnel in &self.desired.tunnels {
+            match self.ike_connection(tunnel) {
+                None => {}
+                Some(Ok(connection)) => connections.push(connection),
+                Some(Err(why)) => drop(refused.insert(tunnel.name.to_string(), why)),
+            }
+        }
+        let addresses: BTreeSet<_> = self.desired.tunnels.iter().filter(|t| t.ike().is_some()).map(|t| t.local).collect();
+        for (local, error) in self.ike.sockets.bind(&addresses) {
+            tracing::warn!("IKE cannot use {local}: {error}");
+        }
+        let changed = connections != self.ike.connections || refused != self.ike.refused;
+        if says_so || changed {
+            for (tunnel, why) in &refused {
+                tracing::warn!("tunnel {tunnel} is not negotiated: {why}");
+            }
+        }
+        (self.ike.connections, self.ike.refused) = (connections, refused);
+        changed
+    }
+
+    fn ike_connection(&self, tunnel: &Tunnel) -> Option<Result<Connection, String>> {
+        let ike = tunnel.ike()?;
+        let resolved = match &ike.remote {
+            Remote::Name(name) => self.ike.names.address(name, tunnel.local.is_ipv6()),
+            Remote::Address(_) | Remote::Any => None,
+        };
+        let workers = crate::regions::workers(&self.regions.state.limits());
+        let secrets = credentials::read(ike, &self.paths);
+        Some(secrets.and_then(|secrets| tombolo_config::connection(tunnel, &secrets, resolved, workers)))
+    }
+
+    /// Datagrams came.
+    pub(super) async fn take_ike_datagrams(&mut self, batch: &mut Vec<Datagram>) {
+        for datagram in batch.drain(..) {
+            self.ike.endpoint.handle_datagram(clock::now(), datagram.path, &datagram.bytes);
+        }
+        self.settle_ike().await;
+    }
+
+    /// Time passed.
+    pub(super) async fn tick_ike(&mut self) {
+        let now = clock::now();
+        if self.ike.traffic_at.elapsed() >= TRAFFIC_PAUSE {
+            self.ike.traffic_at = Instant::now();
+            self.tell_ike_of_traffic();
+        }
+        if self.ike.settings_at.elapsed() >= SETTINGS_PAUSE {
+            self.ike.settings_at = Instant::now();
+            if self.read_ike_settings(false) {
+                let connections = self.ike.connections.clone();
+                self.ike.endpoint.configure(now, connections);
+            }
+        }
+        if self.ike.endpoint.poll_timeout().is_some_and(|at| at <= now.monotonic) {
+            self.ike.endpoint.handle_timeout(now);
+        }
+        self.settle_ike().await;
+    }
+
+    /// Carries out an operator's command; false if IKE knows no such tunnel.
+    pub(super) async fn command_ike(&mut self, tunnel: &str, command: Command) -> bool {
+        let known = self.ike.endpoint.command(clock::now(), tunnel, command);
+        self.settle_ike().await;
+        known
+    }
+
+    /// What workers counted for each child SA.
+    fn tell_ike_of_traffic(&mut self) {
+        let now = clock::now();
+        let mut sums: BTreeMap<(&str, &str), (u64, u64)> = BTreeMap::new();
+        let outbound = self.plan.sas.iter().filter(|sa| !sa.inbound && !sa.child.is_empty());
+        for sa in outbound {
+            let counters = sa_counters::sum(self.regions.state, sa.sa);
+            sums.insert((&sa.tunnel, &sa.child), (counters.packets, counters.bytes));
+        }
+        for sa in self.plan.sas.iter().filter(|sa| sa.inbound && !sa.child.is_empty()) {
+            let counters = sa_counters::sum(self.regions.state, sa.sa);
+            let (packets, bytes) = sums.get(&(sa.tunnel.as_str(), sa.child.as_str())).copied().unwrap_or_default();
+            let last = (counters.last_ms != 0).then_some(Milliseconds(counters.last_ms));
+            let (packets, bytes) = (counters.packets.max(packets), counters.bytes.max(bytes));
+            self.ike.endpoint.handle_traffic(now, sa.spi, last, packets, bytes);
+        }
+    }
+
+    /// Stores, publishes, sends.
+    pub(super) async fn settle_ike(&mut self) {
+        if let Some(commit) = self.ike.endpoint.take_commit()
+            && !self.commit_ike(&commit)
+        {
+            // What is not stored must not be sent. The peer hears nothing, and asks again or gives up.
+            self.ike.endpoint.take_transmits();
+            return;
+        }
+        self.ike.unpublished |= self.ike.endpoint.children_changed();
+        if self.ike.unpublished {
+            let negotiated = children::negotiated(&self.ike.endpoint, &mut self.ike.refused);
+            match self.replan_with(negotiated).await {
+                Ok(()) => self.ike.unpublished = false,
+                Err(error) => tracing::warn!("child SAs wait to be published: {error}"),
+            }
+        }
+        for transmit in self.ike.endpoint.take_transmits() {
+            let sent = match transmit.bytes.as_slice() {
+                [0xff] => self.ike.sockets.keep_alive(&transmit.path),
+                _ => self.ike.sockets.send(&Datagram {
+                    path: transmit.path,
+                    bytes: transmit.bytes,
+                }),
+            };
+            if let Err(error) = sent {
+                tracing::debug!("IKE to {}: {error}", transmit.path.remote);
+            }
+        }
+        for news in self.ike.endpoint.take_news() {
+            tell(&news);
+        }
+    }
+
+    fn commit_ike(&mut self, commit: &Commit) -> bool {
+        let put = commit.put.iter().map(|record| Change::Put {
+            id: record.id.0,
+            bytes: &record.bytes,
+        });
+        let removed = commit.removed.iter().map(|id| Change::Remove { id: id.0 });
+        let changes: Vec<Change<'_>> = put.chain(removed).collect();
+        self.secrets
+            .commit(&changes)
+            .inspect_err(|error| tracing::error!("the state of IKE cannot be stored: {error}"))
+            .is_ok()
+    }
+}
+
+/// A log line in the operator's words.
+fn tell(news: &News) {
+    let who = news.connection.as_deref().map_or_else(|| "a stranger".to_owned(), |name| format!("tunnel {name}"));
+    match &news.what {
+        What::Established { peer } => tracing::info!("{who}: IKE SA with {peer}"),
+        What::IkeRekeyed => tracing::info!("{who}: IKE SA replaced"),
+        What::RekeyFailed { why } => tracing::warn!("{who}: the IKE SA cannot be replaced: {why}"),
+        What::ChildUp { child } => tracing::info!("{who}: child SA {child} is up"),
+        What::ChildRekeyed { child } => tracing::info!("{who}: child SA {child} replaced"),
+        What::ChildFailed { child, why } => tracing::warn!("{who}: child SA {child}: {why}{}", hint(why)),
+        What::Ended { why } => tracing::warn!("{who}: no IKE SA: {why}{}", hint(why)),
+        What::Moved { path } => tracing::info!("{who}: the peer is at {} now", path.remote),
+    }
+}
+
+fn hint(why: &tombolo_ike::failure::Failure) -> String {
+    why.hint().map(|hint| format!("; {hint}")).unwrap_or_default()
+}

@@ -1,0 +1,56 @@
+//! What IKE says about tunnels.
+
+use std::collections::BTreeMap;
+use tombolo_api::Ike;
+use tombolo_ike::Nat;
+use tombolo_ike::endpoint::{Endpoint, TunnelView};
+use tombolo_ike::now::Milliseconds;
+use tombolo_ike::transform::IkeSuite;
+
+/// By tunnel name. `refused`: tunnels that are not negotiated, and why.
+pub fn ike(endpoint: &Endpoint, refused: &BTreeMap<String, String>, now: Milliseconds) -> BTreeMap<String, Ike> {
+    let negotiated = endpoint.tunnels().map(|view| (view.name.to_owned(), one(&view, now)));
+    let refused = refused.iter().map(|(name, why)| {
+        let ike = Ike {
+            phase: "not negotiated".into(),
+            failure: Some(why.clone()),
+            ..Ike::default()
+        };
+        (name.clone(), ike)
+    });
+    negotiated.chain(refused).collect()
+}
+
+fn one(view: &TunnelView<'_>, now: Milliseconds) -> Ike {
+    let failure = view.last.map(|why| match why.hint() {
+        Some(hint) => format!("{why}; {hint}"),
+        None => why.to_string(),
+    });
+    let next = view.begins_at.map(|at| format!(", next attempt in {} s", at.since(now).div_ceil(1000)));
+    Ike {
+        phase: format!("{}{}", view.phase, next.unwrap_or_default()),
+        peer: view.peer.clone(),
+        at: view.path.map(|path| path.remote.to_string()),
+        suite: view.suite.map(suite),
+        spis: view.spis.map(|(initiator, responder)| format!("{initiator:016x} {responder:016x}")),
+        established_seconds: view.since.map(|since| now.since(since) / 1000),
+        nat: view.nat.map(nat),
+        failure,
+    }
+}
+
+fn nat(nat: Nat) -> String {
+    match (nat.here, nat.there) {
+        (false, false) => "none",
+        (true, false) => "here",
+        (false, true) => "there",
+        (true, true) => "both",
+    }
+    .into()
+}
+
+fn suite(suite: &IkeSuite) -> String {
+    let integrity = suite.integrity.map(|integrity| format!("/{integrity:?}")).unwrap_or_default();
+    let additional: String = suite.additional.iter().map(|group| format!("+{group:?}")).collect();
+    format!("{:?}{integrity}/{:?}/{:?}{additional}", suite.encryption, suite.prf, suite.group)
+}
