@@ -17,6 +17,7 @@ pub mod certificate_error;
 pub mod chain;
 pub mod error;
 mod extended_key_usage;
+pub mod fuzz;
 mod names;
 pub mod octets;
 mod path_error;
