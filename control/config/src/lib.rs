@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+pub mod connection;
 #[doc(hidden)]
 pub mod fuzz;
 mod lookup;

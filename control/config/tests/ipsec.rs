@@ -293,7 +293,7 @@ fn proofs_are_references() {
     one(
         "    secret: file:peer.psk\n",
         "",
-        "\n    type: ipsec",
+        "type: ipsec",
         "proves nothing",
         "secret",
     );

@@ -65,6 +65,10 @@ pub(crate) fn requested(desired: &Gateway, learned: &Learned) -> BTreeSet<Host> 
 
 pub(crate) fn fill(draft: &mut Draft<'_>) {
     draft.neighbours = neighbours(draft);
+    let desired = draft.desired;
+    for bundle in &desired.bundles {
+        draft.warn(format!("bundle {}: its first tunnel carries everything", bundle.name));
+    }
     let mut routes = Vec::new();
     for id in draft.desired.port_ids() {
         connected(draft, id, &mut routes);
