@@ -2,7 +2,7 @@
 //!
 //! A record is bytes under a number. Changes are atomic against a kill at any instruction: after it the store holds what was
 //! there before all changes of one [`Store::commit`], or what is there after all of them. Old bytes are zeroed. Nothing is ever
-//! written to a disk; with both processes gone, everything is gone. The page `control/decisions/0008` says why it looks like this.
+//! written to a disk; with both processes gone, everything is gone. The page `control/decisions/0011` says why it looks like this.
 //!
 //! What is found at [`Store::open`] is checked word by word: it may have been written by a process that was killed.
 
