@@ -24,6 +24,6 @@ pub mod transform;
 pub mod wire;
 
 pub use sa::SaId;
-pub use sa::child::ChildSa;
+pub use sa::child::{ChildSa, Half};
 pub use sa::nat::Nat;
 pub use sa::step::{News, Transmit, What};

@@ -222,7 +222,11 @@ impl Gateway {
         if self.command_ike(&order.tunnel, command).await {
             return Answer::json(order);
         }
-        let configured = self.desired.tunnels.iter().find(|tunnel| tunnel.name.as_str() == order.tunnel);
+        let configured = self
+            .desired
+            .tunnels
+            .iter()
+            .find(|tunnel| tunnel.name.as_str() == order.tunnel);
         match (self.ike.refused.get(&order.tunnel), configured) {
             (Some(why), _) => Answer::refused(StatusCode::CONFLICT, why.clone(), None),
             (None, Some(_)) => Answer::refused(

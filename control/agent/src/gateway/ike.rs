@@ -84,7 +84,13 @@ impl Gateway {
                 Some(Err(why)) => drop(refused.insert(tunnel.name.to_string(), why)),
             }
         }
-        let addresses: BTreeSet<_> = self.desired.tunnels.iter().filter(|t| t.ike().is_some()).map(|t| t.local).collect();
+        let addresses: BTreeSet<_> = self
+            .desired
+            .tunnels
+            .iter()
+            .filter(|t| t.ike().is_some())
+            .map(|t| t.local)
+            .collect();
         for (local, error) in self.ike.sockets.bind(&addresses) {
             tracing::warn!("IKE cannot use {local}: {error}");
         }
@@ -106,13 +112,15 @@ impl Gateway {
         };
         let workers = crate::regions::workers(&self.regions.state.limits());
         let secrets = credentials::read(ike, &self.paths);
-        Some(secrets.and_then(|secrets| tombolo_config::connection(tunnel, &secrets, resolved, workers)))
+        Some(secrets.and_then(|secrets| tombolo_config::connection::connection(tunnel, &secrets, resolved, workers)))
     }
 
     /// Datagrams came.
     pub(super) async fn take_ike_datagrams(&mut self, batch: &mut Vec<Datagram>) {
         for datagram in batch.drain(..) {
-            self.ike.endpoint.handle_datagram(clock::now(), datagram.path, &datagram.bytes);
+            self.ike
+                .endpoint
+                .handle_datagram(clock::now(), datagram.path, &datagram.bytes);
         }
         self.settle_ike().await;
     }
@@ -155,7 +163,10 @@ impl Gateway {
         }
         for sa in self.plan.sas.iter().filter(|sa| sa.inbound && !sa.child.is_empty()) {
             let counters = sa_counters::sum(self.regions.state, sa.sa);
-            let (packets, bytes) = sums.get(&(sa.tunnel.as_str(), sa.child.as_str())).copied().unwrap_or_default();
+            let (packets, bytes) = sums
+                .get(&(sa.tunnel.as_str(), sa.child.as_str()))
+                .copied()
+                .unwrap_or_default();
             let last = (counters.last_ms != 0).then_some(Milliseconds(counters.last_ms));
             let (packets, bytes) = (counters.packets.max(packets), counters.bytes.max(bytes));
             self.ike.endpoint.handle_traffic(now, sa.spi, last, packets, bytes);
@@ -212,7 +223,10 @@ impl Gateway {
 
 /// A log line in the operator's words.
 fn tell(news: &News) {
-    let who = news.connection.as_deref().map_or_else(|| "a stranger".to_owned(), |name| format!("tunnel {name}"));
+    let who = news
+        .connection
+        .as_deref()
+        .map_or_else(|| "a stranger".to_owned(), |name| format!("tunnel {name}"));
     match &news.what {
         What::Established { peer } => tracing::info!("{who}: IKE SA with {peer}"),
         What::IkeRekeyed => tracing::info!("{who}: IKE SA replaced"),

@@ -146,7 +146,7 @@ impl Gateway {
     }
 
     fn tunnel_metrics(&self, out: &mut Exposition) {
-        let tunnels = views::tunnels(&self.plan.world, self.regions.state, &self.notes, &BTreeMap::new());
+        let tunnels = views::tunnels(&self.plan.world, self.regions.state, &self.notes, &Default::default());
         out.metric("tombolo_tunnel_up", "gauge", "1 while the tunnel can send.");
         for tunnel in &tunnels {
             out.sample("tombolo_tunnel_up", &[("tunnel", &tunnel.name)], u8::from(tunnel.up));

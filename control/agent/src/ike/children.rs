@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use tombolo_config::sa_file::Cipher;
+use tombolo_ike::Half;
 use tombolo_ike::connection::Path;
 use tombolo_ike::endpoint::{ChildView, Endpoint};
-use tombolo_ike::sa::Half;
 use tombolo_ike::selector::Selector;
 use tombolo_ike::transform::Encryption;
 use tombolo_planner::{Negotiated, NegotiatedSa, OuterPath, SaSecret, SelectorPair, UdpPorts};
@@ -69,8 +69,11 @@ fn pair(view: &ChildView<'_>) -> Option<(NegotiatedSa, NegotiatedSa)> {
 
 /// One for each pair of a local and a remote range of a family; none where single protocols or ports were agreed on.
 fn selectors(local: &[Selector], remote: &[Selector]) -> Option<Vec<SelectorPair>> {
-    let whole = |selector: &Selector| selector.protocol == 0 && selector.first_port == 0 && selector.last_port == u16::MAX;
-    let (local, remote) = ([local, remote]).map(|side| side.iter().filter(|one| whole(one)).collect::<Vec<_>>()).into();
+    let whole =
+        |selector: &Selector| selector.protocol == 0 && selector.first_port == 0 && selector.last_port == u16::MAX;
+    let (local, remote) = ([local, remote])
+        .map(|side| side.iter().filter(|one| whole(one)).collect::<Vec<_>>())
+        .into();
     let pairs: Vec<SelectorPair> = pairs(&local, &remote);
     (!pairs.is_empty()).then_some(pairs)
 }

@@ -4,7 +4,8 @@ use crate::files;
 use crate::paths::Paths;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivatePkcs8KeyDer};
-use tombolo_config::{Credentials, IkeSecrets, IkeTunnel, Proof};
+use tombolo_config::connection::{IkeSecrets, Proof};
+use tombolo_config::{Credentials, IkeTunnel};
 use tombolo_ike::secret::Secret;
 
 /// Reads what a tunnel names.
@@ -29,7 +30,11 @@ pub fn read(tunnel: &IkeTunnel, paths: &Paths) -> Result<IkeSecrets, String> {
             },
         },
     };
-    let ppk = tunnel.ppk.as_ref().map(|ppk| line(paths, ppk.secret.as_str())).transpose()?;
+    let ppk = tunnel
+        .ppk
+        .as_ref()
+        .map(|ppk| line(paths, ppk.secret.as_str()))
+        .transpose()?;
     Ok(IkeSecrets { proof, ppk })
 }
 
@@ -51,7 +56,12 @@ fn line(paths: &Paths, name: &str) -> Result<Secret, String> {
                 u8::from_str_radix(pair, 16).ok()
             });
             let bytes: Option<Vec<u8>> = digits.collect();
-            bytes.map(Secret::new).ok_or_else(|| format!("{}: behind 0x are not pairs of hex digits", paths.secrets.join(name).display()))
+            bytes.map(Secret::new).ok_or_else(|| {
+                format!(
+                    "{}: behind 0x are not pairs of hex digits",
+                    paths.secrets.join(name).display()
+                )
+            })
         }
     }
 }
@@ -61,7 +71,10 @@ fn private_key(paths: &Paths, name: &str) -> Result<Secret, String> {
     let key = PrivatePkcs8KeyDer::from_pem_slice(text.as_bytes());
     let key = key.map_err(|error| {
         let path = paths.secrets.join(name);
-        format!("{}: no private key in PKCS #8 PEM ({error}); `openssl pkcs8 -topk8 -nocrypt` makes one", path.display())
+        format!(
+            "{}: no private key in PKCS #8 PEM ({error}); `openssl pkcs8 -topk8 -nocrypt` makes one",
+            path.display()
+        )
     })?;
     Ok(Secret::from(key.secret_pkcs8_der()))
 }
@@ -69,13 +82,23 @@ fn private_key(paths: &Paths, name: &str) -> Result<Secret, String> {
 fn certificates(paths: &Paths, name: &str) -> Result<Vec<Vec<u8>>, String> {
     let text = text(paths, name)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-    pem(paths, name, "certificate", found.map(|list| list.iter().map(|one| one.to_vec()).collect()))
+    pem(
+        paths,
+        name,
+        "certificate",
+        found.map(|list| list.iter().map(|one| one.to_vec()).collect()),
+    )
 }
 
 fn revocation_lists(paths: &Paths, name: &str) -> Result<Vec<Vec<u8>>, String> {
     let text = text(paths, name)?;
     let found: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(text.as_bytes()).collect();
-    pem(paths, name, "revocation list", found.map(|list| list.iter().map(|one| one.to_vec()).collect()))
+    pem(
+        paths,
+        name,
+        "revocation list",
+        found.map(|list| list.iter().map(|one| one.to_vec()).collect()),
+    )
 }
 
 fn pem(

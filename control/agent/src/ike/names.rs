@@ -25,7 +25,11 @@ impl Names {
     pub fn address(&self, name: &str, v6: bool) -> Option<IpAddr> {
         let key = (name.to_owned(), v6);
         let known = self.entries().get(&key).copied();
-        let pause = if known.is_some_and(|entry| entry.address.is_some()) { FRESH } else { AGAIN };
+        let pause = if known.is_some_and(|entry| entry.address.is_some()) {
+            FRESH
+        } else {
+            AGAIN
+        };
         if known.is_none_or(|entry| entry.asked.elapsed() >= pause) {
             self.ask(key, known.and_then(|entry| entry.address));
         }
@@ -37,7 +41,7 @@ impl Names {
         self.entries().insert(key.clone(), Entry { asked, address: before });
         let names = self.clone();
         tokio::spawn(async move {
-            let Ok(mut found) = tokio::net::lookup_host((key.0.as_str(), 0)).await else {
+            let Ok(mut found) = tokio::net::lookup_host((key.0.clone(), 0)).await else {
                 return;
             };
             if let Some(found) = found.find(|found| found.is_ipv6() == key.1) {

@@ -26,13 +26,17 @@ fn one(view: &TunnelView<'_>, now: Milliseconds) -> Ike {
         Some(hint) => format!("{why}; {hint}"),
         None => why.to_string(),
     });
-    let next = view.begins_at.map(|at| format!(", next attempt in {} s", at.since(now).div_ceil(1000)));
+    let next = view
+        .begins_at
+        .map(|at| format!(", next attempt in {} s", at.since(now).div_ceil(1000)));
     Ike {
         phase: format!("{}{}", view.phase, next.unwrap_or_default()),
         peer: view.peer.clone(),
         at: view.path.map(|path| path.remote.to_string()),
         suite: view.suite.map(suite),
-        spis: view.spis.map(|(initiator, responder)| format!("{initiator:016x} {responder:016x}")),
+        spis: view
+            .spis
+            .map(|(initiator, responder)| format!("{initiator:016x} {responder:016x}")),
         established_seconds: view.since.map(|since| now.since(since) / 1000),
         nat: view.nat.map(nat),
         failure,
@@ -50,7 +54,13 @@ fn nat(nat: Nat) -> String {
 }
 
 fn suite(suite: &IkeSuite) -> String {
-    let integrity = suite.integrity.map(|integrity| format!("/{integrity:?}")).unwrap_or_default();
+    let integrity = suite
+        .integrity
+        .map(|integrity| format!("/{integrity:?}"))
+        .unwrap_or_default();
     let additional: String = suite.additional.iter().map(|group| format!("+{group:?}")).collect();
-    format!("{:?}{integrity}/{:?}/{:?}{additional}", suite.encryption, suite.prf, suite.group)
+    format!(
+        "{:?}{integrity}/{:?}/{:?}{additional}",
+        suite.encryption, suite.prf, suite.group
+    )
 }

@@ -286,7 +286,8 @@ fn tunnels(tunnels: &Vec<api::Tunnel>) -> String {
                 &ike.at.as_deref().unwrap_or("-"),
                 &ike.suite.as_deref().unwrap_or("-"),
                 &ike.nat.as_deref().unwrap_or("-"),
-                &ike.established_seconds.map_or("-".into(), |seconds| seconds.to_string()),
+                &ike.established_seconds
+                    .map_or("-".into(), |seconds| seconds.to_string()),
             ]);
             if let Some(failure) = &ike.failure {
                 reasons += &format!("{}: {failure}\n", t.name);
