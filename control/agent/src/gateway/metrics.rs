@@ -69,6 +69,19 @@ impl Gateway {
             "Bytes of the tables in use.",
             status.generation.used_bytes,
         );
+        let secrets = self.secrets.usage();
+        out.single(
+            "tombolo_secrets_records",
+            "gauge",
+            "Records of secrets that survive tombolod.",
+            secrets.records,
+        );
+        out.single(
+            "tombolo_secrets_bytes",
+            "gauge",
+            "Bytes of memory that they lie in.",
+            secrets.store_bytes,
+        );
         out.single(
             "tombolo_tunnels_with_sa",
             "gauge",
