@@ -105,6 +105,10 @@ pub enum TunnelCommand {
     Down,
     /// Replace the IKE SA and its child SAs now.
     Rekey,
+    /// Replace the IKE SA alone.
+    RekeyIke,
+    /// Replace its child SAs alone.
+    RekeyChildren,
 }
 
 /// What IKEv2 says about a tunnel.

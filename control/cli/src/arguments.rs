@@ -224,6 +224,12 @@ pub(crate) enum TunnelCommand {
     Rekey {
         /// Name of the tunnel.
         tunnel: String,
+        /// The IKE SA alone.
+        #[arg(long, conflicts_with = "child")]
+        ike: bool,
+        /// Its child SAs alone.
+        #[arg(long)]
+        child: bool,
     },
 }
 

@@ -218,6 +218,8 @@ impl Gateway {
             TunnelCommand::Up => Command::Up,
             TunnelCommand::Down => Command::Down,
             TunnelCommand::Rekey => Command::Rekey,
+            TunnelCommand::RekeyIke => Command::RekeyIke,
+            TunnelCommand::RekeyChildren => Command::RekeyChildren,
         };
         if self.command_ike(&order.tunnel, command).await {
             return Answer::json(order);

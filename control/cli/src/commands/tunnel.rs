@@ -11,7 +11,14 @@ pub(super) fn run(client: &Client, command: &arguments::TunnelCommand, json: boo
     let (tunnel, command, done) = match command {
         arguments::TunnelCommand::Up { tunnel } => (tunnel, TunnelCommand::Up, "negotiates now"),
         arguments::TunnelCommand::Down { tunnel } => (tunnel, TunnelCommand::Down, "goes down and stays down"),
-        arguments::TunnelCommand::Rekey { tunnel } => (tunnel, TunnelCommand::Rekey, "replaces its SAs now"),
+        arguments::TunnelCommand::Rekey { tunnel, ike, child } => {
+            let command = match (ike, child) {
+                (true, _) => TunnelCommand::RekeyIke,
+                (false, true) => TunnelCommand::RekeyChildren,
+                (false, false) => TunnelCommand::Rekey,
+            };
+            (tunnel, command, "replaces its SAs now")
+        }
     };
     let order = TunnelOrder {
         tunnel: tunnel.clone(),

@@ -57,6 +57,10 @@ pub enum Command {
     Down,
     /// Replace the IKE SA and its children now.
     Rekey,
+    /// The IKE SA alone.
+    RekeyIke,
+    /// Its children alone.
+    RekeyChildren,
 }
 
 impl Endpoint {
@@ -93,10 +97,11 @@ impl Endpoint {
         match command {
             Command::Up => tunnel.begin_at = Some(now.monotonic),
             Command::Down => self.leave(name),
-            Command::Rekey => {
+            Command::Rekey | Command::RekeyIke | Command::RekeyChildren => {
+                let (ike, children) = (command != Command::RekeyChildren, command != Command::RekeyIke);
                 for sa in self.sas.values_mut() {
                     if let Some(state) = sa.established_mut().filter(|state| state.connection == name) {
-                        state.rekey_now(now.monotonic);
+                        state.rekey_now(now.monotonic, ike, children);
                     }
                 }
             }

@@ -355,10 +355,14 @@ impl Established {
         self.standing = Standing::Current;
     }
 
-    /// Replaces everything as soon as the window is free: an operator wants it.
-    pub(crate) fn rekey_now(&mut self, now: Milliseconds) {
-        self.rekey_at = now;
-        self.children.iter_mut().for_each(|child| child.rekey_at = now);
+    /// Replaces the IKE SA, its children, or both as soon as the window is free: an operator wants it.
+    pub(crate) fn rekey_now(&mut self, now: Milliseconds, ike: bool, children: bool) {
+        if ike {
+            self.rekey_at = now;
+        }
+        if children {
+            self.children.iter_mut().for_each(|child| child.rekey_at = now);
+        }
     }
 
     /// Whether it is on its way out.
