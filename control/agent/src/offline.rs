@@ -19,12 +19,11 @@ pub fn sa_init(paths: &Paths, config: Option<&Path>, tunnel: &str) -> anyhow::Re
     let desired = tombolo_config::parse(&text, &config.display().to_string())
         .map_err(|problems| anyhow::anyhow!("{}", problems.first().map(ToString::to_string).unwrap_or_default()))?;
     let known = desired.tunnels.iter().find(|known| known.name.as_str() == tunnel);
-    let keys = paths.secrets.join(
-        known
-            .with_context(|| format!("there is no tunnel {tunnel}"))?
-            .keys
-            .as_str(),
-    );
+    let known = known.with_context(|| format!("there is no tunnel {tunnel}"))?;
+    let manual = known
+        .manual()
+        .with_context(|| format!("tunnel {tunnel} is keyed by IKEv2 and has no key file"))?;
+    let keys = paths.secrets.join(manual.keys.as_str());
     let text = files::read_secret(&keys).with_context(|| format!("cannot read {}", keys.display()))?;
     let pair = SaPair::parse(text.as_bytes()).with_context(|| keys.display().to_string())?;
     let fingerprint = Fingerprint::from(&pair);

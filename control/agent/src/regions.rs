@@ -67,7 +67,7 @@ pub fn workers(limits: &Limits) -> u16 {
     u16::try_from(limits.workers.saturating_sub(MAIN_THREAD)).unwrap_or(u16::MAX)
 }
 
-fn spec(limits: Limits) -> StateSpec {
+pub(crate) fn spec(limits: Limits) -> StateSpec {
     geometry::state_spec(
         limits,
         SaWords {

@@ -266,7 +266,7 @@ fn a_key_is_declared_new_without_tombolod() {
     let parsed = tombolo_config::parse(&config, "gw-a.yaml").unwrap();
     let tunnel = parsed.tunnels.first().unwrap();
     std::fs::create_dir_all(directory.join("secrets")).unwrap();
-    let keys = directory.join("secrets").join(tunnel.keys.as_str());
+    let keys = directory.join("secrets").join(tunnel.manual().unwrap().keys.as_str());
     assert_eq!(
         code(&tombolo(&["sa", "generate", keys.to_str().unwrap(), &at("b.sa")])),
         0

@@ -23,8 +23,9 @@ mod yaml;
 
 pub use lookup::{Reach, RouteIndex};
 pub use model::{
-    Action, DestinationNat, DontFragment, Dscp, Encapsulation, Gateway, Limits, PolicyRule, Port, PortId, Route,
-    RouteTarget, Segment, SegmentId, Selector, SourceAddress, SourceNat, Tunnel, TunnelId,
+    Action, Ceiling, Credentials, DestinationNat, DontFragment, Dscp, ESP_UDP_PORT, Encapsulation, Gateway, IKE_PORT,
+    IkeChild, IkePpk, IkeTunnel, InnerMtu, Keying, Limits, ManualKeys, PolicyRule, Port, PortId, ProfileName, Remote,
+    Route, RouteTarget, Segment, SegmentId, Selector, SourceAddress, SourceNat, Tunnel, TunnelId,
 };
 pub use problem::Problem;
 pub use value::{AddressRange, DeviceName, InterfaceAddress, Name, PortRange, Prefix, Protocol, SecretName};

@@ -1,7 +1,13 @@
 //! The desired state of a gateway, validated: every reference is resolved to an id, every number is in its bounds, and no
 //! two statements contradict each other. Only [`parse`](crate::parse) makes one; what builds on it does not check again.
 
-use crate::value::{AddressRange, DeviceName, InterfaceAddress, Name, PortRange, Prefix, Protocol, SecretName};
+mod ike;
+mod tunnel;
+
+pub use ike::{Ceiling, Credentials, IkeChild, IkePpk, IkeTunnel, InnerMtu, ProfileName, Remote};
+pub use tunnel::{DontFragment, Dscp, ESP_UDP_PORT, Encapsulation, IKE_PORT, Keying, ManualKeys, Selector, Tunnel};
+
+use crate::value::{AddressRange, DeviceName, InterfaceAddress, Name, PortRange, Prefix, Protocol};
 use core::net::IpAddr;
 
 macro_rules! id {
@@ -164,82 +170,6 @@ pub enum RouteTarget {
     Discard,
     /// Nowhere, and the sender is told.
     Unreachable,
-}
-
-/// An ESP tunnel with manual keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Tunnel {
-    /// Its name.
-    pub name: Name,
-    /// Segment of what comes out.
-    pub segment: SegmentId,
-    /// Underlay port that bears `local`.
-    pub port: PortId,
-    /// Outer source.
-    pub local: IpAddr,
-    /// Outer destination, same family.
-    pub remote: IpAddr,
-    /// What surrounds ESP.
-    pub encapsulation: Encapsulation,
-    /// File with the keys.
-    pub keys: SecretName,
-    /// What inner packets may be; never empty ("anything" is 0.0.0.0/0 and ::/0).
-    pub selectors: Vec<Selector>,
-    /// Largest inner packet in bytes; none = computed.
-    pub mtu: Option<u16>,
-    /// DF of the outer IPv4 header.
-    pub dont_fragment: DontFragment,
-    /// DSCP of the outer header.
-    pub dscp: Dscp,
-    /// Inbound window in packets: a multiple of 64, at most 4096; 0 = replay is not checked.
-    pub replay_window: u16,
-    /// The peer's window in packets: from 4096 on, any worker may seal.
-    pub peer_window: u16,
-}
-
-/// What surrounds ESP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encapsulation {
-    /// ESP straight in IP.
-    None,
-    /// ESP in UDP (RFC 3948).
-    Udp {
-        /// UDP port at our end.
-        local_port: u16,
-        /// UDP port at the peer's end.
-        remote_port: u16,
-    },
-}
-
-/// A pair of prefixes of one family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Selector {
-    /// Our side.
-    pub local: Prefix,
-    /// The peer's side.
-    pub remote: Prefix,
-}
-
-/// DF of the outer IPv4 header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DontFragment {
-    /// Always set.
-    Set,
-    /// As the inner packet has it.
-    Copy,
-    /// Never set.
-    Clear,
-}
-
-/// DSCP of the outer header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dscp {
-    /// As the inner packet has it.
-    Copy,
-    /// Zero.
-    Zero,
 }
 
 /// A source NAT rule.

@@ -34,9 +34,9 @@ fn references_mean_what_they_say() {
     let [prod, dev] = &gateway.tunnels[..] else {
         panic!("two tunnels")
     };
-    assert_eq!(prod.encapsulation, Encapsulation::None);
+    assert_eq!(prod.manual().unwrap().encapsulation, Encapsulation::None);
     assert_eq!(
-        dev.encapsulation,
+        dev.manual().unwrap().encapsulation,
         Encapsulation::Udp {
             local_port: 4500,
             remote_port: 4500

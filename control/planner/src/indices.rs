@@ -3,7 +3,7 @@
 //! An index belongs to a name for as long as the name is wanted. Afterwards it rests for [`REST`] changes of its kind, so
 //! that a generation without it lies between two owners; then the lowest one that has rested is given out first. Where the
 //! bound leaves no other, one that has not rested is taken: as many names as the bound allows always find an index. Pools,
-//! which mappings hold on to, have rules of their own: `pools`.
+//! which mappings hold on to, have rules of their own: `pools`. So have SAs, whose rows must never be two keys' at once.
 
 use crate::pools::Pools;
 use core::fmt;
@@ -77,12 +77,24 @@ pub(crate) struct Slots {
 struct Slot {
     /// Whose it is; none = free.
     name: Option<String>,
+    /// Whose it was, of a free one, where its row is still as that one left it.
+    #[serde(default)]
+    was: Option<String>,
     /// What else must stay the same for the state row to keep its meaning.
     detail: String,
     /// `change` when it was freed.
     freed: u64,
     /// How often the slot or its detail changed owner.
     version: u32,
+}
+
+/// Whether an index may be given out in the very change that frees it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reuse {
+    /// If there is no other.
+    AtNeed,
+    /// Not then either.
+    Never,
 }
 
 /// Whose index is wanted.
@@ -114,6 +126,17 @@ impl Slots {
     /// Frees what is not in `wanted` and gives each of `wanted` its index; the first come first while `most` lasts. The answer
     /// is in the order of `wanted`, `None` where there is no index left.
     pub(crate) fn assign(&mut self, wanted: &[Wanted], most: usize) -> Vec<Option<Given>> {
+        self.assign_as(wanted, most, Reuse::AtNeed)
+    }
+
+    /// The same for rows that must not pass on while anybody may still write to them, and that a name must find as it left them:
+    /// who comes back while nobody has its index goes on with it (it is not fresh), and no index is given out in the change that
+    /// frees it.
+    pub(crate) fn assign_rows(&mut self, wanted: &[Wanted], most: usize) -> Vec<Option<Given>> {
+        self.assign_as(wanted, most, Reuse::Never)
+    }
+
+    fn assign_as(&mut self, wanted: &[Wanted], most: usize, reuse: Reuse) -> Vec<Option<Given>> {
         let names: BTreeSet<&str> = wanted.iter().map(|wanted| wanted.name.as_str()).collect();
         let mut by_name: BTreeMap<String, usize> = BTreeMap::new();
         let mut freed = false;
@@ -121,11 +144,20 @@ impl Slots {
             match &slot.name {
                 Some(name) if names.contains(name.as_str()) => drop(by_name.insert(name.clone(), index)),
                 Some(_) => {
-                    slot.name = None;
+                    slot.was = slot.name.take();
                     slot.freed = self.change + 1;
                     freed = true;
                 }
-                None => {}
+                None => {
+                    let back = slot
+                        .was
+                        .take_if(|was| reuse == Reuse::Never && names.contains(was.as_str()));
+                    if let Some(name) = back {
+                        by_name.insert(name.clone(), index);
+                        slot.name = Some(name);
+                        freed = true;
+                    }
+                }
             }
         }
         let new = wanted.iter().any(|wanted| !by_name.contains_key(&wanted.name));
@@ -139,8 +171,15 @@ impl Slots {
         let mut rested = rested.into_iter().peekable();
         wanted
             .iter()
-            .map(|wanted| self.give(wanted, &mut by_name, &mut rested, most))
+            .map(|wanted| self.give(wanted, &mut by_name, &mut rested, most, reuse))
             .collect()
+    }
+
+    /// Frees an index that was given out for nothing.
+    pub(crate) fn give_back(&mut self, given: Given) {
+        if let Some(slot) = self.slots.get_mut(given.index as usize) {
+            (slot.name, slot.freed) = (None, self.change);
+        }
     }
 
     fn give(
@@ -149,17 +188,19 @@ impl Slots {
         by_name: &mut BTreeMap<String, usize>,
         rested: &mut Peekable<IntoIter<usize>>,
         most: usize,
+        reuse: Reuse,
     ) -> Option<Given> {
         let known = by_name.get(&wanted.name).copied();
         let index = match known {
             Some(index) => index,
-            None => self.take(rested, most)?,
+            None => self.take(rested, most, reuse)?,
         };
         by_name.insert(wanted.name.clone(), index);
         let slot = &mut self.slots[index];
         let fresh = slot.name.as_ref() != Some(&wanted.name) || slot.detail != wanted.detail;
         if fresh {
             slot.name = Some(wanted.name.clone());
+            slot.was = None;
             slot.detail.clone_from(&wanted.detail);
             slot.version = slot.version.wrapping_add(1);
         }
@@ -171,15 +212,17 @@ impl Slots {
     }
 
     /// An index that nobody has; `rested` has those that may be given out, the lowest first.
-    fn take(&mut self, rested: &mut Peekable<IntoIter<usize>>, most: usize) -> Option<usize> {
+    fn take(&mut self, rested: &mut Peekable<IntoIter<usize>>, most: usize, reuse: Reuse) -> Option<usize> {
         if let Some(index) = rested.next_if(|index| *index < most) {
             return Some(index);
         }
         if self.slots.len() >= most {
-            return self.slots.iter().take(most).position(|slot| slot.name.is_none());
+            let may = |slot: &Slot| slot.name.is_none() && (reuse == Reuse::AtNeed || slot.freed < self.change);
+            return self.slots.iter().take(most).position(may);
         }
         self.slots.push(Slot {
             name: None,
+            was: None,
             detail: String::new(),
             freed: 0,
             version: 0,

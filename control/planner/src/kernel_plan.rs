@@ -142,7 +142,7 @@ fn taps(draft: &mut Draft<'_>, id: PortId) {
 }
 
 fn neighbours(draft: &mut Draft<'_>) {
-    let hosts = routes::gateways(draft.desired, &draft.reach);
+    let hosts = routes::gateways(draft.desired, draft.learned, &draft.reach);
     let requested = routes::requested(draft.desired, draft.learned);
     let managed = hosts.union(&requested).map(|(port, address)| ManagedNeighbour {
         device: links::device(draft.desired.port(*port), draft.port(*port)),

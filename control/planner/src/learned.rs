@@ -1,6 +1,7 @@
 //! What the agent knows from the outside world: the second argument of a plan. Not trusted further than its types say: a
 //! neighbour or link that the configuration does not name is ignored.
 
+use crate::negotiated::Negotiated;
 use core::net::{IpAddr, Ipv6Addr};
 use std::collections::{BTreeMap, BTreeSet};
 use tombolo_config::sa_file::SaPair;
@@ -16,8 +17,10 @@ pub struct Learned {
     pub neighbours: BTreeMap<(String, IpAddr), Neighbour>,
     /// Neighbours that workers asked for, by port name and address. The agent lets go of those out of use.
     pub requested: BTreeSet<(String, IpAddr)>,
-    /// Keys by tunnel name; a tunnel without keys is down.
+    /// Manual keys by tunnel name; a tunnel without keys is down.
     pub sa_keys: BTreeMap<String, SaPair>,
+    /// What IKEv2 negotiated, by tunnel name: the rules are in [`Negotiated`]'s module. Manual keys of the same tunnel are ignored.
+    pub negotiated: BTreeMap<String, Negotiated>,
     /// Names of the ports to capture on.
     pub capture: BTreeSet<String>,
     /// Of [`crate::Indices::resting_pools`], those that no mapping names, seen when every worker used the generation that the
@@ -26,10 +29,22 @@ pub struct Learned {
 }
 
 impl Learned {
-    /// Whether another one differs in neighbours at most. Keys and drained pools, which only a configuration brings, do not count.
+    /// Whether another one differs in neighbours at most. Manual keys and drained pools, which only a configuration brings, do not
+    /// count.
     pub fn is_same_but_for_neighbours(&self, other: &Learned) -> bool {
-        (&self.links, &self.taps, &self.requested, &self.capture)
-            == (&other.links, &other.taps, &other.requested, &other.capture)
+        (
+            &self.links,
+            &self.taps,
+            &self.requested,
+            &self.capture,
+            &self.negotiated,
+        ) == (
+            &other.links,
+            &other.taps,
+            &other.requested,
+            &other.capture,
+            &other.negotiated,
+        )
     }
 }
 

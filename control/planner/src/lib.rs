@@ -2,7 +2,7 @@
 //! pure function. The same arguments give the same plan, byte for byte.
 //!
 //! Reading order: `plan` below names the steps; `indices` says why indices are stable, `epochs` when sessions are decided
-//! again; `links`, `routes`, `tunnels`, `nat` and `policy` each fill their tables; `kernel` is the kernel's side.
+//! again; `links`, `routes`, `tunnels` (with `sas`), `nat` and `policy` each fill their tables; `kernel` is the kernel's side.
 #![forbid(unsafe_code)]
 
 mod digest;
@@ -14,15 +14,18 @@ mod learned;
 mod links;
 mod names;
 mod nat;
+pub mod negotiated;
 mod policy;
 mod pools;
 mod prefix;
 mod routes;
+mod sas;
 mod tunnels;
 
 pub use indices::{Indices, UnreadableNames};
 pub use kernel::KernelDesired;
 pub use learned::{Learned, Link, Neighbour, Tap};
+pub use negotiated::{Negotiated, NegotiatedSa, OuterPath, SaSecret, SelectorPair, UdpPorts};
 pub use routes::neighbour_changes;
 
 use core::fmt;
@@ -45,8 +48,34 @@ pub struct Plan {
     pub kernel: KernelDesired,
     /// What must be done to the state region, in this order, before `world` is published.
     pub actions: Vec<Action>,
+    /// Where each SA of `world` is.
+    pub sas: Vec<PlannedSa>,
     /// What works only in part, for people: a missing device, a tunnel without keys.
     pub warnings: Vec<String>,
+}
+
+/// An SA and its index, by which its counters, window and sequence number are found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedSa {
+    /// Its tunnel's name.
+    pub tunnel: String,
+    /// Its child's name; empty for manual keys.
+    pub child: String,
+    /// Inbound, else outbound.
+    pub inbound: bool,
+    /// SPI.
+    pub spi: u32,
+    /// The index.
+    pub sa: SaIndex,
+}
+
+/// Where the sequence numbers of an outbound SA come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbering {
+    /// A manual key: numbers are leased on disk, by [`Learned::sa_keys`].
+    Leased,
+    /// A negotiated key: 1 to the end, since it was never used before and dies with the memory.
+    FromOne,
 }
 
 impl Drop for Plan {
@@ -61,12 +90,14 @@ impl Drop for Plan {
 /// A change of the state region that goes with a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// An outbound SA is new: give it leased sequence numbers before anyone seals with it.
+    /// An outbound SA is new: give it sequence numbers before anyone seals with it.
     StartOutbound {
         /// Row of its sequence numbers.
         sa: SaIndex,
-        /// Its tunnel's name; the keys are in [`Learned::sa_keys`].
+        /// Its tunnel's name.
         tunnel: String,
+        /// Where the numbers come from.
+        numbering: Numbering,
     },
     /// An inbound SA is new: empty its replay window.
     StartInbound {

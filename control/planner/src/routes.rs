@@ -2,7 +2,7 @@
 
 use crate::indices::Wanted;
 use crate::learned::Neighbour;
-use crate::{Draft, Learned, links};
+use crate::{Draft, Learned, links, tunnels};
 use core::net::{IpAddr, Ipv6Addr};
 use std::collections::{BTreeMap, BTreeSet};
 use tombolo_config::{Gateway, PortId, Prefix, Reach, RouteIndex, RouteTarget, Tunnel};
@@ -16,17 +16,20 @@ const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0);
 /// A host on a link.
 pub(crate) type Host = (PortId, IpAddr);
 
-/// Where the outer packets of a tunnel go.
-pub(crate) fn tunnel_hop(desired: &Gateway, reach: &RouteIndex, tunnel: &Tunnel) -> Option<Host> {
-    match reach.lookup(desired.port(tunnel.port).segment, tunnel.remote) {
-        Some(Reach::OnLink(port)) => Some((port, tunnel.remote)),
+/// Where the outer packets of a tunnel whose far end is `remote` go; none while that is not known (unspecified).
+pub(crate) fn tunnel_hop(desired: &Gateway, reach: &RouteIndex, tunnel: &Tunnel, remote: IpAddr) -> Option<Host> {
+    if remote.is_unspecified() {
+        return None;
+    }
+    match reach.lookup(desired.port(tunnel.port).segment, remote) {
+        Some(Reach::OnLink(port)) => Some((port, remote)),
         Some(Reach::Route(RouteTarget::Via { port, address })) => Some((port, address)),
         Some(Reach::Own(_) | Reach::Route(_)) | None => None,
     }
 }
 
 /// Routers, and the ends of tunnels that are on a link: always kept resolved.
-pub(crate) fn gateways(desired: &Gateway, reach: &RouteIndex) -> BTreeSet<Host> {
+pub(crate) fn gateways(desired: &Gateway, learned: &Learned, reach: &RouteIndex) -> BTreeSet<Host> {
     let routers = desired.routes.iter().filter_map(|route| match route.target {
         RouteTarget::Via { port, address } => Some((port, address)),
         RouteTarget::Tunnel(_) | RouteTarget::Segment(_) | RouteTarget::Discard | RouteTarget::Unreachable => None,
@@ -34,7 +37,7 @@ pub(crate) fn gateways(desired: &Gateway, reach: &RouteIndex) -> BTreeSet<Host> 
     let peers = desired
         .tunnels
         .iter()
-        .filter_map(|tunnel| tunnel_hop(desired, reach, tunnel));
+        .filter_map(|tunnel| tunnel_hop(desired, reach, tunnel, tunnels::path(desired, learned, tunnel).remote));
     routers.chain(peers).collect()
 }
 
@@ -126,7 +129,7 @@ fn connected(draft: &Draft<'_>, id: PortId, routes: &mut Vec<Route>) {
 /// Fills the table of neighbours; gateways come first when room is short.
 fn neighbours(draft: &mut Draft<'_>) -> BTreeMap<Host, NeighbourIndex> {
     let desired = draft.desired;
-    let gateways = gateways(desired, &draft.reach);
+    let gateways = gateways(desired, draft.learned, &draft.reach);
     let requested = requested(desired, draft.learned);
     let hosts: Vec<Host> = gateways
         .iter()

@@ -91,7 +91,7 @@ fn a_new_key_gets_a_new_row_and_the_tunnel_keeps_its_index() {
     });
     let (old, new) = (before.world.tunnels[0].outbound, after.world.tunnels[0].outbound);
     assert_ne!(old, new);
-    let started = |action: &Action| matches!(action, Action::StartOutbound { sa, tunnel } if sa.0 == new && tunnel == "prod-to-b");
+    let started = |action: &Action| matches!(action, Action::StartOutbound { sa, tunnel, .. } if sa.0 == new && tunnel == "prod-to-b");
     assert!(after.actions.iter().any(started));
     assert_eq!(
         after.actions.len(),

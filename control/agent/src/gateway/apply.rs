@@ -1,7 +1,7 @@
 //! From a configuration, or from news, to what workers use. A refused change changes nothing; an accepted one is in use by
 //! every worker before it is answered (law 5).
 
-use super::{Gateway, learn, sequences};
+use super::{Gateway, learn, rows, sequences};
 use crate::views;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,13 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tombolo_api::{Applied, Problem, Refusal};
 use tombolo_config::Gateway as Desired;
-use tombolo_planner::{Action, Learned, Plan};
+use tombolo_planner::{Learned, Negotiated, Plan};
 use tombolo_tables::build::{BuildError, Change};
 use tombolo_tables::handoff::Reply;
 use tombolo_tables::layout::SectionId;
-use tombolo_tables::sa_counters;
-use tombolo_tables::state::StatePart;
-use tombolo_tunnel::replay::Window;
 use zeroize::Zeroize;
 
 /// Longest wait for the workers and for the ports.
@@ -95,6 +92,7 @@ impl Gateway {
         let (keys, refused_keys) = learn::keys(&desired, &self.paths);
         let mut learned = self.learn(&desired).await?;
         learned.sa_keys = keys;
+        learned.negotiated.clone_from(&self.learned.negotiated);
         learned.drained_pools = self.drained_pools();
         let changed = self.make(desired, learned, refused_keys).await?;
         if !changed {
@@ -114,8 +112,15 @@ impl Gateway {
 
     /// Plans again after news from the kernel or a worker; publishes if that changes anything.
     pub(super) async fn replan(&mut self) -> Result<(), ApplyError> {
+        self.replan_with(self.learned.negotiated.clone()).await
+    }
+
+    /// Puts in force what IKEv2 says shall be, of all tunnels (see [`tombolo_planner::negotiated`]). On an error nothing has changed,
+    /// and the same or a newer list is to be given again.
+    pub(super) async fn replan_with(&mut self, negotiated: BTreeMap<String, Negotiated>) -> Result<(), ApplyError> {
         let desired = self.desired.clone();
         let mut learned = self.learn(&desired).await?;
+        learned.negotiated = negotiated;
         if self.follow_neighbours(&mut learned)? {
             self.set_kernel().await;
             return Ok(());
@@ -162,6 +167,7 @@ impl Gateway {
             neighbours,
             requested: self.requested.names(),
             sa_keys: Default::default(),
+            negotiated: Default::default(),
             capture: self.captures.ports(),
             drained_pools: Default::default(),
         })
@@ -182,7 +188,9 @@ impl Gateway {
         let sections = built.map_err(|error| ApplyError::Refused(error.to_string(), "nothing was changed"))?;
         let changed = !self.publisher.is_current(sections);
         if changed {
-            self.prepare(&plan)?;
+            self.let_go_of_rows(&plan).await?;
+            rows::prepare(self.regions.state, &self.plan.world, &plan)
+                .map_err(|why| ApplyError::Refused(why, "remove the tunnel, apply, and add it again"))?;
             // Before the publication, so that a new SA has numbers from its first packet on.
             let notes = sequences::supply(&plan.world, self.regions.state, &self.leases);
             self.publish()?;
@@ -209,41 +217,19 @@ impl Gateway {
         }
     }
 
-    /// Brings rows of the state region into the state that new records expect. Rows of records in use are not touched.
-    fn prepare(&self, plan: &Plan) -> Result<(), ApplyError> {
-        let state = self.regions.state;
-        for action in &plan.actions {
-            match action {
-                Action::StartOutbound { sa, tunnel } => {
-                    // Workers may still reserve from a row of the current generation: its key must not change under them.
-                    let in_use = self.plan.world.sas.get(sa.usize()).is_some_and(|old| {
-                        old.spi != 0
-                            && plan
-                                .world
-                                .sas
-                                .get(sa.usize())
-                                .is_some_and(|new| sequences::fingerprint(old) != sequences::fingerprint(new))
-                    });
-                    if in_use {
-                        let why = format!("the key of tunnel {tunnel} cannot be replaced in place");
-                        return Err(ApplyError::Refused(why, "remove the tunnel, apply, and add it again"));
-                    }
-                    sequences::stop(state, sa.usize());
-                    sa_counters::reset(state, *sa);
-                }
-                Action::StartInbound { sa, tunnel: _ } => {
-                    sa_counters::reset(state, *sa);
-                    if let Some(window) = Window::at(state.part(StatePart::Replay), sa.usize(), 64) {
-                        window.reset();
-                    }
-                }
-                Action::ResetTunnel { tunnel } => {
-                    zero(state.part(StatePart::TunnelMtu), tunnel.usize(), 1);
-                    let rows = state.limits().tunnels.max(1) as usize;
-                    let endpoints = state.part(StatePart::Endpoints);
-                    zero(endpoints, tunnel.usize(), endpoints.len() / rows);
-                }
+    /// Waits until no worker can write to the rows of state that new SAs are to have. Those of the current generation are refused by
+    /// [`rows::prepare`]; this is about workers that are still busy with an older one.
+    async fn let_go_of_rows(&mut self, plan: &Plan) -> Result<(), ApplyError> {
+        if !rows::starts_any(plan) {
+            return Ok(());
+        }
+        let deadline = Instant::now() + ANNOUNCED_TIME_MAX;
+        while !self.publisher.is_announced(self.publisher.current()) {
+            if Instant::now() >= deadline {
+                let why = "a worker does not follow the current generation".to_owned();
+                return Err(ApplyError::Refused(why, "nothing was changed"));
             }
+            tokio::time::sleep(LOOK_EVERY).await;
         }
         Ok(())
     }
@@ -370,12 +356,5 @@ impl Gateway {
             .chain(ports)
             .chain(tunnels)
             .collect()
-    }
-}
-
-fn zero(part: &[std::sync::atomic::AtomicU64], row: usize, words: usize) {
-    let start = row.saturating_mul(words);
-    for word in part.get(start..start.saturating_add(words)).unwrap_or_default() {
-        word.store(0, std::sync::atomic::Ordering::Relaxed);
     }
 }

@@ -143,12 +143,16 @@ impl Requested {
     }
 }
 
-/// The keys of all tunnels, and why the others have none.
+/// The manual keys of tunnels, and why the others have none.
 pub(super) fn keys(desired: &Desired, paths: &Paths) -> (BTreeMap<String, SaPair>, BTreeMap<String, String>) {
     let mut keys = BTreeMap::new();
     let mut refused = BTreeMap::new();
-    for tunnel in &desired.tunnels {
-        let path = paths.secrets.join(tunnel.keys.as_str());
+    for (tunnel, manual) in desired
+        .tunnels
+        .iter()
+        .filter_map(|tunnel| Some((tunnel, tunnel.manual()?)))
+    {
+        let path = paths.secrets.join(manual.keys.as_str());
         let pair = files::read_secret(&path)
             .map_err(|error| error.to_string())
             .and_then(|text| SaPair::parse(text.as_bytes()).map_err(|error| error.to_string()));

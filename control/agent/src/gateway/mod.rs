@@ -11,6 +11,7 @@ mod learn;
 mod memory;
 mod metrics;
 mod nat_pools;
+mod rows;
 mod run;
 mod sequences;
 mod start;

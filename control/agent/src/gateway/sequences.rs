@@ -21,6 +21,15 @@ pub(super) fn stop(state: &State, row: usize) {
     }
 }
 
+/// Starts a negotiated key, which was never used before and dies with the memory: all numbers from 1 on, without ESN below 2³²
+/// (RFC 4303 §3.3.3). No worker may know the row.
+pub(super) fn start_from_one(state: &State, row: usize) {
+    if let Some(sequence) = Sequence::at(state.part(StatePart::Sequences), row) {
+        // Without ESN workers stop at its end, whatever the limit.
+        sequence.start(1, u64::MAX);
+    }
+}
+
 /// Leases ahead for every outbound SA of the world that has less than half a step left, with one write to disk for all. Returns why
 /// tunnels are down, by name.
 pub(super) fn supply(world: &World, state: &State, leases: &Leases) -> BTreeMap<String, String> {
@@ -33,7 +42,7 @@ pub(super) fn supply(world: &World, state: &State, leases: &Leases) -> BTreeMap<
         let Some(sa) = world
             .sas
             .get(row)
-            .filter(|sa| sa.spi != 0 && sa.flags & sa_flag::INBOUND == 0)
+            .filter(|sa| sa.spi != 0 && sa.flags & (sa_flag::INBOUND | sa_flag::NEGOTIATED) == 0)
         else {
             continue;
         };
@@ -200,8 +209,12 @@ mod tests {
         world
     }
 
+    fn leases_directory(name: &str) -> std::path::PathBuf {
+        std::env::temp_dir().join(format!("tombolo-sequences-{}-{name}", std::process::id()))
+    }
+
     fn leases(name: &str) -> Leases {
-        let path = std::env::temp_dir().join(format!("tombolo-sequences-{}-{name}", std::process::id()));
+        let path = leases_directory(name);
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).unwrap();
         Leases::new(path)
@@ -274,6 +287,21 @@ mod tests {
         let notes = supply(&world, &state, &leases);
         assert!(notes["b"].contains("tunnel a"), "{notes:?}");
         assert!(sequence(&state, 1).reserve(1, true).is_empty());
+    }
+
+    #[test]
+    fn a_negotiated_key_has_all_its_numbers_and_no_lease() {
+        for (esn, end) in [(false, END_WITHOUT_ESN), (true, u64::MAX)] {
+            let (state, mut world, leases) = (state(), world(&[1], esn), leases("negotiated"));
+            world.sas[0].flags |= sa_flag::NEGOTIATED;
+            start_from_one(&state, 0);
+            assert_eq!(supply(&world, &state, &leases), BTreeMap::new());
+            assert_eq!(std::fs::read_dir(leases_directory("negotiated")).unwrap().count(), 0);
+            assert_eq!(sequence(&state, 0).reserve(u64::MAX, esn), 1..end);
+            assert!(sequence(&state, 0).reserve(1, esn).is_empty(), "it never wraps");
+            supply(&world, &state, &leases);
+            assert!(sequence(&state, 0).reserve(1, esn).is_empty());
+        }
     }
 
     #[test]

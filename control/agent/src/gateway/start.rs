@@ -151,6 +151,7 @@ impl Gateway {
             indices: indices.clone(),
             kernel: Default::default(),
             actions: Vec::new(),
+            sas: Vec::new(),
             warnings: Vec::new(),
         };
         Ok(Gateway {

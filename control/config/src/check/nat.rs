@@ -1,7 +1,7 @@
 //! NAT rules.
 
 use super::{NOWHERE, Scope, family, ports_need_protocol};
-use crate::model::{DestinationNat, Encapsulation, Gateway, Port, SegmentId, SourceAddress, SourceNat};
+use crate::model::{DestinationNat, Gateway, Port, SegmentId, SourceAddress, SourceNat};
 use crate::problem::{Place, Problems};
 use crate::raw::{RawDestinationNat, RawGateway, RawSourceNat};
 use crate::reader::At;
@@ -242,14 +242,13 @@ fn destination(gateway: &Gateway, raw: &RawDestinationNat, rule: &DestinationNat
         }
     }
     for tunnel in &gateway.tunnels {
-        if let Encapsulation::Udp { local_port, .. } = tunnel.encapsulation
-            && tunnel.local == rule.to
-            && rule.protocol == Some(Protocol::UDP)
-            && rule.ports.contains(local_port)
-        {
+        if tunnel.local != rule.to || rule.protocol != Some(Protocol::UDP) {
+            continue;
+        }
+        for port in tunnel.udp_ports().into_iter().filter(|port| rule.ports.contains(*port)) {
             problems.add(
                 port_place,
-                format!("UDP port {local_port} of {} is tunnel '{}'", rule.to, tunnel.name),
+                format!("UDP port {port} of {} is tunnel '{}'", rule.to, tunnel.name),
             );
         }
     }

@@ -2,7 +2,10 @@
 
 use super::{NOWHERE, Scope};
 use crate::lookup::{Reach, RouteIndex};
-use crate::model::{DontFragment, Dscp, Encapsulation, Gateway, Port, PortId, RouteTarget, Selector, Tunnel};
+use crate::model::{
+    DontFragment, Dscp, ESP_UDP_PORT, Encapsulation, Gateway, Keying, ManualKeys, Port, PortId, RouteTarget, Selector,
+    Tunnel,
+};
 use crate::problem::Problems;
 use crate::raw::{RawGateway, RawTunnel};
 use crate::reader::At;
@@ -11,8 +14,6 @@ use crate::value::{Name, Prefix, special};
 use core::net::IpAddr;
 use std::collections::{HashMap, HashSet};
 
-/// UDP port of ESP in UDP (RFC 3948).
-const ESP_UDP_PORT: u16 = 4500;
 /// A window is kept in blocks of so many packets.
 const WINDOW_BLOCK: u16 = 64;
 /// Most selectors of one tunnel.
@@ -58,9 +59,11 @@ fn resolve_tunnel(
         segment: scope.segment(&raw.segment, problems),
         port: local_port(&raw.local, ports, problems),
         local: raw.local.value,
-        remote: raw.remote.value,
-        encapsulation: encapsulation(raw, problems),
-        keys: raw.keys.value.clone(),
+        keying: Keying::Manual(ManualKeys {
+            remote: raw.remote.value,
+            encapsulation: encapsulation(raw, problems),
+            keys: raw.keys.value.clone(),
+        }),
         selectors: selectors(raw, problems),
         mtu: raw.mtu.as_ref().map(|at| at.value.u16()),
         dont_fragment: raw.df.as_ref().map_or(DontFragment::Set, |at| at.value),
@@ -174,17 +177,21 @@ pub(super) fn relate(
     };
     let used: HashSet<usize> = gateway.routes.iter().filter_map(tunnel_of).collect();
     for (i, ((name, statement), tunnel)) in statements.zip(&gateway.tunnels).enumerate() {
-        // Two tunnels with one key would use the same nonces.
-        if let Some(other) = keys.insert(tunnel.keys.as_str(), &tunnel.name) {
-            let message = format!("tunnel '{other}' has the same keys");
-            problems.hint(
-                statement.keys.place,
-                message,
-                "every tunnel needs keys of its own: `tombolo sa generate`",
-            );
+        if let Some(manual) = tunnel.manual() {
+            // Two tunnels with one key would use the same nonces.
+            if let Some(other) = keys.insert(manual.keys.as_str(), &tunnel.name) {
+                let message = format!("tunnel '{other}' has the same keys");
+                problems.hint(
+                    statement.keys.place,
+                    message,
+                    "every tunnel needs keys of its own: `tombolo sa generate`",
+                );
+            }
         }
-        remote(gateway, index, statement, tunnel, problems);
         nat_ports(gateway, statement, tunnel, problems);
+        if let Some(address) = tunnel.remote() {
+            remote(gateway, index, &statement.remote, tunnel, address, problems);
+        }
         if !used.contains(&i) {
             let hint = format!(
                 "add a route with `tunnel: {}` to segment '{}'",
@@ -197,27 +204,31 @@ pub(super) fn relate(
 }
 
 /// The outer packet must find its way, on the port that bears its source.
-fn remote(gateway: &Gateway, index: &RouteIndex, raw: &RawTunnel, tunnel: &Tunnel, problems: &mut Problems) {
+fn remote(
+    gateway: &Gateway,
+    index: &RouteIndex,
+    raw: &At<IpAddr>,
+    tunnel: &Tunnel,
+    remote: IpAddr,
+    problems: &mut Problems,
+) {
     let port = gateway.port(tunnel.port);
     let underlay = &gateway.segment(port.segment).name;
-    let mut refuse = |message: String, hint: &str| problems.hint(raw.remote.place, message, hint);
-    match index.lookup(port.segment, tunnel.remote) {
+    let mut refuse = |message: String, hint: &str| problems.hint(raw.place, message, hint);
+    match index.lookup(port.segment, remote) {
         Some(Reach::OnLink(_) | Reach::Route(RouteTarget::Via { .. })) => {}
         Some(Reach::Own(_)) => refuse(
-            format!("{} is the gateway's own address", tunnel.remote),
+            format!("{remote} is the gateway's own address"),
             "name the peer's address",
         ),
         Some(Reach::Route(RouteTarget::Tunnel(_))) => {
             refuse(
-                format!("{} would itself go through a tunnel", tunnel.remote),
+                format!("{remote} would itself go through a tunnel"),
                 "the outer packet must leave through a router or a link",
             );
         }
         Some(Reach::Route(RouteTarget::Segment(_) | RouteTarget::Discard | RouteTarget::Unreachable)) | None => {
-            let message = format!(
-                "segment '{underlay}' has no route to {} through a router or a link",
-                tunnel.remote
-            );
+            let message = format!("segment '{underlay}' has no route to {remote} through a router or a link");
             refuse(message, "add a route with `via` to that segment");
         }
     }
@@ -225,17 +236,13 @@ fn remote(gateway: &Gateway, index: &RouteIndex, raw: &RawTunnel, tunnel: &Tunne
 
 /// NAT would hand the tunnel's own UDP port out.
 fn nat_ports(gateway: &Gateway, raw: &RawTunnel, tunnel: &Tunnel, problems: &mut Problems) {
-    if let (Encapsulation::Udp { local_port, .. }, Some(range)) =
-        (tunnel.encapsulation, gateway.port(tunnel.port).nat_ports)
-        && range.contains(local_port)
-    {
+    let port = gateway.port(tunnel.port);
+    let Some(range) = port.nat_ports else { return };
+    for own in tunnel.udp_ports().into_iter().filter(|own| range.contains(*own)) {
         let place = raw.local_port.as_ref().map_or(raw.local.place, |at| at.place);
         problems.add(
             place,
-            format!(
-                "UDP port {local_port} lies in nat-ports {range} of port '{}'",
-                gateway.port(tunnel.port).name
-            ),
+            format!("UDP port {own} lies in nat-ports {range} of port '{}'", port.name),
         );
     }
 }

@@ -313,6 +313,8 @@ pub mod sa_flag {
     pub const NO_REPLAY_CHECK: u8 = 4;
     /// The peer's window is at least 4096: any worker may seal; else `sealing_worker` alone does.
     pub const WIDE_PEER_WINDOW: u8 = 8;
+    /// Keyed by IKEv2: its sequence numbers are not leased.
+    pub const NEGOTIATED: u8 = 16;
 }
 
 /// One security association, one direction. Zeroed when its generation is freed; never `Debug`, it holds a key.
