@@ -11,13 +11,13 @@ CYCLES = "TSC cycles/packet"
 SIZE = r"\.(?:64|576|1400|8900)"
 # Title, unit, pattern of the names of its rows.
 CHARTS = {
-    "journeys": ("Whole journeys, 64 bytes", CYCLES, r"(?:forward|policy|nat)\.[^.]*|esp\.\w+\.64"),
-    "sizes": ("Packet size: bytes at the end of the name, else 64", CYCLES, rf"(?:forward|policy|nat)\.[^.]*(?:{SIZE})?|esp\.\w+{SIZE}"),
+    "journeys": ("Whole journeys, 64 bytes", CYCLES, r"(?:forward|policy|nat)\.[^.]*|esp\.[\w.]+\.64"),
+    "sizes": ("Packet size: bytes at the end of the name, else 64", CYCLES, rf"(?:forward|policy|nat)\.[^.]*(?:{SIZE})?|esp\.[\w.]+{SIZE}"),
     "cores": ("Two workers beside one", "times one worker", r"scaling\..*"),
     "sessions": ("Sessions", CYCLES, r"nat\.(?:64k|1m|4m)|growth\.sessions\.\w+"),
     "routes": ("Routes", CYCLES, r"forward\.(?:one|100k)|growth\.routes[46]\.\w+"),
     "rules": ("Rules", CYCLES, r"policy\.[^.]*|growth\.rules(?:-established)?\.\w+"),
-    "associations": ("Security associations", CYCLES, r"esp\.seal\.64|growth\.sas\.\w+"),
+    "associations": ("Security associations", CYCLES, r"esp\.(?:seal|open)\.64|growth\.sas(?:-open)?\.\w+"),
     "publish": ("To build and publish", "ms", r"growth\..*"),
     "instructions": ("Instructions by place", "instructions/packet", r"stage\..*"),
     "veth": ("Over veth, UDP", "Mpps", r"veth\..*"),

@@ -102,6 +102,9 @@ def conclude(run, busy):
     disturbed = busy > QUIET_PERCENT or (spread is not None and spread > QUIET_PERCENT)
     loop = f"reference loop ±{spread:.1f} %" if reference else "no reference loop"
     facts["quiet"] = f"{'disturbed' if disturbed else 'quiet'}: {loop}, others {busy:.0f} % busy before the run"
+    clock = next((row for row in run.table.rows if row["id"] == "core" and row["value"]), None)
+    if clock:
+        facts["core"] = f"{clock['value']:.2f} GHz ({clock['min']:.2f} to {clock['max']:.2f}) beside the journeys"
     if run.tsc:
         facts["tsc"] = f"{run.tsc['value']} GHz"
         facts["aead"] = run.tsc["what"].rpartition("AEAD: ")[2]

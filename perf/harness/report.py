@@ -7,6 +7,10 @@ from .charts import draw
 from .rows import number, verdict
 
 
+# The clocks of the core and of the TSC where the targets were measured.
+TARGETS_GHZ = (4.2, 2.6)
+
+
 def write(directory, rows, aims, machine):
     """Writes everything."""
     directory.mkdir(parents=True, exist_ok=True)
@@ -23,15 +27,30 @@ def markdown(rows, aims, machine, charts):
     aimed = [(row, verdict(row, aims)) for row in rows if row["target"] is not None]
     short = [row["id"] for row, reached in aimed if reached != "ok"]
     out += [f"{len(aimed) - len(short)} of {len(aimed)} targets are reached." + (f" Short: {', '.join(short)}." if short else ""), ""]
-    out += ["| row | value | min | max | unit | peer | limit | target | | what |", "|---|--:|--:|--:|---|--:|--:|--:|---|---|"]
+    out += [
+        f"Core cycles: the core's own, by its clock right beside the row. The targets' machine ran at about {TARGETS_GHZ[0]} GHz for a TSC of",
+        f"{TARGETS_GHZ[1]}: in brackets the target in its core cycles, which is what rows that compute more than they wait compare with.",
+        "",
+        "| row | value | min | max | unit | core cycles | peer | limit | target | | what |",
+        "|---|--:|--:|--:|---|--:|--:|--:|--:|---|---|",
+    ]
     for row in rows:
         figures = [number(row[key]) for key in ("value", "min", "max")]
         held = [number(row[key]) for key in ("peer", "limit", "target")]
         what = row["what"].replace("|", "\\|")
-        cells = [f"`{row['id']}`", *figures, row["unit"], *held, verdict(row, aims) or "", what]
+        cells = [f"`{row['id']}`", *figures, row["unit"], core(row), *held, verdict(row, aims) or "", what]
         out.append(f"| {' | '.join(cells)} |")
     out += ["", *(f"![{name}]({name})" for name in charts), ""]
     return "\n".join(out)
+
+
+def core(row):
+    """A row's cycles of the core, and its target in those of the targets' machine."""
+    if row.get("core_cycles") is None:
+        return ""
+    core_ghz, tsc_ghz = TARGETS_GHZ
+    target = f" ({number(row['target'] * core_ghz / tsc_ghz)})" if row["target"] is not None else ""
+    return number(row["core_cycles"]) + target
 
 
 def load(path):

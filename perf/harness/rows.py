@@ -6,6 +6,8 @@ import statistics
 
 TARGETS = pathlib.Path(__file__).resolve().parents[1] / "targets.json"
 KEYS = ("id", "what", "value", "min", "max", "unit", "peer", "limit", "target")
+# What only some rows have besides.
+MORE_KEYS = ("core_cycles",)
 
 
 class Table:
@@ -23,7 +25,7 @@ class Table:
 
     def add(self, row):
         """Adds a row as a program printed it, or as `row` made it."""
-        row = {key: row.get(key) for key in KEYS}
+        row = {key: row.get(key) for key in KEYS} | {key: row[key] for key in MORE_KEYS if row.get(key) is not None}
         self.rows.append(row)
         cells = [f"{row['id']:<36}", *(f"{number(row[key]):>10}" for key in ("value", "min", "max"))]
         cells += [f"{number(row[key]):>8}" for key in ("peer", "limit", "target")]

@@ -2,7 +2,7 @@
 
 use crate::clock::Cycles;
 use crate::flows::{Flow, Frames6};
-use crate::gateway::{Gateway, Shared, section_bytes};
+use crate::gateway::{Gateway, ROUND, Shared, section_bytes};
 use crate::journeys::{self, Journey, ample, established, frames, limits};
 use crate::limits::{self as least, State};
 use crate::measure::{Spread, Waiting};
@@ -14,7 +14,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 use tombolo_sim::worlds::{DEV, PROD, Side, UPLINK};
 use tombolo_tables::build::{Change, Compiler, Route, World};
-use tombolo_tables::layout::{SaIndex, SegmentIndex, TunnelIndex};
+use tombolo_tables::layout::{NextHop, SaIndex, SegmentIndex, TunnelIndex};
 use tombolo_tables::state::Limits;
 use tombolo_worker::state::spec;
 
@@ -31,8 +31,10 @@ pub enum Kind {
     RulesEstablished,
     /// Diverse rules that decide every packet.
     Rules,
-    /// Security associations: two per tunnel.
+    /// Security associations, two per tunnel: sealing.
     Sas,
+    /// The same: opening.
+    SasOpen,
 }
 
 /// Flows where the number of flows is not what grows.
@@ -51,6 +53,7 @@ impl Kind {
             Kind::RulesEstablished => "rules-established",
             Kind::Rules => "rules",
             Kind::Sas => "sas",
+            Kind::SasOpen => "sas-open",
         }
     }
 
@@ -62,6 +65,7 @@ impl Kind {
             Kind::RulesEstablished => "rules above 65536 established flows",
             Kind::Rules => "diverse overlapping rules, every packet decided anew",
             Kind::Sas => "security associations, a random one seals each packet",
+            Kind::SasOpen => "security associations, a random one opens each packet",
         }
     }
 
@@ -81,6 +85,7 @@ impl Kind {
             Kind::RulesEstablished => worlds::policy(count),
             Kind::Rules => worlds::stateless_policy(count),
             Kind::Sas => worlds::tunnels(Side::A, tunnels(count), 0),
+            Kind::SasOpen => opener(tunnels(count)),
         }
     }
 
@@ -89,7 +94,7 @@ impl Kind {
             Kind::Sessions => ample(count as u32),
             Kind::RulesEstablished => ample(FLOWS),
             Kind::Routes4 | Kind::Routes6 | Kind::Rules => limits(64),
-            Kind::Sas => Limits {
+            Kind::Sas | Kind::SasOpen => Limits {
                 tunnels: tunnels(count) + 1,
                 sas: count as u32 + 2,
                 ..ample(tunnels(count).max(64))
@@ -102,8 +107,17 @@ impl Kind {
         match self {
             Kind::Sessions => Some(State::Sessions(count as u32)),
             Kind::RulesEstablished => Some(State::Sessions(FLOWS)),
-            Kind::Routes4 | Kind::Routes6 | Kind::Rules => Some(State::None),
-            Kind::Sas => None,
+            Kind::Routes4 => Some(State::of_routes(count)),
+            Kind::Routes6 | Kind::Rules => Some(State::None),
+            Kind::Sas | Kind::SasOpen => None,
+        }
+    }
+
+    /// Rounds after which every SA has its key expanded.
+    fn first_rounds(self, count: usize) -> usize {
+        match self {
+            Kind::SasOpen => (tunnels(count) as usize).div_ceil(ROUND),
+            Kind::Sessions | Kind::Routes4 | Kind::Routes6 | Kind::RulesEstablished | Kind::Rules | Kind::Sas => 0,
         }
     }
 
@@ -115,6 +129,10 @@ impl Kind {
             Kind::RulesEstablished => established(gateway, DEV, 0..FLOWS, 64),
             Kind::Rules => journeys::stateless_on(gateway, world, 64),
             Kind::Sas => seal(gateway, tunnels(count)),
+            Kind::SasOpen => {
+                let sealer = Gateway::new(&worlds::tunnels(Side::A, tunnels(count), 0), self.limits(count));
+                open(gateway, sealer, tunnels(count))
+            }
         }
     }
 }
@@ -136,14 +154,35 @@ fn forward6(gateway: Gateway, world: &World) -> Journey {
     Journey::new(gateway, vec![DEV], Box::new(offer))
 }
 
-/// A flow to the host behind each tunnel, random ones in turn.
-pub fn seal(gateway: Gateway, tunnels: u32) -> Journey {
-    let flow = |number: u32| Flow {
+/// The far ends of so many tunnels of side A: what comes out is for one stateless segment with one route, to a host.
+fn opener(count: u32) -> World {
+    let mut routes = worlds::one_route_tunnel(Side::B, 64).routes;
+    routes.retain(|route| !matches!(route.next_hop, NextHop::Tunnel(_)));
+    World {
+        routes,
+        ..worlds::stateless(worlds::tunnels(Side::B, count, 0))
+    }
+}
+
+/// The flow to the host behind a tunnel.
+fn flow(tunnel: u32) -> Flow {
+    Flow {
         source: worlds::first_host(PROD).into(),
-        destination: worlds::behind(number).into(),
+        destination: worlds::behind(tunnel).into(),
         source_port: 1024,
         destination_port: 443,
-    };
+    }
+}
+
+/// Packets out of every tunnel, then out of random ones, which `sealer` sealed.
+fn open(gateway: Gateway, sealer: Gateway, tunnels: u32) -> Journey {
+    let (mut random, mut first) = (Random::new(23), 0..tunnels);
+    let next = move || flow(first.next().unwrap_or_else(|| random.below(tunnels as usize) as u32));
+    journeys::open_flows(gateway, sealer, 64, next)
+}
+
+/// A flow to the host behind each tunnel, random ones in turn.
+pub fn seal(gateway: Gateway, tunnels: u32) -> Journey {
     let (mut random, mut frames) = (Random::new(19), frames(64));
     let offer = move |gateway: &mut Gateway, count| {
         for _ in 0..count {
@@ -185,6 +224,9 @@ pub fn rows(kind: Kind, count: usize, repetitions: usize, rounds: usize) -> Resu
     let cycles = Cycles::new();
     let mut journey = kind.journey(shared.worker(0), &world, count);
     journey.establish(&cycles)?;
+    for _ in 0..kind.first_rounds(count) {
+        journey.round(&cycles)?;
+    }
     let waiting = Waiting::of_this_thread();
     let mut samples = Vec::new();
     for repetition in 0..=repetitions {
@@ -224,7 +266,7 @@ fn publish(kind: Kind, shared: &mut Shared, world: &World, count: usize) -> Resu
 /// all of them took as much as these.
 fn memory(kind: Kind, id: &str, count: usize, shared: &Shared, bytes: usize) -> [Row; 2] {
     let (bytes, copies) = match kind {
-        Kind::Sessions | Kind::Sas => (spec(kind.limits(count)).bytes() + bytes, 1.0),
+        Kind::Sessions | Kind::Sas | Kind::SasOpen => (spec(kind.limits(count)).bytes() + bytes, 1.0),
         Kind::Routes4 | Kind::Routes6 | Kind::RulesEstablished | Kind::Rules => (bytes, 2.0),
     };
     let fits = MEMORY / (bytes as f64 * copies / count as f64);
@@ -259,6 +301,7 @@ fn one_more(kind: Kind, shared: &mut Shared, world: &World, count: usize) -> Res
                 larger
             }
             Kind::Sas => worlds::tunnels(Side::A, tunnels(count) + more, 0),
+            Kind::SasOpen => opener(tunnels(count) + more),
             Kind::Routes4 => with_route(world, more),
             Kind::Sessions | Kind::Routes6 => kind.world(count + more as usize),
         };

@@ -269,52 +269,81 @@ pub fn tunnel_flow(number: u32) -> Flow {
     flow(PROD, number % TUNNEL_FLOWS)
 }
 
+/// A flow to a random destination, as [`forward`] has them.
+fn random_flow(random: &mut Random) -> Flow {
+    Flow {
+        source: worlds::first_host(PROD).into(),
+        destination: rules::destination4(random),
+        source_port: random.bits() as u16,
+        destination_port: 53,
+    }
+}
+
 pub(crate) fn seal(length: usize) -> Journey {
+    let world = worlds::one_route_tunnel(Side::A, length);
+    let mut random = Random::new(9);
+    seal_flows(Gateway::new(&world, limits(64)), length, move || {
+        random_flow(&mut random)
+    })
+}
+
+pub(crate) fn seal_stateful(length: usize) -> Journey {
     let world = worlds::tunnel(Side::A, length);
     seal_on(Gateway::new(&world, ample(TUNNEL_FLOWS)), length, 9)
 }
 
-pub(crate) fn seal_stateless(length: usize) -> Journey {
-    let world = worlds::stateless_tunnel(Side::A, length);
-    let mut journey = seal_on(Gateway::new(&world, ample(TUNNEL_FLOWS)), length, 9);
-    journey.first = None;
-    journey
-}
-
-/// Random flows into the tunnel, on a worker of side A.
+/// Random ones of the established flows into the tunnel, on a worker of side A.
 pub fn seal_on(gateway: Gateway, length: usize, seed: u64) -> Journey {
     let mut random = Random::new(seed);
+    seal_flows(gateway, length, move || tunnel_flow(random.bits() as u32))
+        .after((0..TUNNEL_FLOWS).map(tunnel_flow).collect())
+}
+
+/// Packets of the flows that `next` names, into the tunnel.
+fn seal_flows(gateway: Gateway, length: usize, mut next: impl FnMut() -> Flow + 'static) -> Journey {
     let mut frames = frames(length);
     let offer = move |gateway: &mut Gateway, count| {
         for _ in 0..count {
-            gateway.offer(PROD, frames.of(&tunnel_flow(random.bits() as u32)));
+            gateway.offer(PROD, frames.of(&next()));
         }
     };
-    Journey::new(gateway, vec![UPLINK], Box::new(offer)).after((0..TUNNEL_FLOWS).map(tunnel_flow).collect())
+    Journey::new(gateway, vec![UPLINK], Box::new(offer))
 }
 
-/// Both gateways are in worlds that `world` makes.
-pub(crate) fn open(length: usize, world: fn(Side, usize) -> World) -> Journey {
-    let worlds = [Side::A, Side::B].map(|side| world(side, length));
+pub(crate) fn open(length: usize) -> Journey {
+    let worlds = [Side::A, Side::B].map(|side| worlds::one_route_tunnel(side, length));
+    let [sealer, opener] = worlds.map(|world| Gateway::new(&world, limits(64)));
+    let mut random = Random::new(11);
+    open_flows(opener, sealer, length, move || random_flow(&mut random))
+}
+
+pub(crate) fn open_stateful(length: usize) -> Journey {
+    let worlds = [Side::A, Side::B].map(|side| worlds::tunnel(side, length));
     let [sealer, opener] = worlds.map(|world| Gateway::new(&world, ample(TUNNEL_FLOWS)));
     open_on(opener, sealer, length, 11)
 }
 
-/// Gateway A seals, outside of what is measured; gateway B opens. Each frame is sealed anew: none can be opened twice.
-pub fn open_on(opener: Gateway, mut sealer: Gateway, length: usize, seed: u64) -> Journey {
+/// Established flows out of the tunnel.
+pub fn open_on(opener: Gateway, sealer: Gateway, length: usize, seed: u64) -> Journey {
     let mut random = Random::new(seed);
+    // The first frames establish every flow, the others are of random flows.
+    let mut first = 0..TUNNEL_FLOWS;
+    let next = move || tunnel_flow(first.next().unwrap_or_else(|| random.bits() as u32));
+    open_flows(opener, sealer, length, next)
+}
+
+/// Gateway A seals packets of the flows that `next` names, outside of what is measured; gateway B opens. Each frame is sealed anew: none
+/// can be opened twice.
+pub fn open_flows(
+    opener: Gateway,
+    mut sealer: Gateway,
+    length: usize,
+    mut next: impl FnMut() -> Flow + 'static,
+) -> Journey {
     let mut frames = frames(length);
-    let mut next = 0;
     let offer = move |gateway: &mut Gateway, count| {
         for _ in 0..count {
-            // The first frames establish every flow, the others are of random flows.
-            let number = if next < TUNNEL_FLOWS {
-                next
-            } else {
-                random.bits() as u32
-            };
-            next = next.saturating_add(1);
-            sealer.offer(PROD, frames.of(&tunnel_flow(number)));
+            sealer.offer(PROD, frames.of(&next()));
         }
         sealer.run_beside();
         while let Some(mut sealed) = sealer.take_sent(UPLINK) {

@@ -11,6 +11,7 @@ pub mod flows;
 pub mod gateway;
 pub mod growth;
 pub mod journeys;
+pub mod limit_routes;
 pub mod limits;
 pub mod measure;
 pub mod pin;

@@ -1,7 +1,7 @@
 //! The limit of a journey in memory: a bare loop that does what no forwarder can leave out, on memory of the same kind and size.
 //!
 //! Frames come from a queue and go into one; the first line of each is read and written (MAC addresses, time to live, checksum).
-//! For sessions, a bucket, the entry that it names and the counters of the entry, at random as the packets are; for new flows four
+//! For very many routes, the two lines of a [lookup](crate::limit_routes). For sessions, a bucket, the entry that it names and the counters of the entry, at random as the packets are; for new flows four
 //! buckets written at random, two entries and counters one behind the other. Lines are asked for as far ahead as the express lane
 //! does. Nothing is checked, compared or decided.
 
@@ -9,6 +9,7 @@ use crate::clock::Cycles;
 use crate::flows::{Flow, Frames};
 use crate::gateway::ROUND;
 use crate::journeys::{self, TRIES};
+use crate::limit_routes::{self, Routes};
 use crate::measure::{Spread, Waiting};
 use crate::random::Random;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,15 +38,31 @@ const PART: StatePart = StatePart::Sessions4;
 /// Buckets that a new flow is written to: its mapping's two and its session's two.
 const INDEXES: usize = 4;
 
+/// Routes of which all that a lookup reads stays in the second-level cache: no blocks behind the direct table.
+const FEW_ROUTES: usize = 8192;
+
 /// What the packets' state is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// None.
     None,
+    /// Very many routes.
+    Routes,
     /// So many sessions that are there.
     Sessions(u32),
     /// Every packet makes a session and a mapping, in tables for so many.
     New(u32),
+}
+
+impl State {
+    /// What so many IPv4 routes of one segment ask for: a few stay near.
+    pub fn of_routes(routes: usize) -> Self {
+        if routes > FEW_ROUTES {
+            State::Routes
+        } else {
+            State::None
+        }
+    }
 }
 
 /// The loop and what it works on.
@@ -55,6 +72,7 @@ pub struct Limit {
     riders: [Rider; BATCH],
     stations: Stations,
     memories: Option<Memories>,
+    routes: Option<Routes>,
     state: State,
     next: u32,
     frames: Frames,
@@ -107,7 +125,7 @@ impl Limit {
     /// For packets of `length` bytes.
     pub fn new(state: State, length: usize) -> Self {
         let memories = match state {
-            State::None => None,
+            State::None | State::Routes => None,
             State::Sessions(flows) => Some(Memories::new(flows, 1)),
             State::New(flows) => Some(Memories::new(flows, 2)),
         };
@@ -117,6 +135,7 @@ impl Limit {
             riders: [Rider::default(); BATCH],
             stations: Stations::new([2; 6], [4; 6]),
             memories,
+            routes: (state == State::Routes).then(Routes::new),
             state,
             next: 0,
             frames: journeys::frames(length),
@@ -141,6 +160,7 @@ impl Limit {
     fn flow(&mut self) -> Flow {
         let number = match self.state {
             State::None => self.random.bits() as u32,
+            State::Routes => (self.routes.as_ref()).map_or(0, |routes| routes.address(&mut self.random)),
             State::Sessions(flows) => self.random.below(flows as usize) as u32,
             State::New(_) => {
                 self.next += 1;
@@ -164,6 +184,11 @@ impl Limit {
             }
             let (io, batch) = (&mut self.io, &mut self.batch);
             let table = self.memories.as_ref().map(Memories::table);
+            if let Some(routes) = &self.routes {
+                routed(io, batch, &self.stations, &mut self.riders, routes.view());
+                io.flush();
+                continue;
+            }
             match (table, self.state) {
                 (Some(table), State::New(_)) => new_flows(io, batch, &self.stations, &mut self.riders, &table),
                 (Some(table), _) => sessions(io, batch, &self.stations, &mut self.riders, &table),
@@ -181,6 +206,30 @@ fn frames(io: &mut Memory, batch: &mut FrameBatch, stations: &Stations) {
         ask(batch, place + AHEAD);
         edit(batch, place, stations);
     }
+    io.transmit_batch(OUT, batch);
+}
+
+/// Frames, and for each the two lines of its address: the first names the second, which is read when all of the batch were asked for,
+/// as the worker does it.
+fn routed(
+    io: &mut Memory,
+    batch: &mut FrameBatch,
+    stations: &Stations,
+    riders: &mut [Rider; BATCH],
+    routes: limit_routes::View<'_>,
+) {
+    let (count, mut said) = (batch.len(), 0);
+    (0..AHEAD).for_each(|place| ask(batch, place));
+    for (place, rider) in riders[..count].iter_mut().enumerate() {
+        ask(batch, place + AHEAD);
+        rider.entry = routes.find(read(batch, place).entry as u32);
+    }
+    for (place, rider) in riders[..count].iter().enumerate() {
+        said ^= routes.read(rider.entry);
+        edit(batch, place, stations);
+    }
+    // What was read decides nothing, but must have come.
+    std::hint::black_box(said);
     io.transmit_batch(OUT, batch);
 }
 
@@ -391,7 +440,12 @@ mod tests {
     #[test]
     fn the_loop_reads_and_writes_what_it_says() {
         let cycles = Cycles::new();
-        for state in [State::None, State::Sessions(1000), State::New(2 * ROUND as u32)] {
+        for state in [
+            State::None,
+            State::Routes,
+            State::Sessions(1000),
+            State::New(2 * ROUND as u32),
+        ] {
             let mut limit = Limit::new(state, 64);
             for _ in 0..2 {
                 assert!(limit.round(&cycles) > 0.0, "{state:?}");
@@ -416,7 +470,7 @@ mod tests {
                 // Each of its own, but for the few that share a slot.
                 State::Sessions(flows) => assert!(entries(|packets| packets > 0) > flows as usize * 8 / 10),
                 State::New(_) => assert_eq!(entries(|packets| packets == 1), 2 * ROUND),
-                State::None => {}
+                State::None | State::Routes => {}
             }
         }
     }

@@ -11,7 +11,7 @@ use tombolo_perf::clock::Cycles;
 use tombolo_perf::gateway::stop_time;
 use tombolo_perf::journeys::TRIES;
 use tombolo_perf::limits::cycles_per_packet;
-use tombolo_perf::measure::{QUIET_PERCENT, Spread, Waiting, reference};
+use tombolo_perf::measure::{QUIET_PERCENT, Spread, Waiting, core_clock, reference};
 use tombolo_perf::pin::{pin, processor};
 use tombolo_perf::report::{self, CYCLES_PER_PACKET, Row};
 use tombolo_perf::scenarios::{self, Case};
@@ -86,11 +86,15 @@ fn main() -> Result<()> {
         report::head(&mut stdout())?;
     }
     let mut rows = vec![tsc(&cycles)];
-    let mut references = Vec::new();
+    let mut seen = Seen::default();
     for case in cases {
-        rows.push(measure(&case, &arguments, &cycles, &mut references).with_context(|| case.id)?);
+        rows.push(measure(&case, &arguments, &cycles, &mut seen).with_context(|| case.id)?);
     }
-    if let Some(spread) = Spread::of(references) {
+    if let Some(spread) = Spread::of(seen.clocks) {
+        let what = "the core's clock, by a chain of known length right behind every round of every row";
+        rows.push(Row::new("core", what, spread, "GHz"));
+    }
+    if let Some(spread) = Spread::of(seen.references) {
         let what = "a loop that always does the same, beside every repetition of every row";
         rows.push(Row::new("reference", what, spread, "TSC cycles/step"));
         if !arguments.lines {
@@ -122,8 +126,17 @@ fn run_exactly(case: &Case, rounds: usize) -> Result<()> {
     Ok(())
 }
 
-/// One row: every repetition is some rounds, with the reference loop before it.
-fn measure(case: &Case, arguments: &Arguments, cycles: &Cycles, references: &mut Vec<f64>) -> Result<Row> {
+/// What was seen of the machine beside the rows' repetitions.
+#[derive(Default)]
+struct Seen {
+    /// TSC cycles for a step of the reference loop.
+    references: Vec<f64>,
+    /// Of the core, GHz.
+    clocks: Vec<f64>,
+}
+
+/// One row: every repetition is some rounds, with the reference loop before it and the core's clock measured behind each.
+fn measure(case: &Case, arguments: &Arguments, cycles: &Cycles, seen: &mut Seen) -> Result<Row> {
     let (repetitions, rounds) = (usize::from(arguments.repetitions), usize::from(arguments.rounds));
     let waiting = Waiting::of_this_thread();
     let mut journey = case
@@ -132,18 +145,22 @@ fn measure(case: &Case, arguments: &Arguments, cycles: &Cycles, references: &mut
     for _ in 0..WARM_UP {
         journey.round(cycles)?;
     }
-    let (mut samples, mut beside, mut disturbed) = (Vec::new(), Vec::new(), 0);
+    let (mut samples, mut core, mut beside, mut disturbed) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for _ in 0..repetitions {
         beside.push(waiting.undisturbed(TRIES, || reference(cycles)).0);
-        let mut sum = 0.0;
+        let (mut sum, mut clocks) = (0.0, Vec::new());
         for _ in 0..rounds {
             let (cost, had_its_core) = journey.undisturbed_round(&waiting, cycles)?;
             disturbed += usize::from(!had_its_core);
             sum += cost;
+            clocks.push(core_clock(cycles));
         }
+        let clock = Spread::of(clocks).context("no round")?.value;
         samples.push(sum / rounds as f64);
+        core.push(sum / rounds as f64 * clock);
+        seen.clocks.push(clock * cycles.per_second() / 1e9);
     }
-    references.extend(&beside);
+    seen.references.extend(&beside);
     let spread = Spread::of(samples).context("no repetition")?;
     let varied = Spread::of(beside).map_or(0.0, |beside| beside.percent());
     let note = note(varied, disturbed);
@@ -156,7 +173,9 @@ fn measure(case: &Case, arguments: &Arguments, cycles: &Cycles, references: &mut
         let costs = (0..repetitions * rounds).map(|_| waiting.undisturbed(TRIES, || raw.round(cycles)).0);
         limit = Spread::of(costs.collect()).map(|spread| spread.value);
     }
-    let mut row = Row::new(&case.id, case.what() + &note, spread, CYCLES_PER_PACKET).with_limit(limit);
+    let mut row = Row::new(&case.id, case.what() + &note, spread, CYCLES_PER_PACKET)
+        .with_limit(limit)
+        .with_core_cycles(Spread::of(core).map(|core| core.value));
     row.target = limit.and_then(|limit| case.target(limit)).or(row.target);
     show(arguments, &row, cycles)?;
     Ok(row)

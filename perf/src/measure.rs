@@ -60,6 +60,27 @@ pub fn reference(cycles: &Cycles) -> f64 {
     (cycles.now() - start) as f64 / REFERENCE_STEPS as f64
 }
 
+/// Steps of the loop that finds the core's clock: some microseconds, so short that a clock licence of what ran just before still holds.
+const CORE_STEPS: u64 = 4096;
+/// Cycles of the core for one of them: an exclusive or takes one, a multiplication of 64 bits three, and each waits for the one before.
+/// So it is on every x86-64 core of Intel and AMD since 2011.
+const CORE_STEP: u64 = 4;
+
+/// Cycles of the core for one of the time-stamp counter, just now.
+pub fn core_clock(cycles: &Cycles) -> f64 {
+    let (mask, factor) = (
+        black_box(0x9e37_79b9_7f4a_7c15_u64),
+        black_box(0x2545_f491_4f6c_dd1d_u64),
+    );
+    let mut word = black_box(1u64);
+    let start = cycles.now();
+    for _ in 0..CORE_STEPS {
+        word = (word ^ mask).wrapping_mul(factor);
+    }
+    black_box(word);
+    (CORE_STEPS * CORE_STEP) as f64 / (cycles.now() - start).max(1) as f64
+}
+
 /// How long the calling thread has waited for a core so far. What was measured while it waited is not what the code costs.
 pub struct Waiting(Option<File>);
 
@@ -112,6 +133,18 @@ mod tests {
         let spread = Spread::of(vec![5.0, 1.0, 3.0, 100.0, 2.0]).expect("samples");
         assert_eq!((spread.value, spread.min, spread.max), (3.0, 1.0, 100.0));
         assert_eq!(Spread::of(Vec::new()), None);
+    }
+
+    /// The reference loop's step is longer (five cycles where copies are free, at most six) and never as short as four.
+    #[test]
+    fn the_cores_clock_fits_the_reference_loop() {
+        let cycles = Cycles::new();
+        let clock = |_| core_clock(&cycles);
+        let clock = Spread::of((0..101).map(clock).collect()).expect("samples");
+        assert!((0.2..4.0).contains(&clock.value), "{clock:?}");
+        let steps = (0..11).map(|_| reference(&cycles) * core_clock(&cycles));
+        let step = Spread::of(steps.collect()).expect("samples").value;
+        assert!((4.5..7.5).contains(&step), "{step} cycles of the core for a step");
     }
 
     /// Two threads that want one core: each waits for it.

@@ -27,6 +27,9 @@ pub struct Row {
     pub limit: Option<f64>,
     /// What is wanted.
     pub target: Option<f64>,
+    /// The value in cycles of the core, whose clock was measured beside it; not of rows that are no cycles.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub core_cycles: Option<f64>,
 }
 
 /// Unit of a journey's rows.
@@ -81,7 +84,14 @@ impl Row {
             peer,
             limit,
             target,
+            core_cycles: None,
         }
+    }
+
+    /// The same, of so many cycles of the core.
+    pub fn with_core_cycles(mut self, cycles: Option<f64>) -> Self {
+        self.core_cycles = cycles.map(round);
+        self
     }
 
     /// The same with a limit that was measured beside it, if one was.
@@ -105,8 +115,8 @@ impl Row {
 pub fn head(to: &mut impl Write) -> io::Result<()> {
     writeln!(
         to,
-        "{:<24}{:>9}{:>9}{:>9}{:>8}{:>7}{:>8}{:>8}{:>7}  what",
-        "row", "cycles", "min", "max", "Mpps", "VPP", "limit", "target", ""
+        "{:<24}{:>9}{:>9}{:>9}{:>9}{:>8}{:>7}{:>8}{:>8}{:>7}  what",
+        "row", "cycles", "min", "max", "core", "Mpps", "VPP", "limit", "target", ""
     )
 }
 
@@ -120,11 +130,12 @@ pub fn line(to: &mut impl Write, row: &Row, per_second: f64) -> io::Result<()> {
     };
     writeln!(
         to,
-        "{:<24}{:>9}{:>9}{:>9}{:>8}{:>7}{:>8}{:>8}{:>7}  {}",
+        "{:<24}{:>9}{:>9}{:>9}{:>9}{:>8}{:>7}{:>8}{:>8}{:>7}  {}",
         row.id,
         number(row.value, 1),
         number(row.min, 1),
         number(row.max, 1),
+        number(row.core_cycles, 1),
         number(row.value.map(|cycles| per_second / cycles / 1e6), 2),
         number(row.peer, 0),
         number(row.limit, 1),

@@ -7,7 +7,7 @@ use tombolo_tables::build::Route;
 use tombolo_tables::layout::{NextHop, PolicyRuleRecord, SegmentIndex, rule_action, wildcard};
 
 /// First address and number of addresses that random IPv4 routes and destinations are taken from: unicast, nobody's here.
-const UNICAST4: (u32, usize) = (0x2000_0000, 0x5000_0000);
+pub const UNICAST4: (u32, usize) = (0x2000_0000, 0x5000_0000);
 
 /// An IPv4 address that any default route covers.
 pub fn destination4(random: &mut Random) -> u32 {

@@ -5,7 +5,6 @@ use crate::gateway::ROUND;
 use crate::journeys::{self, Journey};
 use crate::limits::State;
 use crate::raw_aead::{Direction, RawAead};
-use crate::worlds;
 use anyhow::Result;
 
 /// Flows through a tunnel.
@@ -24,14 +23,14 @@ pub enum Scenario {
     Nat { flows: u32 },
     /// Every packet begins a session with a mapping.
     NatNew,
-    /// Plain in, sealed out.
+    /// Plain in, sealed out, from a stateless segment with one route, as forwarders without a firewall are measured.
     Seal,
-    /// The same from a segment without sessions, as forwarders without a firewall are measured.
-    SealStateless,
-    /// Sealed in, plain out.
+    /// The same from a segment with established sessions, among the demo's routes.
+    SealStateful,
+    /// Sealed in, plain out, into a stateless segment with one route.
     Open,
-    /// The same into a segment without sessions.
-    OpenStateless,
+    /// The same into a segment with established sessions, among the demo's routes.
+    OpenStateful,
 }
 
 /// Lengths of most rows.
@@ -57,8 +56,8 @@ const ROWS: [(&str, Scenario, &[usize]); 12] = [
     ("nat.new", Scenario::NatNew, &LENGTHS),
     ("esp.seal", Scenario::Seal, &[64, 576, 1400, 8900]),
     ("esp.open", Scenario::Open, &[64, 576, 1400, 8900]),
-    ("esp.stateless.seal", Scenario::SealStateless, &LENGTHS),
-    ("esp.stateless.open", Scenario::OpenStateless, &LENGTHS),
+    ("esp.stateful.seal", Scenario::SealStateful, &LENGTHS),
+    ("esp.stateful.open", Scenario::OpenStateful, &LENGTHS),
 ];
 
 /// A scenario with packets of one length.
@@ -99,8 +98,8 @@ impl Case {
     /// The cipher alone over the same frames; none where there is none.
     pub fn cipher(&self) -> Option<RawAead> {
         match self.scenario {
-            Scenario::Seal | Scenario::SealStateless => Some(RawAead::new(Direction::Seal, self.length)),
-            Scenario::Open | Scenario::OpenStateless => Some(RawAead::new(Direction::Open, self.length)),
+            Scenario::Seal | Scenario::SealStateful => Some(RawAead::new(Direction::Seal, self.length)),
+            Scenario::Open | Scenario::OpenStateful => Some(RawAead::new(Direction::Open, self.length)),
             Scenario::Forward { .. }
             | Scenario::Policy { .. }
             | Scenario::Stateless { .. }
@@ -135,26 +134,31 @@ impl Scenario {
                 format!("source NAT, {flows} sessions with a mapping each, outbound, random flow per packet, 2 rules")
             }
             Scenario::NatNew => "first packet of a new source-NATed flow: session, mapping and port made".to_owned(),
-            Scenario::Seal => format!("AES-256-GCM ESP tunnel, plain in, sealed out, {TUNNEL_FLOWS} established flows"),
-            Scenario::SealStateless => {
-                "AES-256-GCM ESP tunnel, plain in, sealed out, from a stateless segment, the demo's routes, no policy"
+            Scenario::Seal => {
+                "AES-256-GCM ESP tunnel, plain in, sealed out, from a stateless segment, 1 route, random destinations, no policy"
                     .to_owned()
             }
-            Scenario::OpenStateless => {
-                "AES-256-GCM ESP tunnel, sealed in, plain out, into a stateless segment, the demo's routes, no policy"
+            Scenario::Open => {
+                "AES-256-GCM ESP tunnel, sealed in, plain out, into a stateless segment, 1 route, random destinations, no policy"
                     .to_owned()
             }
-            Scenario::Open => format!("AES-256-GCM ESP tunnel, sealed in, plain out, {TUNNEL_FLOWS} established flows"),
+            Scenario::SealStateful => format!(
+                "AES-256-GCM ESP tunnel, plain in, sealed out, {TUNNEL_FLOWS} established flows, random flow per packet, 6 routes, no policy within a segment"
+            ),
+            Scenario::OpenStateful => format!(
+                "AES-256-GCM ESP tunnel, sealed in, plain out, {TUNNEL_FLOWS} established flows, random flow per packet, 6 routes, no policy within a segment"
+            ),
         }
     }
 
     /// What state a packet needs at least; none if it is the cipher that sets the limit.
     pub fn least_state(self, rounds: usize) -> Option<State> {
         match self {
-            Scenario::Forward { .. } | Scenario::Stateless { .. } => Some(State::None),
+            Scenario::Forward { routes } => Some(State::of_routes(routes)),
+            Scenario::Stateless { .. } => Some(State::None),
             Scenario::Policy { flows, .. } | Scenario::Nat { flows } => Some(State::Sessions(flows)),
             Scenario::NatNew => Some(State::New((rounds * ROUND) as u32)),
-            Scenario::Seal | Scenario::SealStateless | Scenario::Open | Scenario::OpenStateless => None,
+            Scenario::Seal | Scenario::SealStateful | Scenario::Open | Scenario::OpenStateful => None,
         }
     }
 
@@ -167,9 +171,9 @@ impl Scenario {
             Scenario::Nat { flows } => journeys::nat(length, flows),
             Scenario::NatNew => journeys::nat_new(length, rounds),
             Scenario::Seal => journeys::seal(length),
-            Scenario::SealStateless => journeys::seal_stateless(length),
-            Scenario::Open => journeys::open(length, worlds::tunnel),
-            Scenario::OpenStateless => journeys::open(length, worlds::stateless_tunnel),
+            Scenario::SealStateful => journeys::seal_stateful(length),
+            Scenario::Open => journeys::open(length),
+            Scenario::OpenStateful => journeys::open_stateful(length),
         };
         journey.establish(cycles)?;
         Ok(journey)

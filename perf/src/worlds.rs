@@ -196,9 +196,24 @@ pub fn tunnel(side: Side, length: usize) -> World {
     world
 }
 
-/// The same from a segment without sessions, NAT and policy.
-pub fn stateless_tunnel(side: Side, length: usize) -> World {
-    let mut world = tunnel(side, length);
+/// The same where that segment is stateless, without NAT and policy, and has one route: out through the tunnel on side A, to the first
+/// neighbour that is there on side B.
+pub fn one_route_tunnel(side: Side, length: usize) -> World {
+    let world = tunnel(side, length);
+    let segment = SegmentIndex(PROD);
+    let first = world.neighbours.iter().position(|neighbour| neighbour.port == PROD);
+    let neighbour = NeighbourIndex(first.expect("the demo has some in every segment") as u32);
+    let mut world = stateless(world);
+    world.routes.retain(|route| route.segment != segment);
+    world.routes.push(default_route(match side {
+        Side::A => NextHop::Tunnel(TunnelIndex(0)),
+        Side::B => NextHop::Neighbour(neighbour),
+    }));
+    world
+}
+
+/// The same world, its prod segment without sessions, nothing translated, nothing judged.
+pub fn stateless(mut world: World) -> World {
     world.segments[usize::from(PROD)].flags |= segment_flag::STATELESS;
     world.nat_rules.clear();
     world.policy_rules.clear();
