@@ -9,6 +9,7 @@
 pub mod auth;
 pub mod connection;
 pub mod crypto;
+pub mod fuzz;
 pub mod identity;
 pub mod now;
 pub mod proposal;
