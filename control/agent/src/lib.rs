@@ -6,6 +6,7 @@ pub mod dataplane;
 pub mod files;
 pub mod gateway;
 pub mod http;
+pub mod ike;
 pub mod kernel;
 pub mod leases;
 pub mod netlink;

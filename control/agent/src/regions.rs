@@ -2,19 +2,19 @@
 //!
 //! They live as long as the process: readers and publisher borrow them for `'static`.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use tombolo_config::Gateway as Desired;
 use tombolo_flow::geometry::{self, SaWords};
+use tombolo_secrets::{Geometry, OpenError, Store};
 use tombolo_tables::handoff::RegionFds;
 use tombolo_tables::publish::TablesRegion;
 use tombolo_tables::region::{HugePages, Region};
+use tombolo_tables::region_secrets::SecretRegion;
 use tombolo_tables::state::{Limits, State, StateSpec};
 use tombolo_tunnel::{replay, sequence};
 
 /// Bytes of the tables region: two generations of the largest world that the limits of a configuration allow fit many times.
 const TABLES_BYTES: usize = 32 << 20;
-/// Bytes of the secrets region.
-const SECRETS_BYTES: usize = 64 << 10;
 /// The dataplane's main thread reads the tables for ports and steering, with the last slot.
 const MAIN_THREAD: u32 = 1;
 /// Ports that can be added before a restart is needed.
@@ -27,8 +27,8 @@ pub struct Regions {
     pub tables: &'static TablesRegion,
     /// What workers write.
     pub state: &'static State,
-    /// Keys that no worker needs.
-    pub secrets: &'static OwnedFd,
+    /// Keys that no worker needs: mapped here alone, and held by the dataplane.
+    pub secrets: &'static SecretRegion,
 }
 
 /// What a configuration asks the state region to be sized for.
@@ -87,18 +87,22 @@ impl Regions {
         )?;
         let tables = Region::create("tombolo-tables", TABLES_BYTES, HugePages::WhereReserved)?;
         let tables = TablesRegion::create(tables)?;
-        let secrets = Region::create_secret("tombolo-secrets", SECRETS_BYTES)?;
-        Ok(Regions::keep(tables, state, secrets))
+        let secrets = Region::create_secret("tombolo-secrets", Geometry::SHARED.bytes(1))?;
+        Ok(Regions::keep(tables, state, SecretRegion::from_fd(secrets)?))
     }
 
     /// The regions that a running dataplane works on.
     pub fn adopt(descriptors: RegionFds) -> anyhow::Result<Regions> {
         let tables = TablesRegion::open(Region::from_fd(descriptors.tables)?)?;
         let state = State::open(Region::from_fd(descriptors.state)?)?;
-        Ok(Regions::keep(tables, state, descriptors.secrets))
+        Ok(Regions::keep(
+            tables,
+            state,
+            SecretRegion::from_fd(descriptors.secrets)?,
+        ))
     }
 
-    fn keep(tables: TablesRegion, state: State, secrets: OwnedFd) -> Regions {
+    fn keep(tables: TablesRegion, state: State, secrets: SecretRegion) -> Regions {
         Regions {
             tables: Box::leak(Box::new(tables)),
             state: Box::leak(Box::new(state)),
@@ -111,14 +115,34 @@ impl Regions {
         Ok(RegionFds {
             tables: self.tables.region().fd().try_clone_to_owned()?,
             state: self.state.region().fd().try_clone_to_owned()?,
-            secrets: self.secrets.as_fd().try_clone_to_owned()?,
+            secrets: self.secrets.fd().try_clone_to_owned()?,
         })
     }
 
     /// Whether a dataplane works on these very regions.
     pub fn are(&self, others: &RegionFds) -> bool {
         let same = |a: std::os::fd::BorrowedFd<'_>, b: &OwnedFd| matches!((rustix::fs::fstat(a), rustix::fs::fstat(b)), (Ok(a), Ok(b)) if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino));
-        same(self.tables.region().fd(), &others.tables) && same(self.state.region().fd(), &others.state)
+        same(self.tables.region().fd(), &others.tables)
+            && same(self.state.region().fd(), &others.state)
+            && same(self.secrets.fd(), &others.secrets)
+    }
+
+    /// The store in the region of secrets, with what the process before this one kept there.
+    pub fn open_secrets(&self) -> Result<Store<&'static SecretRegion>, OpenError> {
+        let (store, found) = Store::open(self.secrets)?;
+        if found.damaged > 0 {
+            tracing::error!(
+                "{} records of secrets were damaged and are gone: their tunnels are keyed anew",
+                found.damaged
+            );
+        }
+        if !self.secrets.is_locked() {
+            tracing::warn!(
+                "secrets may be written to a swap device: tombolod lacks CAP_IPC_LOCK, or LimitMEMLOCK is small"
+            );
+        }
+        tracing::info!(records = found.records, "secrets");
+        Ok(store)
     }
 
     /// For status.
@@ -132,7 +156,7 @@ impl Regions {
         vec![
             region("tables", tables.len(), tables.page_size()),
             region("state", state.len(), state.page_size()),
-            region("secrets", SECRETS_BYTES, rustix::param::page_size()),
+            region("secrets", self.secrets.len(), rustix::param::page_size()),
         ]
     }
 }

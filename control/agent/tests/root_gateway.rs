@@ -308,3 +308,74 @@ fn either_process_may_die() {
         "{applied}"
     );
 }
+
+/// What a process has open under a name of shared memory.
+fn held(pid: i64, name: &str) -> Option<PathBuf> {
+    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let mut paths = descriptors.map(|entry| entry.unwrap().path());
+    paths.find(|path| std::fs::read_link(path).is_ok_and(|link| link.to_string_lossy().contains(name)))
+}
+
+fn maps(pid: i64, name: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/maps"))
+        .unwrap()
+        .contains(name)
+}
+
+#[test]
+fn secrets_outlive_either_process_but_not_both() {
+    use tombolo_tables::region_secrets::SecretRegion;
+    if !inside("secrets_outlive_either_process_but_not_both") {
+        return;
+    }
+    let records = |gateway: &Gateway| {
+        let metrics = gateway.get("/metrics").unwrap();
+        let mut lines = metrics.as_str().unwrap().lines();
+        let found = lines.find_map(|line| line.strip_prefix("tombolo_secrets_records "));
+        found.unwrap().parse::<u64>().unwrap()
+    };
+    let pid = |status: &serde_json::Value| status["dataplane"]["pid"].as_i64().unwrap();
+    let name = "memfd:tombolo-secrets";
+    let mut gateway = Gateway::new("secrets");
+    gateway.start();
+    let dataplane = pid(&gateway.running());
+    assert_eq!(records(&gateway), 0);
+    let control = i64::from(gateway.control.as_ref().unwrap().id());
+    assert!(
+        maps(control, name) && !maps(dataplane, name),
+        "mapped by tombolod alone"
+    );
+    let path = held(dataplane, name).expect("the dataplane holds it");
+
+    // What a tombolod kept before it was killed is there for the next one.
+    gateway.kill_control();
+    let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
+    let region = SecretRegion::from_fd(file.into()).unwrap();
+    let (mut store, _) = tombolo_secrets::Store::open(&region).unwrap();
+    store.put(7, b"an IKE SA").unwrap();
+    drop(store);
+    drop(region);
+    gateway.start();
+    gateway.running();
+    assert_eq!(records(&gateway), 1);
+
+    // It is given to the next dataplane.
+    kill(dataplane);
+    let status = gateway.wait("another dataplane", |status| {
+        status["dataplane"]["state"] == "running" && status["dataplane"]["pid"].as_i64() != Some(dataplane)
+    });
+    let dataplane = pid(&status);
+    assert!(held(dataplane, name).is_some() && !maps(dataplane, name));
+    assert_eq!(records(&gateway), 1);
+
+    gateway.kill_control();
+    kill(dataplane);
+    gateway.start();
+    let status = gateway.wait("a fresh dataplane", |status| {
+        status["dataplane"]["state"] == "running" && status["dataplane"]["pid"].as_i64() != Some(dataplane)
+    });
+    assert_eq!(
+        (records(&gateway), &status["dataplane"]["adopted"]),
+        (0, &serde_json::Value::Bool(false))
+    );
+}

@@ -41,7 +41,7 @@ pub struct Sa {
     pub esn: bool,
     /// Outbound: next sequence number; inbound: highest received.
     pub sequence: u64,
-    /// Outbound: numbers below this are leased, i.e. recorded on disk as used.
+    /// Outbound with a manual key: numbers below this are leased, i.e. recorded on disk as used.
     pub leased: Option<u64>,
     /// Inbound: replay window in packets.
     pub replay_window: Option<u16>,
@@ -49,8 +49,17 @@ pub struct Sa {
     pub packets: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Seconds since the last one, none before the first.
+    /// Seconds since the last one was sealed, or the last authentic one came in; none before the first.
     pub idle_seconds: Option<u64>,
+    /// Inbound: authentic packets that were not seen before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authentic: Option<u64>,
+    /// Inbound: packets that did not arrive, estimated by sequence numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<u64>,
+    /// Inbound: packets that were overtaken, by how many numbers: 1, 2 to 3, 4 to 7, … 128 and more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reordered: Option<[u64; 8]>,
 }
 
 /// Asks to accept a key that was never used before.

@@ -148,7 +148,27 @@ fn tunnels_have_no_key() {
         packets: 8,
         bytes: 800,
         idle_seconds: Some(2),
+        authentic: None,
+        lost: None,
+        reordered: None,
     };
+    let inbound = Sa {
+        direction: "inbound".into(),
+        leased: None,
+        replay_window: Some(4096),
+        authentic: Some(9),
+        lost: Some(1),
+        reordered: Some([2, 0, 0, 0, 0, 0, 0, 1]),
+        ..sa.clone()
+    };
+    golden(
+        inbound,
+        concat!(
+            r#"{"direction":"inbound","spi":300,"cipher":"aes-256-gcm","esn":true,"sequence":9,"leased":null,"#,
+            r#""replay-window":4096,"packets":8,"bytes":800,"idle-seconds":2,"authentic":9,"lost":1,"#,
+            r#""reordered":[2,0,0,0,0,0,0,1]}"#
+        ),
+    );
     let tunnel = Tunnel {
         name: "a".into(),
         up: false,

@@ -9,14 +9,22 @@
 pub mod auth;
 pub mod connection;
 pub mod crypto;
+pub mod endpoint;
+pub mod failure;
 pub mod fuzz;
 pub mod identity;
 pub mod now;
 pub mod proposal;
 pub mod protect;
 pub mod random;
+mod sa;
 pub mod secret;
 pub mod selector;
 pub mod selectors;
 pub mod transform;
 pub mod wire;
+
+pub use sa::SaId;
+pub use sa::child::ChildSa;
+pub use sa::nat::Nat;
+pub use sa::step::{News, Transmit, What};

@@ -4,7 +4,7 @@
 
 mod agree;
 mod mismatch;
-mod names;
+pub(crate) mod names;
 mod offer;
 mod suite;
 

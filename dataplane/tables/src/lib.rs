@@ -7,6 +7,7 @@
 //! * [`dump`]: a generation as text;
 //! * [`region`], [`publish`], [`reader`]: shared memory, and how generations pass through it;
 //! * [`state`], [`counters`], [`sa_counters`], [`port_status`], [`events`], [`capture`]: what workers write;
+//! * [`region_secrets`]: the memory that only control maps, and that grows;
 //! * [`fuzz`]: entries for fuzzers;
 //! * [`handoff`]: how either process gets the other's descriptors.
 
@@ -32,6 +33,7 @@ pub mod reader;
 pub mod region;
 pub mod region_prefetch;
 pub mod region_scan;
+pub mod region_secrets;
 pub mod ring;
 pub mod sa_counters;
 pub mod state;

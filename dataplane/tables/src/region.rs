@@ -1,4 +1,5 @@
-//! A piece of shared memory: a sealed memfd and its mapping. Every `unsafe` of this crate is in this file.
+//! A piece of shared memory: a sealed memfd and its mapping. Every `unsafe` of this crate is in this file and its neighbours
+//! `region_*.rs`.
 //!
 //! A region is made by `tombolod` and mapped by both processes. What it holds is the matter of [`crate::state`] (atomics
 //! only) and of [`crate::publish`] (bytes that are written only while nobody may read them). The descriptor of a region may
@@ -85,10 +86,11 @@ impl Region {
         Self::create_on(name, bytes, rustix::param::page_size(), MemfdFlags::empty())
     }
 
-    /// Makes a region for secrets: sized and sealed, but not mapped here. Whoever may see the secrets maps it with
-    /// [`from_fd`](Self::from_fd); the dataplane only holds the descriptor.
+    /// Makes a region for secrets: sized and sealed against shrinking alone, but not mapped here. Whoever may see the secrets maps
+    /// it as a [`SecretRegion`](crate::region_secrets::SecretRegion); the dataplane only holds the descriptor.
     pub fn create_secret(name: &str, bytes: usize) -> Result<OwnedFd, RegionError> {
-        sealed_memfd(name, round_up(bytes, rustix::param::page_size())?, MemfdFlags::empty())
+        let len = round_up(bytes, rustix::param::page_size())?;
+        sealed_memfd(name, len, MemfdFlags::empty(), SealFlags::SHRINK | SealFlags::SEAL)
     }
 
     /// Maps a region that another process made, for reading and writing.
@@ -121,12 +123,13 @@ impl Region {
 
     fn create_on(name: &str, bytes: usize, page_size: usize, flags: MemfdFlags) -> Result<Region, RegionError> {
         let len = round_up(bytes, page_size)?;
-        let fd = sealed_memfd(name, len, flags)?;
+        let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+        let fd = sealed_memfd(name, len, flags, seals)?;
         Self::map(fd, len, page_size, Access::ReadWrite)
     }
 
     fn map(fd: OwnedFd, len: usize, page_size: usize, access: Access) -> Result<Region, RegionError> {
-        let mapping = Mapping::new(&fd, len, access)?;
+        let mapping = Mapping::new(&fd, len, access, MapFlags::POPULATE)?;
         Ok(Region {
             fd,
             mapping,
@@ -239,7 +242,7 @@ impl fmt::Debug for Region {
     }
 }
 
-fn system(step: &'static str, error: Errno) -> RegionError {
+pub(crate) fn system(step: &'static str, error: Errno) -> RegionError {
     RegionError::System { step, error }
 }
 
@@ -250,17 +253,16 @@ fn round_up(bytes: usize, page_size: usize) -> Result<usize, RegionError> {
     }
 }
 
-fn sealed_memfd(name: &str, len: usize, flags: MemfdFlags) -> Result<OwnedFd, RegionError> {
+fn sealed_memfd(name: &str, len: usize, flags: MemfdFlags, seals: SealFlags) -> Result<OwnedFd, RegionError> {
     let fd = rustix::fs::memfd_create(name, flags | MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
         .map_err(|error| system("create a memfd", error))?;
     rustix::fs::ftruncate(&fd, len as u64).map_err(|error| system("size the memfd", error))?;
-    let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
     rustix::fs::fcntl_add_seals(&fd, seals).map_err(|error| system("seal the memfd", error))?;
     Ok(fd)
 }
 
 /// The address range of a region in this process.
-struct Mapping {
+pub(crate) struct Mapping {
     base: NonNull<u8>,
     len: usize,
 }
@@ -271,7 +273,8 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    fn new(fd: &OwnedFd, len: usize, access: Access) -> Result<Mapping, RegionError> {
+    /// `len` bytes of `fd` from its start on, mapped with further flags. What lies behind the file's end must not be touched.
+    pub(crate) fn new(fd: &OwnedFd, len: usize, access: Access, further: MapFlags) -> Result<Mapping, RegionError> {
         if len == 0 || isize::try_from(len).is_err() {
             return Err(RegionError::BadSize(len as u64));
         }
@@ -279,7 +282,7 @@ impl Mapping {
             Access::ReadWrite => ProtFlags::READ | ProtFlags::WRITE,
             Access::ReadOnly => ProtFlags::READ,
         };
-        let flags = MapFlags::SHARED | MapFlags::POPULATE;
+        let flags = MapFlags::SHARED | further;
         // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory that exists.
         let address = unsafe { rustix::mm::mmap(core::ptr::null_mut(), len, protection, flags, fd, 0) }
             .map_err(|error| system("map the region", error))?;
@@ -293,7 +296,7 @@ impl Mapping {
 
     /// The address of `byte_offset`, if `bytes` bytes from there lie inside.
     #[inline]
-    fn at(&self, byte_offset: usize, bytes: usize) -> Option<NonNull<u8>> {
+    pub(crate) fn at(&self, byte_offset: usize, bytes: usize) -> Option<NonNull<u8>> {
         let end = byte_offset.checked_add(bytes)?;
         if end > self.len {
             return None;
@@ -393,8 +396,11 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_region_can_be_mapped_by_whoever_may() {
+    fn a_secret_region_is_whole_pages() {
         let fd = Region::create_secret("secret", 100).unwrap();
-        assert_eq!(Region::from_fd(fd).unwrap().len() % rustix::param::page_size(), 0);
+        assert_eq!(
+            rustix::fs::fstat(&fd).unwrap().st_size as usize,
+            rustix::param::page_size()
+        );
     }
 }

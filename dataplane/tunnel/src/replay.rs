@@ -239,6 +239,12 @@ impl<'a> Glance<'a> {
         self.window
     }
 
+    /// The highest number accepted by then.
+    #[inline]
+    pub fn highest(&self) -> u64 {
+        self.highest
+    }
+
     /// The words that are written when this number is accepted, on a cache line each.
     #[inline]
     pub fn words(&self, sequence: u64) -> [&'a AtomicU64; 2] {

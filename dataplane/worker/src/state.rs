@@ -224,6 +224,25 @@ impl<'s> SharedState<'s> {
         );
     }
 
+    /// Books authentic packets of an inbound SA that were not seen before; the first of them has this sequence number.
+    #[inline]
+    pub fn count_sa_authentic(&self, worker: usize, sa: SaIndex, packets: u64, sequence: u64, now: Now) {
+        sa_counters::count_authentic(
+            self.sa_counters,
+            self.sas(),
+            worker,
+            sa,
+            packets,
+            sequence,
+            now.milliseconds,
+        );
+    }
+
+    /// Books one of them that is `behind` numbers late.
+    pub fn count_sa_late(&self, worker: usize, sa: SaIndex, behind: u64) {
+        sa_counters::count_late(self.sa_counters, self.sas(), worker, sa, behind);
+    }
+
     /// Adds a batch's books to a worker's counters.
     pub fn close_books(&self, worker: usize, books: &mut Books) {
         books.close(self.counters(worker));

@@ -69,6 +69,19 @@ impl Gateway {
             "Bytes of the tables in use.",
             status.generation.used_bytes,
         );
+        let secrets = self.secrets.usage();
+        out.single(
+            "tombolo_secrets_records",
+            "gauge",
+            "Records of secrets that survive tombolod.",
+            secrets.records,
+        );
+        out.single(
+            "tombolo_secrets_bytes",
+            "gauge",
+            "Bytes of memory that they lie in.",
+            secrets.store_bytes,
+        );
         out.single(
             "tombolo_tunnels_with_sa",
             "gauge",
@@ -143,23 +156,64 @@ impl Gateway {
             "gauge",
             "Next outbound or highest inbound sequence number.",
         );
-        sa_samples(out, &tunnels, "tombolo_sa_sequence", |sa| sa.sequence);
+        sa_samples(out, &tunnels, "tombolo_sa_sequence", |sa| Some(sa.sequence));
         out.metric("tombolo_sa_packets_total", "counter", "Inner packets sealed or opened.");
-        sa_samples(out, &tunnels, "tombolo_sa_packets_total", |sa| sa.packets);
+        sa_samples(out, &tunnels, "tombolo_sa_packets_total", |sa| Some(sa.packets));
         out.metric(
             "tombolo_sa_bytes_total",
             "counter",
             "Bytes of the inner packets sealed or opened.",
         );
-        sa_samples(out, &tunnels, "tombolo_sa_bytes_total", |sa| sa.bytes);
+        sa_samples(out, &tunnels, "tombolo_sa_bytes_total", |sa| Some(sa.bytes));
+        out.metric(
+            "tombolo_sa_authentic_total",
+            "counter",
+            "Authentic packets that were not seen before.",
+        );
+        sa_samples(out, &tunnels, "tombolo_sa_authentic_total", |sa| sa.authentic);
+        // It falls when a late packet comes: no counter.
+        out.metric(
+            "tombolo_sa_lost",
+            "gauge",
+            "Packets that did not arrive so far, estimated by sequence numbers.",
+        );
+        sa_samples(out, &tunnels, "tombolo_sa_lost", |sa| sa.lost);
+        reordered(out, &tunnels);
     }
 }
 
-fn sa_samples(out: &mut Exposition, tunnels: &[Tunnel], metric: &str, value: fn(&Sa) -> u64) {
+/// Rekeys give a tunnel several SAs of a direction: the SPI tells them apart.
+fn sa_samples(out: &mut Exposition, tunnels: &[Tunnel], metric: &str, value: fn(&Sa) -> Option<u64>) {
     for tunnel in tunnels {
         for sa in &tunnel.sas {
-            let labels = [("tunnel", tunnel.name.as_str()), ("direction", sa.direction.as_str())];
-            out.sample(metric, &labels, value(sa));
+            let spi = format!("{:#010x}", sa.spi);
+            let labels = [
+                ("tunnel", tunnel.name.as_str()),
+                ("direction", sa.direction.as_str()),
+                ("spi", &spi),
+            ];
+            if let Some(value) = value(sa) {
+                out.sample(metric, &labels, value);
+            }
+        }
+    }
+}
+
+fn reordered(out: &mut Exposition, tunnels: &[Tunnel]) {
+    let metric = "tombolo_sa_reordered_total";
+    out.metric(
+        metric,
+        "counter",
+        "Packets that were overtaken by at least `depth` sequence numbers, and by less than twice as many but for the last.",
+    );
+    for tunnel in tunnels {
+        for sa in &tunnel.sas {
+            let spi = format!("{:#010x}", sa.spi);
+            for (class, packets) in sa.reordered.iter().flatten().enumerate() {
+                let depth = (1_u64 << class).to_string();
+                let labels = [("tunnel", tunnel.name.as_str()), ("spi", &spi), ("depth", &depth)];
+                out.sample(metric, &labels, *packets);
+            }
         }
     }
 }

@@ -31,9 +31,11 @@ use std::sync::Arc;
 use std::time::Instant;
 use tombolo_config::Gateway as Desired;
 use tombolo_planner::{Indices, Learned, Plan};
+use tombolo_secrets::Store;
 use tombolo_tables::build::Compiler;
 use tombolo_tables::events::EventReader;
 use tombolo_tables::publish::Publisher;
+use tombolo_tables::region_secrets::SecretRegion;
 
 /// Everything tombolod knows.
 pub struct Gateway {
@@ -44,6 +46,7 @@ pub struct Gateway {
     leases: Leases,
     regions: Regions,
     publisher: Publisher<'static>,
+    secrets: Store<&'static SecretRegion>,
     carried: carried::Carried,
     events: Vec<EventReader<'static>>,
     captures: captures::Captures,

@@ -161,6 +161,7 @@ impl Gateway {
             leases: Leases::new(paths.leases()),
             carried: carried::Carried::new(paths.private()),
             publisher,
+            secrets: regions.open_secrets()?,
             events: workers
                 .filter_map(|worker| EventReader::new(regions.state, worker))
                 .collect(),

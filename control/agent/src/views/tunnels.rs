@@ -64,6 +64,7 @@ fn sa(state: &State, index: usize, record: &SaRecord) -> Sa {
     let sequence = Sequence::at(state.part(StatePart::Sequences), index);
     let window = Window::at(state.part(StatePart::Replay), index, u64::from(record.replay_window));
     let counters = sa_counters::sum(state, SaIndex(index as u32));
+    let checked = inbound && record.flags & sa_flag::NO_REPLAY_CHECK == 0;
     Sa {
         direction: if inbound { "inbound".into() } else { "outbound".into() },
         spi: record.spi,
@@ -79,11 +80,16 @@ fn sa(state: &State, index: usize, record: &SaRecord) -> Sa {
         } else {
             sequence.map_or(0, |sequence| sequence.next())
         },
-        leased: (!inbound).then(|| sequence.map_or(0, |sequence| sequence.next() + sequence.remaining(esn))),
+        leased: (!inbound && record.flags & sa_flag::NEGOTIATED == 0)
+            .then(|| sequence.map_or(0, |sequence| sequence.next() + sequence.remaining(esn))),
         replay_window: inbound.then_some(record.replay_window),
         packets: counters.packets,
         bytes: counters.bytes,
         idle_seconds: (counters.last_ms != 0).then(|| now_ms().saturating_sub(counters.last_ms) / 1000),
+        authentic: inbound.then_some(counters.authentic),
+        // Without a replay check nobody keeps the highest number.
+        lost: checked.then(|| window.map_or(0, |window| counters.lost(window.highest()))),
+        reordered: checked.then_some(counters.late),
     }
 }
 

@@ -259,6 +259,8 @@ fn tunnels(tunnels: &Vec<api::Tunnel>) -> String {
         "PACKETS",
         "BYTES",
         "IDLE s",
+        "LOST",
+        "LATE",
     ]);
     let mut reasons = String::new();
     for t in tunnels {
@@ -278,7 +280,12 @@ fn tunnels(tunnels: &Vec<api::Tunnel>) -> String {
         for sa in &t.sas {
             let leased = sa.leased.map_or("-".into(), |leased| leased.to_string());
             let (spi, esn) = (format!("{:#010x}", sa.spi), if sa.esn { "yes" } else { "no" });
-            let idle = sa.idle_seconds.map_or("-".into(), |seconds| seconds.to_string());
+            let number = |number: Option<u64>| number.map_or("-".into(), |number| number.to_string());
+            let idle = number(sa.idle_seconds);
+            let (lost, late) = (
+                number(sa.lost),
+                number(sa.reordered.map(|classes| classes.iter().sum())),
+            );
             sas.row([
                 &t.name,
                 &sa.direction,
@@ -290,6 +297,8 @@ fn tunnels(tunnels: &Vec<api::Tunnel>) -> String {
                 &sa.packets,
                 &sa.bytes,
                 &idle,
+                &lost,
+                &late,
             ]);
         }
     }

@@ -1,6 +1,7 @@
 //! Why an authentication failed, in an operator's words: whose fault it is, and what to do.
 
 use super::algorithm::Hash;
+use super::certificate_error::CertificateError;
 use core::fmt;
 
 /// Why an authentication failed. Texts of the peer in it are escaped.
@@ -36,6 +37,10 @@ pub enum AuthError {
     WrongSignature,
     /// Our private key.
     PrivateKey(String),
+    /// We have a private key without a certificate.
+    NoCertificate,
+    /// A certificate of the peer, or of ours.
+    Certificate(CertificateError),
     /// Our private key is none of our certificate.
     OtherPrivateKey(String),
     /// The peer takes no signature that our key can make with a sound hash.
@@ -87,6 +92,8 @@ impl fmt::Display for AuthError {
                  certificate, or somebody altered the messages",
             ),
             AuthError::PrivateKey(reason) => write!(f, "our private key cannot be used: {reason}"),
+            AuthError::NoCertificate => f.write_str("our private key comes without a certificate: give the file of its chain"),
+            AuthError::Certificate(error) => error.fmt(f),
             AuthError::OtherPrivateKey(subject) => write!(
                 f,
                 "our private key is not that of our certificate {subject}: the first certificate of the file must be our own"
@@ -106,6 +113,12 @@ impl fmt::Display for AuthError {
 }
 
 impl core::error::Error for AuthError {}
+
+impl From<CertificateError> for AuthError {
+    fn from(error: CertificateError) -> AuthError {
+        AuthError::Certificate(error)
+    }
+}
 
 /// Names by IANA's "IKEv2 Authentication Method".
 fn method_name(method: u8) -> &'static str {

@@ -1,6 +1,5 @@
 //! The octets that AUTH covers: own first message, the peer's nonce, own identity, and IKE_INTERMEDIATE if there was one.
 
-use super::psk::mac;
 use crate::transform::Prf;
 use crate::wire::{HEADER_BYTES, IdBody, kind};
 use serde::{Deserialize, Serialize};
@@ -23,8 +22,8 @@ impl Octets<'_> {
     /// The octets to sign (RFC 7296 §2.15, RFC 9242 §3.3.2). `sk_p` is the signing side's SK_pi or SK_pr: with a PPK mixed in for
     /// AUTH, without for NO_PPK_AUTH (RFC 8784 §3).
     pub fn signed(&self, prf: Prf, sk_p: &[u8]) -> Vec<u8> {
-        let identity = mac(prf, sk_p, &[&self.identity.bytes()]);
-        [self.message, self.peer_nonce, &identity, self.intermediate].concat()
+        let identity = prf.mac(sk_p, &[&self.identity.bytes()]);
+        [self.message, self.peer_nonce, identity.expose(), self.intermediate].concat()
     }
 }
 
@@ -64,7 +63,7 @@ impl IntermediateAuth {
             Side::Initiator => &mut self.initiator,
             Side::Responder => &mut self.responder,
         };
-        *before = mac(prf, sk_p, &[before, &head, &generic, plain]);
+        *before = prf.mac(sk_p, &[before, &head, &generic, plain]).expose().to_vec();
     }
 
     /// What is signed last: both sides' results and the message id of the first IKE_AUTH. Empty if nothing was added.

@@ -1,36 +1,21 @@
 //! AUTH by a pre-shared key (RFC 7296 §2.15), also beside a PPK (RFC 8784).
 
+use crate::secret::Secret;
 use crate::transform::Prf;
-use ring::hmac;
+use subtle::ConstantTimeEq;
 
 /// Hides the pre-shared key's own length from the prf.
 const PAD: &[u8] = b"Key Pad for IKEv2";
 
 /// Authentication data: `prf(prf(psk, "Key Pad for IKEv2"), octets)`, with `octets` from [`super::octets::Octets::signed`]. The data of
 /// NO_PPK_AUTH is the same function of the octets without PPK (RFC 8784 §3).
-pub fn psk_auth(prf: Prf, psk: &[u8], octets: &[u8]) -> Vec<u8> {
-    mac(prf, &mac(prf, psk, &[PAD]), &[octets])
+pub fn psk_auth(prf: Prf, psk: &[u8], octets: &[u8]) -> Secret {
+    prf.mac(prf.mac(psk, &[PAD]).expose(), &[octets])
 }
 
 /// Whether `data` is what a peer that knows the key sends; takes the same time wherever it differs.
 pub fn psk_matches(prf: Prf, psk: &[u8], octets: &[u8], data: &[u8]) -> bool {
-    let key = hmac::Key::new(algorithm(prf), &mac(prf, psk, &[PAD]));
-    hmac::verify(&key, octets, data).is_ok()
-}
-
-/// The prf over several parts as one.
-pub(super) fn mac(prf: Prf, key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
-    let mut context = hmac::Context::with_key(&hmac::Key::new(algorithm(prf), key));
-    parts.iter().for_each(|part| context.update(part));
-    context.sign().as_ref().to_vec()
-}
-
-fn algorithm(prf: Prf) -> hmac::Algorithm {
-    match prf {
-        Prf::HmacSha256 => hmac::HMAC_SHA256,
-        Prf::HmacSha384 => hmac::HMAC_SHA384,
-        Prf::HmacSha512 => hmac::HMAC_SHA512,
-    }
+    psk_auth(prf, psk, octets).expose().ct_eq(data).into()
 }
 
 #[cfg(test)]
@@ -47,7 +32,7 @@ mod tests {
             (Prf::HmacSha384, EXPECTED_384),
             (Prf::HmacSha512, EXPECTED_512),
         ] {
-            let data = psk_auth(prf, psk, octets);
+            let data = psk_auth(prf, psk, octets).expose().to_vec();
             let text: String = data.iter().map(|byte| format!("{byte:02x}")).collect();
             assert_eq!(text, expected, "{prf:?}");
             assert!(psk_matches(prf, psk, octets, &data));
@@ -57,7 +42,7 @@ mod tests {
     #[test]
     fn what_differs_does_not_match() {
         let prf = Prf::HmacSha256;
-        let data = psk_auth(prf, b"psk", b"octets");
+        let data = psk_auth(prf, b"psk", b"octets").expose().to_vec();
         for at in 0..data.len() {
             let mut other = data.clone();
             other[at] ^= 1;

@@ -1,6 +1,10 @@
 //! What the tests of this folder share.
 
+mod hmac;
+
+mod schedule;
 mod secrecy;
+mod sp800_135;
 
 use crate::random::Random;
 

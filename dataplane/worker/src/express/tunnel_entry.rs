@@ -157,7 +157,7 @@ impl TunnelEntry {
         from: &OpenFrom<'_>,
     ) {
         let count = core::mem::take(&mut self.decrypted.count).min(BATCH);
-        let fresh = from.accept_all(&self.decrypted.sequences[..count]);
+        let fresh = from.accept_all(gateway, &self.decrypted.sequences[..count]);
         let opened = Opened {
             segment: from.segment(),
             tunnel: from.tunnel_index(),

@@ -111,7 +111,7 @@ fn open_packet<I: PacketIo>(gateway: &Gateway<'_, I>, keys: &mut KeyCache, packe
     let outer = packet.headers;
     let Some(frame) = packet.frame.as_mut() else { return };
     let opened = match OpenFrom::new(gateway, keys, &outer, sealed) {
-        Ok(from) => from.open(frame, sealed.at, outer.end.into()).and_then(|()| {
+        Ok(from) => from.open(gateway, frame, sealed.at, outer.end.into()).and_then(|()| {
             let inner = from.inner(gateway.tables, frame, outer.tos)?;
             from.count(gateway, 1, inner.ip_len());
             Ok((inner, from.segment(), from.tunnel_index()))
@@ -185,20 +185,63 @@ impl<'a> OpenFrom<'a> {
 
     /// Opens what lies at `at..end` of the frame: the inner packet, authentic and not seen before, then lies behind the link header.
     #[inline]
-    pub(crate) fn open(&self, frame: &mut Frame, at: usize, end: usize) -> Result<(), DropReason> {
+    pub(crate) fn open<I: PacketIo>(
+        &self,
+        gateway: &Gateway<'_, I>,
+        frame: &mut Frame,
+        at: usize,
+        end: usize,
+    ) -> Result<(), DropReason> {
         let sequence = self.decrypt(frame, at, end)?;
-        if self.accept_all(&[sequence]) != 0 {
+        if self.accept_all(gateway, &[sequence]) != 0 {
             strip(frame)
         } else {
             Err(DropReason::EspReplay)
         }
     }
 
-    /// Which of these numbers of authentic packets were not seen before: bit `i` for number `i` of at most 64.
+    /// Which of these numbers of authentic packets were not seen before: bit `i` for number `i` of at most 64. They are booked as the
+    /// peer's sign of life, whatever is in them.
     #[inline]
-    pub(crate) fn accept_all(&self, sequences: &[u64]) -> u64 {
-        self.window
-            .map_or(u64::MAX, |glance| glance.window().accept_all(sequences))
+    pub(crate) fn accept_all<I: PacketIo>(&self, gateway: &Gateway<'_, I>, sequences: &[u64]) -> u64 {
+        let all = u64::MAX >> (64 - sequences.len().clamp(1, 64));
+        let Some(glance) = self.window else {
+            self.count_authentic(gateway, sequences, all);
+            return all;
+        };
+        let fresh = glance.window().accept_all(sequences);
+        if fresh != 0 {
+            self.count_authentic(gateway, sequences, fresh);
+            // Another worker's packets since the glance are not seen: with one queue for an SA there are none.
+            let late = fresh & late(glance.highest(), sequences);
+            if late != 0 {
+                self.count_late(gateway, glance.highest(), sequences, late);
+            }
+        }
+        fresh
+    }
+
+    #[inline(always)]
+    fn count_authentic<I: PacketIo>(&self, gateway: &Gateway<'_, I>, sequences: &[u64], fresh: u64) {
+        if let Some(first) = sequences.get(fresh.trailing_zeros() as usize) {
+            let count = u64::from(fresh.count_ones());
+            gateway
+                .state
+                .count_sa_authentic(gateway.worker, self.index, count, *first, gateway.now);
+        }
+    }
+
+    #[cold]
+    fn count_late<I: PacketIo>(&self, gateway: &Gateway<'_, I>, highest: u64, sequences: &[u64], late: u64) {
+        let mut top = highest;
+        for (number, sequence) in sequences.iter().enumerate() {
+            if late >> number & 1 == 1 {
+                gateway
+                    .state
+                    .count_sa_late(gateway.worker, self.index, top.saturating_sub(*sequence));
+            }
+            top = top.max(*sequence);
+        }
     }
 
     /// Asks for what [`accept_all`](Self::accept_all) will write for this number: other workers write it, too.
@@ -254,6 +297,17 @@ impl<'a> OpenFrom<'a> {
             .state
             .count_sa_packets(gateway.worker, self.index, packets, bytes, gateway.now);
     }
+}
+
+/// Which of these numbers follow a higher one, or lie below the highest that came before them all: a bit each.
+#[inline(always)]
+fn late(highest: u64, sequences: &[u64]) -> u64 {
+    let (mut late, mut top) = (0, highest);
+    for (number, sequence) in sequences.iter().enumerate() {
+        late |= u64::from(*sequence < top) << number;
+        top = top.max(*sequence);
+    }
+    late
 }
 
 fn selector4(selector: &SelectorRecord) -> Option<[u32; 4]> {

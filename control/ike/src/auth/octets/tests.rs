@@ -4,7 +4,7 @@ const HEADER: [u8; 28] = [
     1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 53, 0x20, 43, 0x08, 0, 0, 0, 1, 0, 0, 0x12, 0x34,
 ];
 
-/// HMAC by hand of the primitive's own words, so that a mistake in `mac` shows.
+/// HMAC by hand of the primitive's own words, so that a mistake in `Prf::mac` shows.
 fn hmac(key: &[u8], octets: &[u8]) -> Vec<u8> {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key);
     ring::hmac::sign(&key, octets).as_ref().to_vec()

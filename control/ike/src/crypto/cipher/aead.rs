@@ -39,32 +39,41 @@ impl Aead {
     }
 
     pub(super) fn seal(&self, iv: u64, associated: &[u8], plain: &[u8]) -> Vec<u8> {
-        let iv = iv.to_be_bytes();
         let mut body = Vec::with_capacity(sealed_bytes(plain.len()));
-        body.extend_from_slice(&iv);
+        body.extend_from_slice(&iv.to_be_bytes());
         body.extend_from_slice(plain);
         body.push(0);
+        self.encrypt(&iv.to_be_bytes(), associated, &mut body);
+        body
+    }
+
+    pub(super) fn open(&self, associated: &[u8], body: &[u8]) -> Result<Vec<u8>, Unauthentic> {
+        without_padding(self.decrypt(associated, body)?)
+    }
+
+    /// Encrypts what is behind the IV in place and appends the ICV.
+    pub(super) fn encrypt(&self, iv: &[u8; IV_BYTES], associated: &[u8], body: &mut Vec<u8>) {
         let inside = body.get_mut(IV_BYTES..).unwrap_or_default();
         let sealed = self
             .key
-            .seal_in_place_separate_tag(self.nonce(&iv), aead::Aad::from(associated), inside);
+            .seal_in_place_separate_tag(self.nonce(iv), aead::Aad::from(associated), inside);
         match sealed {
             Ok(tag) => body.extend_from_slice(tag.as_ref()),
             // Only beyond 64 GiB; nothing in the clear leaves even so.
             Err(ring::error::Unspecified) => body.zeroize(),
         }
-        body
     }
 
-    pub(super) fn open(&self, associated: &[u8], body: &[u8]) -> Result<Vec<u8>, Unauthentic> {
+    /// What is inside, padding and all.
+    pub(super) fn decrypt(&self, associated: &[u8], body: &[u8]) -> Result<Vec<u8>, Unauthentic> {
         let (iv, sealed) = body.split_first_chunk::<IV_BYTES>().ok_or(Unauthentic)?;
         let mut inside = sealed.to_vec();
         let opened = self
             .key
             .open_in_place(self.nonce(iv), aead::Aad::from(associated), &mut inside);
-        let plain_bytes = opened.map_err(|_| Unauthentic)?.len();
-        inside.truncate(plain_bytes);
-        without_padding(inside)
+        let inside_bytes = opened.map_err(|_| Unauthentic)?.len();
+        inside.truncate(inside_bytes);
+        Ok(inside)
     }
 
     /// Salt, then IV (RFC 5282 §4).

@@ -13,12 +13,12 @@ use subtle::ConstantTimeEq;
 const BLOCK_BYTES: usize = 16;
 
 pub(super) struct Cbc {
-    aes: Aes,
+    pub(super) aes: Aes,
     mac: hmac::Key,
     icv_bytes: usize,
 }
 
-enum Aes {
+pub(super) enum Aes {
     Bits128(Aes128),
     Bits256(Aes256),
 }
@@ -56,21 +56,13 @@ impl Cbc {
         // RFC 7296 §3.14: the IV has to be unpredictable.
         let mut iv = [0; BLOCK_BYTES];
         random.fill(&mut iv);
-        self.seal_with(iv, associated, plain)
-    }
-
-    pub(super) fn seal_with(&self, iv: [u8; BLOCK_BYTES], associated: &[u8], plain: &[u8]) -> Vec<u8> {
         let mut body = Vec::with_capacity(self.sealed_bytes(plain.len()));
         body.extend_from_slice(&iv);
         body.extend_from_slice(plain);
         let padding = (BLOCK_BYTES - 1 - plain.len() % BLOCK_BYTES) as u8; // at most 15
         body.resize(body.len() + usize::from(padding), 0);
         body.push(padding);
-        let (blocks, _) = Array::slice_as_chunks_mut(body.get_mut(BLOCK_BYTES..).unwrap_or_default());
-        match &self.aes {
-            Aes::Bits128(aes) => cbc::Encryptor::inner_iv_init(aes, &iv.into()).encrypt_blocks(blocks),
-            Aes::Bits256(aes) => cbc::Encryptor::inner_iv_init(aes, &iv.into()).encrypt_blocks(blocks),
-        }
+        self.aes.encrypt(iv, body.get_mut(BLOCK_BYTES..).unwrap_or_default());
         let tag = self.tag(associated, &body);
         body.extend_from_slice(tag.as_ref().get(..self.icv_bytes).unwrap_or_default());
         body
@@ -86,14 +78,10 @@ impl Cbc {
         }
         let (iv, blocks) = sealed.split_first_chunk::<BLOCK_BYTES>().ok_or(Unauthentic)?;
         let mut plain = blocks.to_vec();
-        let (blocks, rest) = Array::slice_as_chunks_mut(&mut plain);
-        if !rest.is_empty() {
+        if !plain.len().is_multiple_of(BLOCK_BYTES) {
             return Err(Unauthentic);
         }
-        match &self.aes {
-            Aes::Bits128(aes) => cbc::Decryptor::inner_iv_init(aes, &(*iv).into()).decrypt_blocks(blocks),
-            Aes::Bits256(aes) => cbc::Decryptor::inner_iv_init(aes, &(*iv).into()).decrypt_blocks(blocks),
-        }
+        self.aes.decrypt(*iv, &mut plain);
         without_padding(plain)
     }
 
@@ -103,6 +91,26 @@ impl Cbc {
         context.update(associated);
         context.update(sealed);
         context.sign()
+    }
+}
+
+impl Aes {
+    /// Whole blocks, in place.
+    pub(super) fn encrypt(&self, iv: [u8; BLOCK_BYTES], bytes: &mut [u8]) {
+        let (blocks, _) = Array::slice_as_chunks_mut(bytes);
+        match self {
+            Aes::Bits128(aes) => cbc::Encryptor::inner_iv_init(aes, &iv.into()).encrypt_blocks(blocks),
+            Aes::Bits256(aes) => cbc::Encryptor::inner_iv_init(aes, &iv.into()).encrypt_blocks(blocks),
+        }
+    }
+
+    /// Whole blocks, in place.
+    pub(super) fn decrypt(&self, iv: [u8; BLOCK_BYTES], bytes: &mut [u8]) {
+        let (blocks, _) = Array::slice_as_chunks_mut(bytes);
+        match self {
+            Aes::Bits128(aes) => cbc::Decryptor::inner_iv_init(aes, &iv.into()).decrypt_blocks(blocks),
+            Aes::Bits256(aes) => cbc::Decryptor::inner_iv_init(aes, &iv.into()).decrypt_blocks(blocks),
+        }
     }
 }
 

@@ -1,5 +1,8 @@
 //! What is sealed opens, what was changed does not. Vectors are in the submodules.
 
+mod rfc7634;
+mod wycheproof;
+
 use super::*;
 use crate::crypto::tests::Seeded;
 use crate::transform::{Group, Integrity, Prf};

@@ -1,7 +1,9 @@
 //! Both halves agree, stored halves too, and what is no public value is refused. Vectors are in the submodules.
 
 mod modp;
+mod rfc5903;
 mod rfc7748;
+mod wycheproof;
 
 use super::*;
 use crate::crypto::tests::{Given, Seeded};

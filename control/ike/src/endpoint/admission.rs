@@ -1,0 +1,173 @@
+//! What strangers may cost: half-open IKE SAs are counted, altogether and by source, and beyond a number a peer has to show first that it
+//! receives what is sent to its address (cookies, RFC 7296 §2.6).
+
+use crate::connection::Path;
+use crate::crypto::cookie::CookieKeys;
+use crate::failure::Failure;
+use crate::now::Milliseconds;
+use crate::random::Random;
+use crate::sa::SaId;
+use crate::sa::payloads::{find_notify, nonces};
+use crate::sa::responder::stateless;
+use crate::sa::step::{News, What};
+use crate::wire::{Header, Message, Nonce, Notify, notify};
+use core::net::{IpAddr, SocketAddr};
+use std::collections::HashMap;
+
+/// What strangers may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// From so many half-open IKE SAs on, cookies are asked for.
+    pub cookies_from: usize,
+    /// More half-open IKE SAs are not kept.
+    pub half_open_max: usize,
+    /// More of one source address are not kept.
+    pub half_open_per_source_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            cookies_from: 32,
+            half_open_max: 4096,
+            half_open_per_source_max: 64,
+        }
+    }
+}
+
+/// A key for cookies is fresh so long.
+const COOKIE_MS: u64 = 60_000;
+/// Between two log lines about refused strangers.
+const NEWS_PAUSE_MS: u64 = 1000;
+
+/// Half-open IKE SAs, and what was dropped.
+pub(super) struct Admission {
+    limits: Limits,
+    cookies: CookieKeys,
+    rotated: Milliseconds,
+    half_open: HashMap<(SocketAddr, u64), SaId>,
+    by_id: HashMap<SaId, (SocketAddr, u64)>,
+    per_source: HashMap<IpAddr, usize>,
+    news_from: Milliseconds,
+    /// Datagrams dropped: not IKE, of no IKE SA, beyond the limits.
+    pub(super) dropped: Dropped,
+}
+
+/// Datagrams that were dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// No IKE message.
+    pub garbage: u64,
+    /// For no IKE SA and no tunnel of ours.
+    pub stray: u64,
+    /// Beyond the limits.
+    pub excess: u64,
+    /// Answered with a cookie instead.
+    pub cookies: u64,
+}
+
+/// What to do with a first message.
+pub(super) enum Verdict {
+    Admit,
+    Reply(Vec<u8>),
+    Drop,
+}
+
+impl Admission {
+    pub(super) fn new(limits: Limits, random: &mut dyn Random) -> Admission {
+        Admission {
+            limits,
+            cookies: CookieKeys::new(random),
+            rotated: Milliseconds(0),
+            half_open: HashMap::new(),
+            by_id: HashMap::new(),
+            per_source: HashMap::new(),
+            news_from: Milliseconds(0),
+            dropped: Dropped::default(),
+        }
+    }
+
+    pub(super) fn count_garbage(&mut self) {
+        self.dropped.garbage += 1;
+    }
+
+    pub(super) fn count_stray(&mut self) {
+        self.dropped.stray += 1;
+    }
+
+    /// The IKE SA that a first message began already.
+    pub(super) fn known(&self, path: Path, initiator_spi: u64) -> Option<SaId> {
+        self.half_open.get(&(path.remote, initiator_spi)).copied()
+    }
+
+    /// Fresh keys for cookies now and then.
+    pub(super) fn rotate(&mut self, now: Milliseconds, random: &mut dyn Random) {
+        if now.since(self.rotated) >= COOKIE_MS {
+            self.rotated = now;
+            self.cookies.rotate(random);
+        }
+    }
+
+    /// Whether a first message may cost a key exchange and memory.
+    pub(super) fn judge(&mut self, path: Path, header: &Header, bytes: &[u8]) -> Verdict {
+        let source = path.remote.ip();
+        let of_source = self.per_source.get(&source).copied().unwrap_or(0);
+        if self.half_open.len() >= self.limits.half_open_max || of_source >= self.limits.half_open_per_source_max {
+            self.dropped.excess += 1;
+            return Verdict::Drop;
+        }
+        if self.half_open.len() < self.limits.cookies_from {
+            return Verdict::Admit;
+        }
+        let Ok(message) = Message::parse(bytes) else {
+            self.dropped.garbage += 1;
+            return Verdict::Drop;
+        };
+        let nonce = nonces(&message.payloads).next().map(Nonce::bytes);
+        let Some(nonce) = nonce else {
+            self.dropped.garbage += 1;
+            return Verdict::Drop;
+        };
+        let shown = find_notify(&message.payloads, notify::COOKIE);
+        if shown.is_some_and(|shown| self.cookies.is_ours(&shown.data, source, header.initiator_spi, nonce)) {
+            return Verdict::Admit;
+        }
+        self.dropped.cookies += 1;
+        let cookie = self.cookies.cookie(source, header.initiator_spi, nonce);
+        match stateless(header, Notify::new(notify::COOKIE, &cookie)) {
+            Some(reply) => Verdict::Reply(reply),
+            None => Verdict::Drop,
+        }
+    }
+
+    pub(super) fn opened(&mut self, path: Path, initiator_spi: u64, id: SaId) {
+        let key = (path.remote, initiator_spi);
+        self.half_open.insert(key, id);
+        self.by_id.insert(id, key);
+        *self.per_source.entry(path.remote.ip()).or_default() += 1;
+    }
+
+    /// It is established, or gone.
+    pub(super) fn closed(&mut self, id: SaId) {
+        let Some(key) = self.by_id.remove(&id) else { return };
+        self.half_open.remove(&key);
+        let source = key.0.ip();
+        if let Some(count) = self.per_source.get_mut(&source) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_source.remove(&source);
+            }
+        }
+    }
+
+    /// Tells of a refused stranger, not too often.
+    pub(super) fn news(&mut self, now: Milliseconds, news: &mut Vec<News>, connection: Option<String>, why: Failure) {
+        if now >= self.news_from {
+            self.news_from = now.after(NEWS_PAUSE_MS);
+            news.push(News {
+                connection,
+                what: What::Ended { why },
+            });
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Two IKE SAs of one tunnel: both sides began at once, or the peer lost its memory (RFC 7296 §2.4).
+
+use super::Endpoint;
+use crate::failure::Failure;
+use crate::now::Now;
+use crate::sa::established::Standing;
+use crate::sa::{IkeSa, SaId, State};
+
+/// A peer that was to delete a superfluous IKE SA has had this time.
+const PEER_DELETES_MS: u64 = 30_000;
+
+impl Endpoint {
+    /// An IKE SA is up: its tunnel's others end.
+    pub(super) fn came_up(&mut self, now: Now, id: SaId) {
+        let Some(sa) = self.sas.get(&id) else { return };
+        let Some(state) = sa.established() else { return };
+        let (name, initial_contact, begun) = (state.connection.clone(), state.initial_contact, sa.created);
+        let newcomer = Line::of(sa);
+        if let Some(tunnel) = self.tunnels.get_mut(&name) {
+            tunnel.came_up();
+        }
+        let others: Vec<SaId> = self
+            .sas
+            .values()
+            .filter(|sa| sa.id != id && sa.connection() == Some(&name))
+            .map(|sa| sa.id)
+            .collect();
+        for other in others {
+            let Some(sa) = self.sas.get_mut(&other) else { continue };
+            let line = Line::of(sa);
+            let Some(state) = sa.established_mut().filter(|state| state.standing == Standing::Current) else {
+                continue;
+            };
+            if initial_contact && state.since <= begun {
+                // The peer does not know it any more: no Delete would be understood.
+                sa.state = State::ended(Some(&name), Failure::Superseded);
+                if let Some(sa) = self.sas.remove(&other) {
+                    self.forget(&sa);
+                }
+                self.children_changed = true;
+                self.dirty.insert(other);
+                continue;
+            }
+            let loser = if loses(line, newcomer) { other } else { id };
+            self.retire(now, loser);
+        }
+    }
+
+    /// The side that began the superfluous one deletes it.
+    fn retire(&mut self, now: Now, id: SaId) {
+        let Some(sa) = self.sas.get_mut(&id) else { return };
+        let ours = sa.initiator;
+        if let Some(state) = sa.established_mut() {
+            let delete_at = if ours {
+                now.monotonic
+            } else {
+                now.monotonic.after(PEER_DELETES_MS)
+            };
+            state.standing = Standing::Replaced { delete_at };
+        }
+        self.children_changed = true;
+        self.dirty.insert(id);
+        self.turn(now, id, |_, _| {});
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Line {
+    initiator: bool,
+    initiator_spi: u64,
+    id: SaId,
+}
+
+impl Line {
+    fn of(sa: &IkeSa) -> Line {
+        Line {
+            initiator: sa.initiator,
+            initiator_spi: sa.spis().0,
+            id: sa.id,
+        }
+    }
+}
+
+/// Both sides must find the same one: begun by different sides, that with the lower initiator SPI; begun by one, the older.
+fn loses(one: Line, newcomer: Line) -> bool {
+    match one.initiator == newcomer.initiator {
+        true => one.id < newcomer.id,
+        false => one.initiator_spi < newcomer.initiator_spi,
+    }
+}

@@ -1,0 +1,313 @@
+//! All IKE SAs of a gateway: datagrams find theirs, tunnels get one, and nothing leaves before it may be stored.
+//!
+//! After every `handle_…`, `configure` or `command`: take [`Endpoint::take_commit`] and store it as one; install what
+//! [`Endpoint::children`] says if [`Endpoint::children_changed`]; then send [`Endpoint::take_transmits`]. In this order a process that is killed
+//! anywhere goes on with what the peer knows.
+
+mod admission;
+mod duplicates;
+mod records;
+mod tunnels;
+mod views;
+
+pub use admission::{Dropped, Limits};
+pub use records::{Commit, Record, RestoreError};
+pub use tunnels::Command;
+pub use views::{ChildView, TunnelView};
+
+use crate::connection::{Connection, Path};
+use crate::failure::Failure;
+use crate::now::{Milliseconds, Now};
+use crate::random::Random;
+use crate::sa::child::ChildSa;
+use crate::sa::responder;
+use crate::sa::step::{Connections, News, Step, Transmit, What};
+use crate::sa::{IkeSa, SaId, State};
+use crate::wire::{Exchange, Header, Message};
+use admission::{Admission, Verdict};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use tunnels::Tunnel;
+
+/// A gateway's IKE.
+pub struct Endpoint {
+    random: Box<dyn Random + Send>,
+    connections: Connections,
+    tunnels: BTreeMap<String, Tunnel>,
+    sas: BTreeMap<SaId, IkeSa>,
+    by_spi: HashMap<u64, SaId>,
+    child_spis: HashMap<u32, SaId>,
+    admission: Admission,
+    timers: BTreeSet<(Milliseconds, SaId)>,
+    deadlines: HashMap<SaId, Milliseconds>,
+    next_id: u64,
+    transmits: Vec<Transmit>,
+    news: Vec<News>,
+    dirty: BTreeSet<SaId>,
+    children_changed: bool,
+}
+
+impl Endpoint {
+    /// One without tunnels.
+    pub fn new(limits: Limits, random: Box<dyn Random + Send>) -> Endpoint {
+        let mut random = random;
+        let admission = Admission::new(limits, random.as_mut());
+        Endpoint {
+            random,
+            connections: Connections::new(),
+            tunnels: BTreeMap::new(),
+            sas: BTreeMap::new(),
+            by_spi: HashMap::new(),
+            child_spis: HashMap::new(),
+            admission,
+            timers: BTreeSet::new(),
+            deadlines: HashMap::new(),
+            next_id: 1,
+            transmits: Vec::new(),
+            news: Vec::new(),
+            dirty: BTreeSet::new(),
+            children_changed: false,
+        }
+    }
+
+    /// A datagram from a socket, without the non-ESP marker. What is not for us or not authentic is dropped and counted.
+    pub fn handle_datagram(&mut self, now: Now, path: Path, bytes: &[u8]) {
+        let Ok(header) = Header::parse(bytes) else {
+            return self.admission.count_garbage();
+        };
+        if header.check(bytes.len()).is_err() {
+            return self.admission.count_garbage();
+        }
+        let begins = header.exchange == Exchange::IkeSaInit && header.flags.initiator && !header.flags.response;
+        if begins && header.responder_spi == 0 {
+            return self.first_message(now, path, &header, bytes);
+        }
+        let own = match header.flags.initiator {
+            true => header.responder_spi,
+            false => header.initiator_spi,
+        };
+        let Some(id) = self.by_spi.get(&own).copied().filter(|id| self.fits(*id, &header)) else {
+            return self.admission.count_stray();
+        };
+        self.turn(now, id, |sa, step| sa.handle(step, path, &header, bytes));
+    }
+
+    /// Whether both SPIs and the direction are those of the IKE SA.
+    fn fits(&self, id: SaId, header: &Header) -> bool {
+        self.sas.get(&id).is_some_and(|sa| {
+            let peer_spi = match sa.initiator {
+                true => header.responder_spi,
+                false => header.initiator_spi,
+            };
+            sa.initiator != header.flags.initiator && (sa.peer_spi == 0 || sa.peer_spi == peer_spi)
+        })
+    }
+
+    /// IKE_SA_INIT of a peer.
+    fn first_message(&mut self, now: Now, path: Path, header: &Header, bytes: &[u8]) {
+        if let Some(id) = self.admission.known(path, header.initiator_spi) {
+            return self.turn(now, id, |sa, step| sa.handle(step, path, header, bytes));
+        }
+        let candidates = self.candidates(path);
+        if candidates.is_empty() || header.message_id != 0 {
+            return self.admission.count_stray();
+        }
+        // Cheap checks first: neither the payloads nor a key exchange are looked at before the peer has shown that it is where it says.
+        self.admission.rotate(now.monotonic, self.random.as_mut());
+        let message = match self.admission.judge(path, header, bytes) {
+            Verdict::Drop => return,
+            Verdict::Reply(bytes) => return self.transmits.push(Transmit { path, bytes }),
+            Verdict::Admit => match Message::parse(bytes) {
+                Ok(message) => message,
+                Err(_) => return self.admission.count_garbage(),
+            },
+        };
+        let mut spawned = Vec::new();
+        let mut bequests = Vec::new();
+        let mut step = Step {
+            now,
+            random: self.random.as_mut(),
+            connections: &self.connections,
+            child_spis: &mut self.child_spis,
+            transmits: &mut self.transmits,
+            news: &mut self.news,
+            spawned: &mut spawned,
+            bequests: &mut bequests,
+            next_id: &mut self.next_id,
+        };
+        match responder::answer(&mut step, &candidates, path, &message, bytes) {
+            Ok(sa) => {
+                self.admission.opened(path, header.initiator_spi, sa.id);
+                self.insert(sa);
+            }
+            Err(refused) => {
+                self.transmits
+                    .extend(refused.reply.map(|bytes| Transmit { path, bytes }));
+                let only = match candidates.as_slice() {
+                    [only] => Some(only.name.clone()),
+                    _ => None,
+                };
+                if let Some(name) = &only
+                    && let Some(tunnel) = self.tunnels.get_mut(name)
+                {
+                    tunnel.last = Some(refused.why.clone());
+                }
+                self.admission.news(now.monotonic, &mut self.news, only, refused.why);
+            }
+        }
+    }
+
+    /// Tunnels that a peer on this path may be, with its address named before those for any.
+    fn candidates(&self, path: Path) -> Vec<Arc<Connection>> {
+        let here = self.connections.values().filter(|c| c.local == path.local.ip());
+        let (exact, any): (Vec<_>, Vec<_>) = here
+            .filter(|c| c.remote.is_none_or(|remote| remote == path.remote.ip()))
+            .cloned()
+            .partition(|c| c.remote.is_some());
+        // Behind a NAT a peer with a configured address may come from another one only if its tunnel says `any`.
+        exact.into_iter().chain(any).collect()
+    }
+
+    /// Time passed. Due IKE SAs do what is due; tunnels without one get one.
+    pub fn handle_timeout(&mut self, now: Now) {
+        while let Some((at, id)) = self.timers.first().copied().filter(|(at, _)| *at <= now.monotonic) {
+            self.timers.remove(&(at, id));
+            self.deadlines.remove(&id);
+            self.turn(now, id, |_, _| {});
+        }
+        self.begin_wanted(now);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub fn poll_timeout(&self) -> Option<Milliseconds> {
+        let tunnels = self.tunnels.values().filter_map(|tunnel| tunnel.begin_at).min();
+        let sas = self.timers.first().map(|(at, _)| *at);
+        [tunnels, sas].into_iter().flatten().min()
+    }
+
+    /// What workers saw of a child SA, named by its inbound SPI: when its last authentic packet came, and packets and bytes of the busier direction.
+    pub fn handle_traffic(&mut self, now: Now, spi: u32, last: Option<Milliseconds>, packets: u64, bytes: u64) {
+        let Some(id) = self.child_spis.get(&spi).copied() else {
+            return;
+        };
+        let Some(state) = self.sas.get_mut(&id).and_then(IkeSa::established_mut) else {
+            return;
+        };
+        let before = state.senders();
+        state.passed(now.monotonic, spi, last, packets, bytes);
+        if state.senders() != before {
+            self.children_changed = true;
+            self.dirty.insert(id);
+        }
+        self.reschedule(id);
+    }
+
+    /// One step of an IKE SA, and what follows from it.
+    fn turn(&mut self, now: Now, id: SaId, act: impl FnOnce(&mut IkeSa, &mut Step<'_>)) {
+        let Some(mut sa) = self.sas.remove(&id) else { return };
+        let was_established = sa.established().is_some();
+        let before = sa.established().map(|state| state.picture());
+        let (mut spawned, mut bequests) = (Vec::new(), Vec::new());
+        let mut step = Step {
+            now,
+            random: self.random.as_mut(),
+            connections: &self.connections,
+            child_spis: &mut self.child_spis,
+            transmits: &mut self.transmits,
+            news: &mut self.news,
+            spawned: &mut spawned,
+            bequests: &mut bequests,
+            next_id: &mut self.next_id,
+        };
+        act(&mut sa, &mut step);
+        sa.advance(&mut step);
+        self.dirty.insert(id);
+        let after = sa.established().map(|state| state.picture());
+        self.children_changed |= before != after;
+        let is_new = !was_established && sa.established().is_some();
+        if is_new || matches!(sa.state, State::Ended(_)) {
+            self.admission.closed(id);
+        }
+        match &sa.state {
+            State::Ended(ended) => {
+                let (connection, why) = (ended.connection.clone(), ended.why.clone());
+                self.forget(&sa);
+                self.ended(now, connection, why);
+            }
+            State::InitSent(_)
+            | State::IntermediateSent(_)
+            | State::AuthSent(_)
+            | State::InitAnswered(_)
+            | State::Established(_) => self.insert(sa),
+        }
+        spawned.into_iter().for_each(|sa| self.insert(sa));
+        bequests
+            .into_iter()
+            .for_each(|(heir, children)| self.bequeath(heir, children));
+        if is_new {
+            self.came_up(now, id);
+        }
+    }
+
+    fn insert(&mut self, sa: IkeSa) {
+        let id = sa.id;
+        self.by_spi.insert(sa.own_spi, id);
+        self.dirty.insert(id);
+        self.sas.insert(id, sa);
+        self.reschedule(id);
+    }
+
+    fn forget(&mut self, sa: &IkeSa) {
+        self.by_spi.remove(&sa.own_spi);
+        if let Some(at) = self.deadlines.remove(&sa.id) {
+            self.timers.remove(&(at, sa.id));
+        }
+        self.child_spis.retain(|_, owner| *owner != sa.id);
+    }
+
+    fn bequeath(&mut self, heir: SaId, children: Vec<ChildSa>) {
+        self.children_changed = true;
+        if let Some(state) = self.sas.get_mut(&heir).and_then(IkeSa::established_mut) {
+            state.inherit(heir, &mut self.child_spis, children);
+            self.dirty.insert(heir);
+            self.reschedule(heir);
+        }
+    }
+
+    fn reschedule(&mut self, id: SaId) {
+        if let Some(at) = self.deadlines.remove(&id) {
+            self.timers.remove(&(at, id));
+        }
+        let Some(sa) = self.sas.get(&id) else { return };
+        if let Some(at) = sa.deadline(&self.connections) {
+            self.timers.insert((at, id));
+            self.deadlines.insert(id, at);
+        }
+    }
+
+    /// Datagrams to be sent now that everything is stored and installed.
+    pub fn take_transmits(&mut self) -> Vec<Transmit> {
+        core::mem::take(&mut self.transmits)
+    }
+
+    /// For the operator's log.
+    pub fn take_news(&mut self) -> Vec<News> {
+        core::mem::take(&mut self.news)
+    }
+
+    fn tell(&mut self, connection: Option<String>, what: What) {
+        self.news.push(News { connection, what });
+    }
+
+    /// An IKE SA of a tunnel ended.
+    fn ended(&mut self, now: Now, connection: Option<String>, why: Option<Failure>) {
+        self.children_changed = true;
+        let Some(why) = why.filter(|why| *why != Failure::Superseded) else {
+            return;
+        };
+        if let Some(tunnel) = connection.as_ref().and_then(|name| self.tunnels.get_mut(name)) {
+            tunnel.failed(now.monotonic, self.random.as_mut(), &why);
+        }
+        self.tell(connection, What::Ended { why });
+    }
+}

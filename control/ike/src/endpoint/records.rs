@@ -1,0 +1,104 @@
+//! What is stored before anything leaves, and how a restarted process goes on with it.
+
+use super::Endpoint;
+use crate::now::Now;
+use crate::sa::{IkeSa, SaId, State};
+use core::fmt;
+use zeroize::Zeroizing;
+
+/// All that changed since the last commit: to be stored together or not at all.
+#[derive(Debug, Default)]
+pub struct Commit {
+    /// New contents.
+    pub put: Vec<Record>,
+    /// Records that are gone.
+    pub removed: Vec<SaId>,
+}
+
+/// One IKE SA, as stored. It holds keys.
+pub struct Record {
+    /// Whose.
+    pub id: SaId,
+    /// Its state; wiped when dropped.
+    pub bytes: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Record({:?}, {} bytes)", self.id, self.bytes.len())
+    }
+}
+
+/// A record that is not one of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestoreError(pub SaId);
+
+impl fmt::Display for RestoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the stored state of IKE SA {} cannot be read; its tunnel negotiates anew",
+            self.0.0
+        )
+    }
+}
+
+impl Endpoint {
+    /// What to store before anything else is done; none if nothing changed.
+    pub fn take_commit(&mut self) -> Option<Commit> {
+        let dirty = core::mem::take(&mut self.dirty);
+        if dirty.is_empty() {
+            return None;
+        }
+        let mut commit = Commit::default();
+        for id in dirty {
+            match self.sas.get(&id) {
+                Some(sa) => commit.put.extend(record(sa)),
+                None => commit.removed.push(id),
+            }
+        }
+        Some(commit)
+    }
+
+    /// Whether there is something to store.
+    pub fn has_commit(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Takes stored IKE SAs over, before [`configure`](Self::configure). Requests that were under way are sent again, the very same bytes.
+    pub fn restore(
+        &mut self,
+        now: Now,
+        records: impl IntoIterator<Item = (SaId, Zeroizing<Vec<u8>>)>,
+    ) -> Vec<RestoreError> {
+        let mut errors = Vec::new();
+        for (id, bytes) in records {
+            self.next_id = self.next_id.max(id.0.saturating_add(1));
+            match postcard::from_bytes::<IkeSa>(&bytes) {
+                Ok(sa) if sa.id == id => self.take_over(now, sa),
+                Ok(_) | Err(_) => errors.push(RestoreError(id)),
+            }
+        }
+        self.children_changed = true;
+        errors
+    }
+
+    fn take_over(&mut self, now: Now, sa: IkeSa) {
+        let mut sa = sa;
+        sa.sender.hurry(now.monotonic);
+        if let State::InitAnswered(_) = sa.state {
+            self.admission.opened(sa.path, sa.peer_spi, sa.id);
+        }
+        if let Some(state) = sa.established() {
+            for child in &state.children {
+                self.child_spis.insert(child.inbound.spi, sa.id);
+            }
+        }
+        self.insert(sa);
+    }
+}
+
+fn record(sa: &IkeSa) -> Option<Record> {
+    let bytes = Zeroizing::new(postcard::to_allocvec(sa).ok()?);
+    Some(Record { id: sa.id, bytes })
+}

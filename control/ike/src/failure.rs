@@ -1,0 +1,136 @@
+//! Why a negotiation failed, in an operator's words, and whose fault it is.
+
+use crate::auth::error::AuthError;
+use crate::proposal::Mismatch;
+use crate::transform::Group;
+use crate::wire::notify;
+use core::fmt;
+
+/// Why an IKE SA or a child SA did not come up, or ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// No answer in time.
+    Silent {
+        /// What we waited for.
+        waiting_for: &'static str,
+    },
+    /// The two configurations have no algorithms in common.
+    Mismatch(Box<Mismatch>),
+    /// The peer refused what we offered; it does not say which part.
+    Refused {
+        /// Its notification (RFC 7296 §3.10.1).
+        notify: u16,
+        /// What we offered or asked for.
+        offered: String,
+    },
+    /// No tunnel of the configuration fits the peer's identity.
+    UnknownPeer {
+        /// As the peer says.
+        identity: String,
+    },
+    /// The peer's identity is not the configured one.
+    WrongIdentity {
+        /// As the peer says.
+        claimed: String,
+        /// As configured.
+        expected: String,
+    },
+    /// The peer's proof is wrong, or we cannot make ours.
+    Authentication(AuthError),
+    /// Its traffic selectors and ours have nothing in common.
+    Selectors {
+        /// As the peer asks, ours beside it.
+        text: String,
+    },
+    /// The peer demands, or lacks, a post-quantum pre-shared key.
+    Ppk(&'static str),
+    /// The peer wants to talk to somebody else.
+    WantsAnother {
+        /// As the peer says.
+        wanted: String,
+        /// Our identity.
+        own: String,
+    },
+    /// The peer was asked for another group; usually it tries again.
+    AskedForGroup(Group),
+    /// A message of ours is longer than a message can be.
+    TooLarge,
+    /// The peer broke the protocol.
+    Misbehaved(&'static str),
+    /// The peer said goodbye.
+    Deleted,
+    /// The peer started anew (INITIAL_CONTACT).
+    Superseded,
+    /// Its time was up before it could be replaced.
+    Expired,
+    /// An operator or a new configuration ended it.
+    Ours,
+}
+
+impl Failure {
+    /// What to do about it; none where nothing is wrong.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Failure::Silent { .. } => {
+                "check that the peer's address is right, that it knows ours, and that UDP 500 and 4500 \
+                                       pass in both directions"
+                    .into()
+            }
+            Failure::Mismatch(_) => return None,
+            Failure::Refused { notify, .. } => match *notify {
+                notify::NO_PROPOSAL_CHOSEN => "compare algorithms and groups with the peer's settings".into(),
+                notify::AUTHENTICATION_FAILED => {
+                    "compare the secret and both identities with the peer's settings; its log says more".into()
+                }
+                notify::TS_UNACCEPTABLE => "compare the networks on both sides of the tunnel".into(),
+                _ => "the peer's log says more".into(),
+            },
+            Failure::UnknownPeer { identity } => {
+                format!("add a tunnel with `remote-id: {identity}` or correct the peer's")
+            }
+            Failure::WrongIdentity { claimed, .. } => {
+                format!("set `remote-id: {claimed}` if that is the right peer, or correct the peer's identity")
+            }
+            Failure::Authentication(_) => return None,
+            Failure::WantsAnother { wanted, .. } => {
+                format!("set `local-id: {wanted}`, or correct the peer's idea of us")
+            }
+            Failure::AskedForGroup(group) => format!("let the peer begin with group {}", group.id()),
+            Failure::TooLarge => "send fewer or smaller certificates".into(),
+            Failure::Selectors { .. } => "compare the networks on both sides of the tunnel".into(),
+            Failure::Ppk(_) => "give both sides the same `ppk`, or none".into(),
+            Failure::Misbehaved(_) => "a capture of UDP 500 and 4500 shows it; tell the peer's vendor".into(),
+            Failure::Deleted | Failure::Superseded | Failure::Expired | Failure::Ours => return None,
+        })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Silent { waiting_for } => write!(f, "the peer does not answer ({waiting_for})"),
+            Failure::Mismatch(mismatch) => f.write_str(&mismatch.explain("the peer")),
+            Failure::Refused { notify, offered } => match notify::meaning(*notify) {
+                Some(meaning) => write!(f, "{meaning}; we offered {offered}"),
+                None => write!(f, "the peer refuses with error {notify}; we offered {offered}"),
+            },
+            Failure::UnknownPeer { identity } => {
+                write!(f, "no tunnel is configured for a peer with identity {identity}")
+            }
+            Failure::WrongIdentity { claimed, expected } => {
+                write!(f, "the peer says that it is {claimed}, expected is {expected}")
+            }
+            Failure::Authentication(error) => write!(f, "{error}"),
+            Failure::Selectors { text } => f.write_str(text),
+            Failure::Ppk(text) => f.write_str(text),
+            Failure::Misbehaved(text) => write!(f, "the peer broke the protocol: {text}"),
+            Failure::WantsAnother { wanted, own } => write!(f, "the peer wants {wanted}, this tunnel is {own}"),
+            Failure::AskedForGroup(group) => write!(f, "the peer began with another group than {}", group.id()),
+            Failure::TooLarge => f.write_str("our message is too large for IKE"),
+            Failure::Deleted => f.write_str("the peer closed it"),
+            Failure::Superseded => f.write_str("the peer started anew"),
+            Failure::Expired => f.write_str("its lifetime ended before it was replaced"),
+            Failure::Ours => f.write_str("closed by this gateway"),
+        }
+    }
+}

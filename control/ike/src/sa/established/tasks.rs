@@ -1,0 +1,217 @@
+//! What an established IKE SA does of its own accord, most urgent first.
+
+use super::heir::PendingIke;
+use super::{Doing, Established, Standing};
+use crate::connection::{Child, Connection};
+use crate::now::Milliseconds;
+use crate::sa::IkeSa;
+use crate::sa::child::{ChildSa, Stage};
+use crate::sa::pending_child::PendingChild;
+use crate::sa::step::{Connections, Step};
+use crate::transform::Group;
+use crate::wire::{Delete, Exchange, Notify, Payload, notify};
+
+/// A responder leaves it so long to the initiator to ask for a child SA that is missing.
+const RESPONDER_WAITS_MS: u64 = 10_000;
+
+/// Something to be done.
+pub(super) enum Task {
+    DeleteIke,
+    DeleteChildren,
+    RekeyIke(Option<Group>),
+    /// Inbound SPI; a group that the peer asked for.
+    RekeyChild(u32, Option<Group>),
+    CreateChild(String, Option<Group>),
+    Liveness,
+}
+
+impl Established {
+    /// The next thing to do now.
+    pub(super) fn next_task(&self, sa: &IkeSa, step: &Step<'_>) -> Option<Task> {
+        let now = step.now.monotonic;
+        match self.standing {
+            Standing::Leaving => return Some(Task::DeleteIke),
+            Standing::Replaced { delete_at } | Standing::Candidate { delete_at } => {
+                return (delete_at <= now).then_some(Task::DeleteIke);
+            }
+            Standing::Closing => return None,
+            Standing::Current => {}
+        }
+        if self.children.iter().any(|child| is_to_be_deleted(child, now)) {
+            return Some(Task::DeleteChildren);
+        }
+        let connection = step.connections.get(&self.connection)?;
+        if self.rekey_at <= now {
+            return Some(Task::RekeyIke(None));
+        }
+        if let Some(child) = self
+            .children
+            .iter()
+            .find(|child| child.is_due(now) && !self.has_heir(child))
+        {
+            return Some(Task::RekeyChild(child.inbound.spi, None));
+        }
+        if let Some((child, _)) = self.missing(sa, connection).find(|(_, at)| *at <= now) {
+            return Some(Task::CreateChild(child.name.clone(), None));
+        }
+        let is_quiet = connection.dpd_delay_ms > 0 && self.heard.after(connection.dpd_delay_ms) <= now;
+        is_quiet.then_some(Task::Liveness)
+    }
+
+    /// When there may be something to do.
+    pub(super) fn task_deadline(&self, sa: &IkeSa, connections: &Connections) -> Option<Milliseconds> {
+        match self.standing {
+            Standing::Leaving => return Some(Milliseconds(0)),
+            Standing::Replaced { delete_at } | Standing::Candidate { delete_at } => return Some(delete_at),
+            Standing::Closing => return None,
+            Standing::Current => {}
+        }
+        let connection = connections.get(&self.connection)?;
+        let children = self.children.iter().filter_map(|child| match child.stage {
+            Stage::Active => (!self.has_heir(child)).then_some(child.rekey_at),
+            Stage::Replaced { delete_at } => Some(delete_at),
+            Stage::Receiving { .. } | Stage::Closing | Stage::Lingering { .. } => None,
+        });
+        let missing = self.missing(sa, connection).map(|(_, at)| at);
+        let quiet = (connection.dpd_delay_ms > 0).then(|| self.heard.after(connection.dpd_delay_ms));
+        children.chain(missing).chain(quiet).chain([self.rekey_at]).min()
+    }
+
+    /// Whether the peer has replaced a child SA already, and we are about to use the new one.
+    fn has_heir(&self, old: &ChildSa) -> bool {
+        let receives = |child: &ChildSa| matches!(child.stage, Stage::Receiving { .. });
+        self.children
+            .iter()
+            .any(|child| receives(child) && child.name == old.name && child.resource == old.resource)
+    }
+
+    /// Configured child SAs that do not exist, and when to ask for each.
+    fn missing<'a>(
+        &'a self,
+        sa: &IkeSa,
+        connection: &'a Connection,
+    ) -> impl Iterator<Item = (&'a Child, Milliseconds)> {
+        let is_initiator = sa.initiator;
+        let wanted = connection
+            .children
+            .iter()
+            .filter(move |_| is_initiator || connection.initiate);
+        let absent = wanted.filter(|child| !self.children.iter().any(|sa| sa.lives() && sa.name == child.name));
+        absent.map(move |child| {
+            let later = self
+                .later
+                .iter()
+                .find(|(name, _)| *name == child.name)
+                .map(|(_, at)| *at);
+            let earliest = if is_initiator {
+                self.since
+            } else {
+                self.since.after(RESPONDER_WAITS_MS)
+            };
+            (child, later.unwrap_or(earliest).max(earliest))
+        })
+    }
+
+    /// Sends the request of a task.
+    pub(super) fn begin(&mut self, sa: &mut IkeSa, step: &mut Step<'_>, task: Task) {
+        let Some(connection) = step.connections.get(&self.connection).cloned() else {
+            return self.delete_ike(sa, step);
+        };
+        match task {
+            Task::DeleteIke => self.delete_ike(sa, step),
+            Task::DeleteChildren => self.delete_children(sa, step),
+            Task::RekeyIke(group) => {
+                let Some((pending, payloads)) = PendingIke::new(step, &connection, &self.channel.suite, group) else {
+                    return;
+                };
+                self.ask(
+                    sa,
+                    step,
+                    Exchange::CreateChildSa,
+                    &payloads,
+                    Doing::RekeyIke(Box::new(pending)),
+                );
+            }
+            Task::RekeyChild(old, group) => self.begin_rekey_child(sa, step, &connection, old, group),
+            Task::CreateChild(name, group) => {
+                let Some(child) = connection.children.iter().find(|child| child.name == name) else {
+                    return;
+                };
+                let pending = PendingChild::new(step, sa.id, child, true, group);
+                let payloads = pending.payloads(child);
+                self.ask(
+                    sa,
+                    step,
+                    Exchange::CreateChildSa,
+                    &payloads,
+                    Doing::CreateChild(pending),
+                );
+            }
+            Task::Liveness => self.ask(sa, step, Exchange::Informational, &[], Doing::Liveness),
+        }
+    }
+
+    fn begin_rekey_child(
+        &mut self,
+        sa: &mut IkeSa,
+        step: &mut Step<'_>,
+        connection: &Connection,
+        old: u32,
+        group: Option<Group>,
+    ) {
+        let Some(at) = self.children.iter().position(|child| child.inbound.spi == old) else {
+            return;
+        };
+        let wanted = connection
+            .children
+            .iter()
+            .find(|child| child.name == self.children[at].name);
+        let Some(wanted) = wanted else {
+            // The configuration has it no longer.
+            self.children[at].replace(step.now.monotonic, true);
+            return;
+        };
+        let pending = PendingChild::new(step, sa.id, wanted, true, group);
+        // RFC 7296 §1.3.3: the SPI is the one that the sender of the notification expects in packets to it.
+        let rekeyed = Notify::of_child(notify::REKEY_SA, old);
+        let mut payloads = vec![Payload::Notify(rekeyed)];
+        payloads.extend(pending.payloads(wanted));
+        let doing = Doing::RekeyChild {
+            old,
+            pending,
+            met: None,
+        };
+        self.ask(sa, step, Exchange::CreateChildSa, &payloads, doing);
+    }
+
+    fn delete_ike(&mut self, sa: &mut IkeSa, step: &mut Step<'_>) {
+        self.standing = match self.standing {
+            Standing::Current | Standing::Leaving | Standing::Closing => Standing::Closing,
+            // Its end is none of the tunnel's.
+            kept @ (Standing::Candidate { .. } | Standing::Replaced { .. }) => kept,
+        };
+        let delete = Payload::Delete(Delete::Ike);
+        self.ask(sa, step, Exchange::Informational, &[delete], Doing::DeleteIke);
+    }
+
+    fn delete_children(&mut self, sa: &mut IkeSa, step: &mut Step<'_>) {
+        let now = step.now.monotonic;
+        let mut spis = Vec::new();
+        for child in self.children.iter_mut().filter(|child| is_to_be_deleted(child, now)) {
+            child.stage = Stage::Closing;
+            spis.push(child.inbound.spi);
+        }
+        let delete = Payload::Delete(Delete::Esp(spis.clone()));
+        self.ask(
+            sa,
+            step,
+            Exchange::Informational,
+            &[delete],
+            Doing::DeleteChildren(spis),
+        );
+    }
+}
+
+fn is_to_be_deleted(child: &ChildSa, now: Milliseconds) -> bool {
+    matches!(child.stage, Stage::Replaced { delete_at } if delete_at <= now)
+}

@@ -1,0 +1,203 @@
+//! One IKE SA: its state is a type of its own in each phase, a file each; a step consumes a state and gives the next.
+//!
+//! ```text
+//! initiator: InitSent ─► (IntermediateSent ─►)* AuthSent ─► Established
+//! responder:             InitAnswered ──────────────────► Established
+//! ```
+//! An IKE SA that replaces another begins as Established.
+
+pub(crate) mod begun;
+pub(crate) mod channel;
+pub(crate) mod child;
+pub(crate) mod established;
+pub(crate) mod features;
+pub(crate) mod initiator;
+pub(crate) mod nat;
+pub(crate) mod offers;
+pub(crate) mod payloads;
+pub(crate) mod pending_child;
+pub(crate) mod proof;
+pub(crate) mod responder;
+pub(crate) mod step;
+pub(crate) mod window;
+
+use crate::connection::Path;
+use crate::failure::Failure;
+use crate::now::Milliseconds;
+use crate::wire::Header;
+use established::Established;
+use initiator::{AuthSent, InitSent, IntermediateSent};
+use responder::InitAnswered;
+use serde::{Deserialize, Serialize};
+use step::Step;
+use window::{Receiver, Sender};
+
+/// Names an IKE SA in this process and in its store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SaId(pub u64);
+
+/// An IKE SA in any phase.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct IkeSa {
+    pub(crate) id: SaId,
+    /// Where its messages go.
+    pub(crate) path: Path,
+    pub(crate) own_spi: u64,
+    /// 0 until the peer answered.
+    pub(crate) peer_spi: u64,
+    /// Whether we sent the first message of this IKE SA.
+    pub(crate) initiator: bool,
+    pub(crate) created: Milliseconds,
+    pub(crate) sender: Sender,
+    pub(crate) receiver: Receiver,
+    pub(crate) state: State,
+}
+
+/// The phases.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum State {
+    InitSent(Box<InitSent>),
+    IntermediateSent(Box<IntermediateSent>),
+    AuthSent(Box<AuthSent>),
+    InitAnswered(Box<InitAnswered>),
+    Established(Box<Established>),
+    /// It ended; the endpoint forgets it.
+    Ended(Ended),
+}
+
+/// How an IKE SA ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Ended {
+    /// Whose tunnel it was, if that was known.
+    pub(crate) connection: Option<String>,
+    /// Why; for the operator only, and not kept.
+    #[serde(skip)]
+    pub(crate) why: Option<Failure>,
+}
+
+impl State {
+    pub(crate) fn ended(connection: Option<&str>, why: Failure) -> State {
+        State::Ended(Ended {
+            connection: connection.map(str::to_owned),
+            why: Some(why),
+        })
+    }
+}
+
+impl IkeSa {
+    /// SPIs of initiator and responder, as headers bear them.
+    pub(crate) fn spis(&self) -> (u64, u64) {
+        match self.initiator {
+            true => (self.own_spi, self.peer_spi),
+            false => (self.peer_spi, self.own_spi),
+        }
+    }
+
+    /// The tunnel it belongs to; a responder does not know before IKE_AUTH.
+    pub(crate) fn connection(&self) -> Option<&str> {
+        match &self.state {
+            State::InitSent(state) => Some(&state.connection),
+            State::IntermediateSent(state) => Some(&state.connection),
+            State::AuthSent(state) => Some(&state.connection),
+            State::InitAnswered(_) => None,
+            State::Established(state) => Some(&state.connection),
+            State::Ended(ended) => ended.connection.as_deref(),
+        }
+    }
+
+    /// Whether the peer has proven who it is.
+    pub(crate) fn established(&self) -> Option<&Established> {
+        match &self.state {
+            State::Established(state) => Some(state),
+            State::InitSent(_)
+            | State::IntermediateSent(_)
+            | State::AuthSent(_)
+            | State::InitAnswered(_)
+            | State::Ended(_) => None,
+        }
+    }
+
+    /// The same, to change it.
+    pub(crate) fn established_mut(&mut self) -> Option<&mut Established> {
+        match &mut self.state {
+            State::Established(state) => Some(state),
+            State::InitSent(_)
+            | State::IntermediateSent(_)
+            | State::AuthSent(_)
+            | State::InitAnswered(_)
+            | State::Ended(_) => None,
+        }
+    }
+
+    /// A datagram that bears our SPI.
+    pub(crate) fn handle(&mut self, step: &mut Step<'_>, path: Path, header: &Header, datagram: &[u8]) {
+        let nothing = State::Ended(Ended {
+            connection: None,
+            why: None,
+        });
+        self.state = match core::mem::replace(&mut self.state, nothing) {
+            State::InitSent(state) => state.handle(self, step, path, header, datagram),
+            State::IntermediateSent(state) => state.handle(self, step, path, header, datagram),
+            State::AuthSent(state) => state.handle(self, step, path, header, datagram),
+            State::InitAnswered(state) => state.handle(self, step, path, header, datagram),
+            State::Established(state) => state.handle(self, step, path, header, datagram),
+            State::Ended(ended) => State::Ended(ended),
+        };
+    }
+
+    /// Time passed, or something is wanted.
+    pub(crate) fn advance(&mut self, step: &mut Step<'_>) {
+        let nothing = State::Ended(Ended {
+            connection: None,
+            why: None,
+        });
+        self.state = match core::mem::replace(&mut self.state, nothing) {
+            State::InitSent(state) => state.advance(self, step),
+            State::IntermediateSent(state) => match self.silent(step, &state.connection, "IKE_INTERMEDIATE") {
+                Some(ended) => ended,
+                None => State::IntermediateSent(state),
+            },
+            State::AuthSent(state) => match self.silent(step, &state.connection, "IKE_AUTH") {
+                Some(ended) => ended,
+                None => State::AuthSent(state),
+            },
+            State::InitAnswered(state) => state.advance(step),
+            State::Established(state) => state.advance(self, step),
+            State::Ended(ended) => State::Ended(ended),
+        };
+        if !matches!(self.state, State::Ended(_))
+            && let Some(datagrams) = self.sender.again(step.now.monotonic, step.random)
+        {
+            step.send(self.path, datagrams);
+        }
+    }
+
+    /// The end of an IKE SA whose peer did not answer in time.
+    pub(crate) fn silent(&self, step: &Step<'_>, connection: &str, waiting_for: &'static str) -> Option<State> {
+        let limit = limit(step.connections.get(connection));
+        let since = self.sender.waiting_since()?;
+        (step.now.monotonic.since(since) >= limit)
+            .then(|| State::ended(Some(connection), Failure::Silent { waiting_for }))
+    }
+
+    /// When to look again.
+    pub(crate) fn deadline(&self, connections: &step::Connections) -> Option<Milliseconds> {
+        let silence = self.sender.waiting_since().map(|since| {
+            let limit = limit(self.connection().and_then(|name| connections.get(name)));
+            since.after(limit)
+        });
+        let own = match &self.state {
+            State::InitSent(state) => state.deadline(),
+            State::IntermediateSent(_) | State::AuthSent(_) => None,
+            State::InitAnswered(state) => Some(state.expires),
+            State::Established(state) => state.deadline(self, connections),
+            State::Ended(_) => None,
+        };
+        [self.sender.deadline(), silence, own].into_iter().flatten().min()
+    }
+}
+
+/// An answer to a request comes in this time, or the peer is dead. A tunnel that is configured no longer says goodbye in this one.
+fn limit(connection: Option<&std::sync::Arc<crate::connection::Connection>>) -> u64 {
+    connection.map_or(5000, |c| c.dpd_timeout_ms)
+}

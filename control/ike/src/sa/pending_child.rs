@@ -1,0 +1,368 @@
+//! A child SA on its way: our request for one, and our answer to the peer's.
+
+use super::SaId;
+use super::child::{ChildSa, Half, Stage, rekey_at, volume};
+use super::payloads::{associations, exchanges, selectors_i, selectors_r};
+use super::step::Step;
+use crate::connection::Child;
+use crate::crypto::child_keys::{ChildKeys, EspKey, child_keys};
+use crate::crypto::exchange::{PrivateValue, respond};
+use crate::crypto::ike_keys::IkeKeys;
+use crate::failure::Failure;
+use crate::now::Milliseconds;
+use crate::proposal;
+use crate::secret::Secret;
+use crate::selector::Selector;
+use crate::selectors::{self, Selectors};
+use crate::transform::{EspProposal, EspSuite, Group, Prf};
+use crate::wire::{KeyExchange, Nonce, Notify, Payload, Proposal, TrafficSelector, notify};
+use serde::{Deserialize, Serialize};
+
+/// Our request for a child SA.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct PendingChild {
+    pub(crate) name: String,
+    pub(crate) resource: Option<u32>,
+    pub(crate) spi: u32,
+    /// Fresh key exchange (PFS) and its public value.
+    pub(crate) exchange: Option<(PrivateValue, Vec<u8>)>,
+    /// Our nonce in CREATE_CHILD_SA; none in IKE_AUTH.
+    pub(crate) nonce: Option<Nonce>,
+}
+
+/// What both sides contributed to a child SA's keys.
+pub(crate) struct Material<'a> {
+    pub(crate) prf: Prf,
+    pub(crate) keys: &'a IkeKeys,
+    pub(crate) nonce_i: &'a [u8],
+    pub(crate) nonce_r: &'a [u8],
+}
+
+impl Material<'_> {
+    fn keys_of(&self, shared: Option<Secret>, suite: &EspSuite) -> ChildKeys {
+        child_keys(
+            self.prf,
+            &self.keys.d,
+            shared.as_slice(),
+            self.nonce_i,
+            self.nonce_r,
+            suite,
+        )
+    }
+}
+
+fn half(spi: u32, key: EspKey) -> Half {
+    Half {
+        spi,
+        key: key.key.clone(),
+        salt: key.salt,
+    }
+}
+
+/// Why the peer's request for a child SA is refused: what it is told, and what the operator is.
+pub(crate) struct Refusal {
+    pub(crate) notify: Notify,
+    pub(crate) why: Failure,
+}
+
+impl Refusal {
+    pub(crate) fn new(kind: u16, why: Failure) -> Refusal {
+        Refusal {
+            notify: Notify::new(kind, &[]),
+            why,
+        }
+    }
+
+    /// Not now: something else is under way.
+    pub(crate) fn temporary() -> Refusal {
+        Refusal::new(notify::TEMPORARY_FAILURE, Failure::Ours)
+    }
+
+    /// Not one more.
+    pub(crate) fn no_more() -> Refusal {
+        Refusal::new(
+            notify::NO_ADDITIONAL_SAS,
+            Failure::Misbehaved("it asks for more child SAs than anyone needs"),
+        )
+    }
+
+    /// It names a child SA that is not there (RFC 7296 §2.25.1).
+    pub(crate) fn no_such_child(rekeyed: &Notify) -> Refusal {
+        Refusal {
+            notify: Notify {
+                kind: notify::CHILD_SA_NOT_FOUND,
+                ..rekeyed.clone()
+            },
+            why: Failure::Ours,
+        }
+    }
+
+    /// It lacks something.
+    pub(crate) fn syntax(what: &'static str) -> Refusal {
+        Refusal::new(notify::INVALID_SYNTAX, Failure::Misbehaved(what))
+    }
+
+    /// Whether an operator should know: collisions are no news.
+    pub(crate) fn is_news(&self) -> bool {
+        self.why != Failure::Ours
+    }
+}
+
+/// What a request or an answer says about a child SA.
+pub(crate) struct Said<'a> {
+    pub(crate) proposals: &'a [Proposal],
+    pub(crate) exchange: Option<&'a KeyExchange>,
+    pub(crate) selectors_i: &'a [TrafficSelector],
+    pub(crate) selectors_r: &'a [TrafficSelector],
+}
+
+impl<'a> Said<'a> {
+    /// None if the payloads that must be there are not.
+    pub(crate) fn of(payloads: &'a [Payload]) -> Option<Said<'a>> {
+        Some(Said {
+            proposals: associations(payloads).last()?,
+            exchange: exchanges(payloads).last(),
+            selectors_i: selectors_i(payloads).last()?,
+            selectors_r: selectors_r(payloads).last()?,
+        })
+    }
+}
+
+/// The proposals of a child SA as they are offered. Additional key exchanges are left out: SK_d holds what IKE_INTERMEDIATE agreed on (RFC
+/// 9370 §2.2.4 leaves it open).
+fn offered(child: &Child) -> Vec<EspProposal> {
+    let mut proposals = child.proposals.clone();
+    proposals.iter_mut().for_each(|proposal| proposal.additional.clear());
+    proposals
+}
+
+impl PendingChild {
+    /// Prepares a request; with `exchange`, with the first group of the first proposal unless `group` names another.
+    pub(crate) fn new(step: &mut Step<'_>, owner: SaId, child: &Child, exchange: bool, group: Option<Group>) -> Self {
+        let first = child
+            .proposals
+            .first()
+            .and_then(|proposal| proposal.groups.first().copied().flatten());
+        let group = if exchange { group.or(first) } else { None };
+        PendingChild {
+            name: child.name.clone(),
+            resource: None,
+            spi: step.child_spi(owner),
+            exchange: group.map(|group| PrivateValue::generate(group, step.random)),
+            nonce: exchange.then(|| step.nonce()),
+        }
+    }
+
+    fn proposals(&self, child: &Child) -> Vec<Proposal> {
+        proposal::offer_esp(&offered(child), self.spi, self.nonce.is_some())
+    }
+
+    /// SA, Ni, KEi, TSi, TSr as they belong into the request.
+    pub(crate) fn payloads(&self, child: &Child) -> Vec<Payload> {
+        let mut payloads = vec![Payload::SecurityAssociation(self.proposals(child))];
+        payloads.extend(self.nonce.clone().map(Payload::Nonce));
+        if let Some((private, public)) = &self.exchange {
+            payloads.push(Payload::KeyExchange(KeyExchange {
+                group: private.group().id(),
+                data: public.clone(),
+            }));
+        }
+        payloads.push(Payload::SelectorsInitiator(selectors::to_wire(&child.local)));
+        payloads.push(Payload::SelectorsResponder(selectors::to_wire(&child.remote)));
+        payloads.push(Payload::Notify(Notify::new(notify::ESP_TFC_PADDING_NOT_SUPPORTED, &[])));
+        payloads
+    }
+
+    /// The child SA that the peer's answer makes.
+    pub(crate) fn accept(
+        &self,
+        step: &mut Step<'_>,
+        child: &Child,
+        payloads: &[Payload],
+        material: &Material<'_>,
+    ) -> Result<ChildSa, Failure> {
+        let said = Said::of(payloads).ok_or(Failure::Misbehaved("its answer lacks SA, TSi or TSr"))?;
+        let answer = proposal::accept_esp(&self.proposals(child), said.proposals)
+            .map_err(|_| Failure::Misbehaved("it chose a proposal that was not offered"))?;
+        let shared = match (answer.suite.group, &self.exchange, said.exchange) {
+            (None, ..) => None,
+            (Some(group), Some((private, _)), Some(theirs))
+                if group == private.group() && theirs.group == group.id() =>
+            {
+                Some(
+                    private
+                        .agree(&theirs.data)
+                        .map_err(|_| Failure::Misbehaved("its public value is not valid"))?,
+                )
+            }
+            (Some(_), ..) => {
+                return Err(Failure::Misbehaved(
+                    "its key exchange does not fit the group that it chose",
+                ));
+            }
+        };
+        let ours = Selectors {
+            initiator: child.local.clone(),
+            responder: child.remote.clone(),
+        };
+        let agreed =
+            selectors::accept(&ours, said.selectors_i, said.selectors_r).map_err(|wrong| Failure::Selectors {
+                text: wrong.to_string(),
+            })?;
+        let keys = material.keys_of(shared, &answer.suite);
+        Ok(build(
+            step,
+            child,
+            Parts {
+                inbound: half(self.spi, keys.responder),
+                outbound: half(answer.peer_spi, keys.initiator),
+                suite: answer.suite,
+                local: agreed.initiator,
+                remote: agreed.responder,
+                resource: self.resource,
+                stage: Stage::Active,
+            },
+        ))
+    }
+}
+
+struct Parts {
+    inbound: Half,
+    outbound: Half,
+    suite: EspSuite,
+    local: Vec<Selector>,
+    remote: Vec<Selector>,
+    resource: Option<u32>,
+    stage: Stage,
+}
+
+fn build(step: &mut Step<'_>, child: &Child, parts: Parts) -> ChildSa {
+    let now: Milliseconds = step.now.monotonic;
+    ChildSa {
+        name: child.name.clone(),
+        inbound: parts.inbound,
+        outbound: parts.outbound,
+        suite: parts.suite,
+        local: parts.local,
+        remote: parts.remote,
+        resource: parts.resource,
+        created: now,
+        stage: parts.stage,
+        rekey_at: rekey_at(now, child.lifetime, step.random),
+        hard_at: now.after(child.lifetime.hard_ms),
+        bytes_max: volume(child.bytes_max, step.random),
+        packets_max: volume(child.packets_max, step.random),
+    }
+}
+
+/// The peer's request for a child SA.
+pub(crate) struct Request<'a> {
+    /// What is configured.
+    pub(crate) children: &'a [Child],
+    /// The one that is being replaced.
+    pub(crate) only: Option<&'a str>,
+    pub(crate) payloads: &'a [Payload],
+    /// Whether there may be a fresh key exchange: not in IKE_AUTH.
+    pub(crate) with_exchange: bool,
+    /// What the new one does first.
+    pub(crate) stage: Stage,
+}
+
+impl Request<'_> {
+    /// Answers it: with the first configured child whose networks and algorithms fit.
+    pub(crate) fn answer(
+        &self,
+        step: &mut Step<'_>,
+        owner: SaId,
+        material: &Material<'_>,
+    ) -> Result<(ChildSa, Vec<Payload>), Refusal> {
+        let said =
+            Said::of(self.payloads).ok_or_else(|| Refusal::syntax("a request for a child SA lacks SA, TSi or TSr"))?;
+        let mut refusal = Refusal::no_more();
+        for child in self
+            .children
+            .iter()
+            .filter(|child| self.only.is_none_or(|name| name == child.name))
+        {
+            // The peer's TSi is its side.
+            let policy = Selectors {
+                initiator: child.remote.clone(),
+                responder: child.local.clone(),
+            };
+            let narrowed = match selectors::narrow(&policy, said.selectors_i, said.selectors_r) {
+                Ok(narrowed) => narrowed,
+                Err(wrong) => {
+                    refusal = Refusal::new(
+                        notify::TS_UNACCEPTABLE,
+                        Failure::Selectors {
+                            text: wrong.to_string(),
+                        },
+                    );
+                    continue;
+                }
+            };
+            let spi = step.child_spi(owner);
+            let choice = match proposal::choose_esp(&offered(child), said.proposals, spi, self.with_exchange) {
+                Ok(choice) => choice,
+                Err(mismatch) => {
+                    step.child_spis.remove(&spi);
+                    refusal = Refusal::new(notify::NO_PROPOSAL_CHOSEN, Failure::Mismatch(Box::new(mismatch)));
+                    continue;
+                }
+            };
+            let (exchange, shared) = match exchanged(step, choice.suite.group, said.exchange) {
+                Ok(exchanged) => exchanged,
+                Err(refusal) => {
+                    step.child_spis.remove(&spi);
+                    return Err(refusal);
+                }
+            };
+            let keys = material.keys_of(shared, &choice.suite);
+            let mut answer = vec![Payload::SecurityAssociation(vec![choice.answer])];
+            answer.extend(exchange);
+            answer.push(Payload::SelectorsInitiator(selectors::to_wire(&narrowed.initiator)));
+            answer.push(Payload::SelectorsResponder(selectors::to_wire(&narrowed.responder)));
+            answer.push(Payload::Notify(Notify::new(notify::ESP_TFC_PADDING_NOT_SUPPORTED, &[])));
+            let parts = Parts {
+                inbound: half(spi, keys.initiator),
+                outbound: half(choice.peer_spi, keys.responder),
+                suite: choice.suite,
+                local: narrowed.responder,
+                remote: narrowed.initiator,
+                resource: None,
+                stage: self.stage,
+            };
+            return Ok((build(step, child, parts), answer));
+        }
+        Err(refusal)
+    }
+}
+
+/// Our side of a fresh key exchange, if the suite has one.
+pub(crate) fn exchanged(
+    step: &mut Step<'_>,
+    group: Option<Group>,
+    theirs: Option<&KeyExchange>,
+) -> Result<(Option<Payload>, Option<Secret>), Refusal> {
+    let Some(group) = group else { return Ok((None, None)) };
+    // RFC 7296 §1.3: the group must be the one of the chosen proposal; else the peer tries again with ours.
+    let Some(theirs) = theirs.filter(|theirs| theirs.group == group.id()) else {
+        return Err(Refusal {
+            notify: Notify::new(notify::INVALID_KE_PAYLOAD, &group.id().to_be_bytes()),
+            why: Failure::Misbehaved(
+                "its public value is of another group than the one agreed on; it was asked for the right one",
+            ),
+        });
+    };
+    let (data, shared) = respond(group, &theirs.data, step.random).map_err(|_| {
+        Refusal::new(
+            notify::INVALID_SYNTAX,
+            Failure::Misbehaved("its public value is not valid"),
+        )
+    })?;
+    let payload = Payload::KeyExchange(KeyExchange {
+        group: group.id(),
+        data,
+    });
+    Ok((Some(payload), Some(shared)))
+}

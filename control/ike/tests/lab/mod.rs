@@ -1,0 +1,400 @@
+//! Two gateways' IKE in one thread: a virtual clock, a network that may be hostile, and processes that may be killed between any two
+//! things that they do. Everything follows from one seed.
+#![allow(dead_code)]
+
+pub(crate) mod network;
+
+use network::{Hostility, Network};
+use std::collections::{BTreeMap, HashMap};
+use tombolo_ike::connection::{Child, Connection, Lifetime, Own, OwnProof, Path, Peer, PeerProof};
+use tombolo_ike::endpoint::{Command, Endpoint, Limits};
+use tombolo_ike::identity::Identity;
+use tombolo_ike::now::{Milliseconds, Now};
+use tombolo_ike::random::Random;
+use tombolo_ike::secret::Secret;
+use tombolo_ike::selector::Selector;
+use tombolo_ike::transform::{Encryption, EspProposal, Group, IkeProposal, Prf};
+use tombolo_ike::{News, SaId};
+
+/// SplitMix64.
+#[derive(Clone, Debug)]
+pub(crate) struct Seed(pub u64);
+
+impl Seed {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// True in `part` of 1000 cases.
+    pub(crate) fn permille(&mut self, part: u64) -> bool {
+        self.next() % 1000 < part
+    }
+}
+
+impl Random for Seed {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            let word = self.next().to_le_bytes();
+            chunk.copy_from_slice(&word[..chunk.len()]);
+        }
+    }
+}
+
+/// What a worker would have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Installed {
+    pub(crate) connection: String,
+    pub(crate) child: String,
+    pub(crate) inbound: u32,
+    pub(crate) outbound: u32,
+    pub(crate) keys: (Vec<u8>, Vec<u8>),
+    pub(crate) sends: bool,
+}
+
+/// One gateway.
+pub(crate) struct Host {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) connections: Vec<Connection>,
+    store: BTreeMap<SaId, Vec<u8>>,
+    pub(crate) installed: Vec<Installed>,
+    pub(crate) news: Vec<News>,
+    seed: Seed,
+    pub(crate) kills: u64,
+}
+
+impl Host {
+    pub(crate) fn new(connections: Vec<Connection>, seed: u64) -> Host {
+        let mut seed = Seed(seed);
+        let own = Seed(seed.next());
+        Host {
+            endpoint: Endpoint::new(Limits::default(), Box::new(own)),
+            connections,
+            store: BTreeMap::new(),
+            installed: Vec::new(),
+            news: Vec::new(),
+            seed,
+            kills: 0,
+        }
+    }
+
+    fn install(&mut self) {
+        self.installed = self
+            .endpoint
+            .children()
+            .map(|view| Installed {
+                connection: view.connection.to_owned(),
+                child: view.child.name.clone(),
+                inbound: view.child.inbound.spi,
+                outbound: view.child.outbound.spi,
+                keys: (
+                    view.child.inbound.key.expose().to_vec(),
+                    view.child.outbound.key.expose().to_vec(),
+                ),
+                sends: view.sends,
+            })
+            .collect();
+    }
+
+    /// Killed with -9 and started again: only the store and the workers' memory are left.
+    fn restart(&mut self, now: Now) {
+        self.kills += 1;
+        let own = Seed(self.seed.next());
+        self.endpoint = Endpoint::new(Limits::default(), Box::new(own));
+        let records = self.store.iter().map(|(id, bytes)| (*id, bytes.clone().into()));
+        let errors = self.endpoint.restore(now, records);
+        assert!(errors.is_empty(), "{errors:?}");
+        self.endpoint.configure(now, self.connections.clone());
+    }
+}
+
+/// Both, and what is between them.
+pub(crate) struct Lab {
+    pub(crate) hosts: [Host; 2],
+    pub(crate) now: u64,
+    pub(crate) network: Network,
+    pub(crate) seed: Seed,
+    /// In 1000: that a process is killed at a point where it can be.
+    pub(crate) kill_permille: u64,
+    /// Law 2: an IV of a key is for one datagram only.
+    ivs: HashMap<(u64, u64, bool, [u8; 8]), Vec<u8>>,
+}
+
+impl Lab {
+    pub(crate) fn new(seed: u64, connections: [Vec<Connection>; 2], hostility: Hostility) -> Lab {
+        let mut seed = Seed(seed);
+        let [a, b] = connections;
+        let hosts = [Host::new(a, seed.next()), Host::new(b, seed.next())];
+        let network = Network::new(hostility, Seed(seed.next()));
+        let mut lab = Lab {
+            hosts,
+            now: 1_000_000,
+            network,
+            seed,
+            kill_permille: 0,
+            ivs: HashMap::new(),
+        };
+        for side in 0..2 {
+            let (now, connections) = (lab.clock(), lab.hosts[side].connections.clone());
+            lab.hosts[side].endpoint.configure(now, connections);
+            lab.settle(side);
+        }
+        lab
+    }
+
+    pub(crate) fn clock(&self) -> Now {
+        Now {
+            monotonic: Milliseconds(self.now),
+            unix: 1_800_000_000 + self.now / 1000,
+        }
+    }
+
+    /// Whether the process is killed here; it is up again at once.
+    fn is_killed(&mut self, side: usize) -> bool {
+        let killed = self.kill_permille > 0 && self.seed.permille(self.kill_permille);
+        if killed {
+            let now = self.clock();
+            self.hosts[side].restart(now);
+        }
+        killed
+    }
+
+    /// Commit, install, send, in this order, as the agent does; killed anywhere.
+    pub(crate) fn settle(&mut self, side: usize) {
+        loop {
+            if self.is_killed(side) {
+                continue;
+            }
+            let Some(commit) = self.hosts[side].endpoint.take_commit() else {
+                break;
+            };
+            for record in commit.put {
+                self.hosts[side].store.insert(record.id, record.bytes.to_vec());
+            }
+            for id in commit.removed {
+                self.hosts[side].store.remove(&id);
+            }
+            if self.is_killed(side) {
+                continue;
+            }
+            if self.hosts[side].endpoint.children_changed() {
+                self.hosts[side].install();
+                self.check_installed(side);
+            }
+            if self.is_killed(side) {
+                continue;
+            }
+            let transmits = self.hosts[side].endpoint.take_transmits();
+            let mut killed = false;
+            for transmit in transmits {
+                self.check_iv(&transmit.bytes);
+                self.network.send(self.now, transmit.path, transmit.bytes);
+                if self.is_killed(side) {
+                    killed = true;
+                    break;
+                }
+            }
+            let news = self.hosts[side].endpoint.take_news();
+            self.hosts[side].news.extend(news);
+            if !killed && !self.hosts[side].endpoint.has_commit() {
+                break;
+            }
+        }
+        // Replies without state need no commit.
+        for transmit in self.hosts[side].endpoint.take_transmits() {
+            self.check_iv(&transmit.bytes);
+            self.network.send(self.now, transmit.path, transmit.bytes);
+        }
+    }
+
+    fn check_installed(&self, side: usize) {
+        let installed = &self.hosts[side].installed;
+        for one in installed {
+            let same = installed.iter().filter(|other| other.inbound == one.inbound).count();
+            assert_eq!(same, 1, "one SPI, one SA");
+        }
+    }
+
+    fn check_iv(&mut self, bytes: &[u8]) {
+        let at = match bytes.get(16) {
+            Some(46) => 32,
+            Some(53) => 36,
+            _ => return,
+        };
+        let word = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().unwrap());
+        let key = (
+            word(0),
+            word(8),
+            bytes[19] & 8 != 0,
+            bytes[at..at + 8].try_into().unwrap(),
+        );
+        if let Some(before) = self.ivs.insert(key, bytes.to_vec()) {
+            assert_eq!(before, bytes, "one IV for two messages");
+        }
+    }
+
+    /// Until `until`, event by event.
+    pub(crate) fn run(&mut self, until: u64) {
+        loop {
+            let timers = self.hosts.iter().filter_map(|host| host.endpoint.poll_timeout());
+            let timer = timers.map(|at| at.0).min().unwrap_or(u64::MAX);
+            let next = timer.min(self.network.next().unwrap_or(u64::MAX)).max(self.now);
+            if next > until {
+                self.now = until;
+                return;
+            }
+            self.now = next;
+            while let Some((side, path, bytes)) = self.network.arrive(self.now) {
+                let now = self.clock();
+                self.hosts[side].endpoint.handle_datagram(now, path, &bytes);
+                self.settle(side);
+            }
+            for side in 0..2 {
+                let now = self.clock();
+                if self.hosts[side]
+                    .endpoint
+                    .poll_timeout()
+                    .is_some_and(|at| at.0 <= self.now)
+                {
+                    self.hosts[side].endpoint.handle_timeout(now);
+                    self.settle(side);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn command(&mut self, side: usize, command: Command) {
+        let now = self.clock();
+        assert!(self.hosts[side].endpoint.command(now, "t", command));
+        self.settle(side);
+    }
+
+    /// A packet of `side` at this moment: whether the other side has the SA that it is sealed with. None if it has nothing to seal with.
+    pub(crate) fn packet(&mut self, side: usize) -> Option<bool> {
+        let sender = self.hosts[side].installed.iter().find(|sa| sa.sends)?.clone();
+        let there = self.hosts[1 - side]
+            .installed
+            .iter()
+            .any(|sa| sa.inbound == sender.outbound);
+        if there {
+            let now = self.clock();
+            self.hosts[1 - side]
+                .endpoint
+                .handle_traffic(now, sender.outbound, Some(Milliseconds(self.now)), 1, 1);
+            self.settle(1 - side);
+        }
+        Some(there)
+    }
+
+    /// Exactly one IKE SA and one child SA on both sides, and the same ones.
+    pub(crate) fn is_single(&self) -> Result<(), String> {
+        let [a, b] = &self.hosts;
+        let (x, y) = (&a.installed, &b.installed);
+        let ([x], [y]) = (x.as_slice(), y.as_slice()) else {
+            return Err(format!("{} and {} child SAs: {x:?} {y:?}", x.len(), y.len()));
+        };
+        let crossed = (y.outbound, y.inbound, y.keys.1.clone(), y.keys.0.clone());
+        if (x.inbound, x.outbound, x.keys.0.clone(), x.keys.1.clone()) != crossed {
+            return Err(format!("two different child SAs: {x:?} {y:?}"));
+        }
+        if !x.sends || !y.sends {
+            return Err("the child SA does not send".into());
+        }
+        let spis = |host: &Host| host.endpoint.ike_spis();
+        if spis(a).len() != 1 || spis(a) != spis(b) {
+            return Err(format!("IKE SAs {:x?} and {:x?}", spis(a), spis(b)));
+        }
+        Ok(())
+    }
+}
+
+/// All IPv4.
+pub(crate) fn everything() -> Vec<Selector> {
+    vec![Selector {
+        first: "0.0.0.0".parse().unwrap(),
+        last: "255.255.255.255".parse().unwrap(),
+        protocol: 0,
+        first_port: 0,
+        last_port: 65535,
+    }]
+}
+
+pub(crate) fn address(side: usize) -> core::net::IpAddr {
+    ["192.0.2.1", "198.51.100.1"][side].parse().unwrap()
+}
+
+fn lifetime(rekey_ms: u64) -> Lifetime {
+    Lifetime {
+        rekey_ms,
+        fuzz_ms: rekey_ms / 4,
+        hard_ms: rekey_ms * 10 + 600_000,
+    }
+}
+
+/// A tunnel of one side to the other.
+pub(crate) fn connection(side: usize) -> Connection {
+    let psk = || Secret::new(b"a pre-shared key of more than twenty bytes".to_vec());
+    Connection {
+        name: "t".into(),
+        peer_kind: "the other".into(),
+        local: address(side),
+        remote: Some(address(1 - side)),
+        initiate: side == 0,
+        start_on_4500: false,
+        force_udp: false,
+        own: Own {
+            identity: Identity::Address(address(side)),
+            proof: OwnProof::Psk(psk()),
+        },
+        peer: Peer {
+            identity: Some(Identity::Address(address(1 - side))),
+            spiffe: None,
+            proof: PeerProof::Psk(psk()),
+        },
+        ike_proposals: vec![IkeProposal {
+            encryption: vec![Encryption::AesGcm16(256)],
+            prf: vec![Prf::HmacSha256],
+            groups: vec![Group::Curve25519],
+            ..IkeProposal::default()
+        }],
+        children: vec![Child {
+            name: "all".into(),
+            proposals: vec![EspProposal {
+                encryption: vec![Encryption::AesGcm16(256)],
+                groups: vec![Some(Group::Curve25519), None],
+                esn: vec![true, false],
+                ..EspProposal::default()
+            }],
+            local: everything(),
+            remote: everything(),
+            lifetime: lifetime(3_600_000),
+            bytes_max: 0,
+            packets_max: 0,
+        }],
+        ike_lifetime: lifetime(14_400_000),
+        dpd_delay_ms: 10_000,
+        dpd_timeout_ms: 30_000,
+        fragment_bytes: 1280,
+        ppk: None,
+        per_worker_children: 0,
+    }
+}
+
+/// The same with lifetimes in milliseconds.
+pub(crate) fn short_lived(side: usize, ike_ms: u64, child_ms: u64) -> Connection {
+    let mut connection = connection(side);
+    connection.ike_lifetime = lifetime(ike_ms);
+    connection.children[0].lifetime = lifetime(child_ms);
+    connection
+}
+
+/// Where a datagram sent on a path arrives: the same path seen from the other side.
+pub(crate) fn seen_from_there(path: Path) -> Path {
+    Path {
+        local: path.remote,
+        remote: path.local,
+    }
+}

@@ -1,0 +1,64 @@
+//! Loses, doubles, delays and reorders, as its seed wants.
+
+use super::{Seed, address, seen_from_there};
+use std::collections::BTreeMap;
+use tombolo_ike::connection::Path;
+
+/// In 1000.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Hostility {
+    pub(crate) loss: u64,
+    pub(crate) duplicates: u64,
+    /// Milliseconds on top of one, drawn.
+    pub(crate) delay_ms: u64,
+    /// In 1000: a datagram is much later than the others.
+    pub(crate) late: u64,
+}
+
+pub(crate) struct Network {
+    pub(crate) hostility: Hostility,
+    seed: Seed,
+    flights: BTreeMap<(u64, u64), (Path, Vec<u8>)>,
+    count: u64,
+    pub(crate) sent: u64,
+}
+
+impl Network {
+    pub(crate) fn new(hostility: Hostility, seed: Seed) -> Network {
+        Network {
+            hostility,
+            seed,
+            flights: BTreeMap::new(),
+            count: 0,
+            sent: 0,
+        }
+    }
+
+    pub(crate) fn send(&mut self, now: u64, path: Path, bytes: Vec<u8>) {
+        self.sent += 1;
+        if self.seed.permille(self.hostility.loss) {
+            return;
+        }
+        let copies = 1 + u64::from(self.seed.permille(self.hostility.duplicates));
+        for _ in 0..copies {
+            let mut at = now + 1 + self.seed.next() % (self.hostility.delay_ms + 1);
+            if self.seed.permille(self.hostility.late) {
+                at += 2000 + self.seed.next() % 20_000;
+            }
+            self.count += 1;
+            self.flights.insert((at, self.count), (path, bytes.clone()));
+        }
+    }
+
+    pub(crate) fn next(&self) -> Option<u64> {
+        self.flights.keys().next().map(|(at, _)| *at)
+    }
+
+    /// What arrives now: at which side, on which path as seen there.
+    pub(crate) fn arrive(&mut self, now: u64) -> Option<(usize, Path, Vec<u8>)> {
+        let key = *self.flights.keys().next().filter(|(at, _)| *at <= now)?;
+        let (path, bytes) = self.flights.remove(&key)?;
+        let side = (0..2).find(|side| address(*side) == path.remote.ip())?;
+        Some((side, seen_from_there(path), bytes))
+    }
+}

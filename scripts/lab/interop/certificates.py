@@ -1,0 +1,48 @@
+"""Certificates of a check: a root and one for each gateway, made by openssl."""
+
+from ..shell import must
+
+KINDS = {
+    "rsa": ("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"),
+    "rsa-4096": ("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:4096"),
+    "ecdsa-256": ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"),
+    "ecdsa-384": ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"),
+    "ed25519": ("-algorithm", "ED25519"),
+    # Its names make it long enough that IKE_AUTH needs several fragments.
+    "large": ("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"),
+}
+DAYS = "2"
+
+
+def identity(side):
+    """The name in a gateway's certificate."""
+    return f"gw-{side}.example.net"
+
+
+def make(kind, directory):
+    """`root.pem`, and `a.pem`, `a.key`, `b.pem`, `b.key` (PKCS #8) in `directory`."""
+    directory.mkdir()
+    root, key = directory / "root.pem", directory / "root.key"
+    must("openssl", "genpkey", *KINDS[kind], "-out", key)
+    usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
+    subject = ("-subj", "/C=CH/O=Interop/CN=Root")
+    must("openssl", "req", "-x509", "-new", "-key", key, *subject, *usage, "-days", DAYS, "-out", root)
+    for side in ("a", "b"):
+        _leaf(kind, directory, side)
+    return directory
+
+
+def _leaf(kind, directory, side):
+    key, request, leaf = (directory / f"{side}.{end}" for end in ("key", "csr", "pem"))
+    names = [f"DNS:{identity(side)}"]
+    if kind == "large":
+        names += [f"DNS:{number}.{'of-many-names.' * 4}{identity(side)}" for number in range(40)]
+    extensions = directory / f"{side}.ext"
+    extensions.write_text(
+        f"subjectAltName={','.join(names)}\nkeyUsage=critical,digitalSignature\n"
+        "basicConstraints=critical,CA:FALSE\n"
+    )
+    must("openssl", "genpkey", *KINDS[kind], "-out", key)
+    must("openssl", "req", "-new", "-key", key, "-subj", f"/C=CH/O=Interop/CN={identity(side)}", "-out", request)
+    issuer = ("-CA", directory / "root.pem", "-CAkey", directory / "root.key", "-CAcreateserial")
+    must("openssl", "x509", "-req", "-in", request, *issuer, "-days", DAYS, "-extfile", extensions, "-out", leaf)

@@ -1,0 +1,79 @@
+"""What hosts send through a tunnel, and what arrives."""
+
+import json
+import re
+
+from ..shell import Failed, ask, start, stop, until
+from .topology import HOSTS
+
+IPERF_PORT = 5201
+
+
+def ping(lab, family=4, count=5, interval=0.05):
+    """Echoes from host A to host B: how many of `count` were lost."""
+    answer = ask(
+        *("ping", "-n", "-c", count, "-i", interval, "-W", 1, HOSTS[family]["b"]),
+        namespace=lab.namespace("host-a"),
+        seconds=count * interval + 10,
+    )
+    found = re.search(r"(\d+) received", answer.output)
+    return count - int(found.group(1)) if found else count
+
+
+def reaches(lab, family=4, seconds=5):
+    """Whether echoes pass within so many seconds: the first ones may meet a tunnel that is not quite there."""
+    try:
+        until(lambda: ping(lab, family, 1) == 0, seconds, "echo")
+    except Failed:
+        return False
+    return True
+
+
+class Echoes:
+    """Echoes that go on while something happens: `lost` of `sent` at the end."""
+
+    def __init__(self, lab, seconds, interval=0.02):
+        self.count = int(seconds / interval)
+        self.log = lab.directory / "echoes.log"
+        self.log.unlink(missing_ok=True)
+        command = ("ping", "-n", "-c", self.count, "-i", interval, "-W", 1, HOSTS[4]["b"])
+        self.process = start(*command, namespace=lab.namespace("host-a"), log=self.log)
+
+    def lost(self):
+        """Waits for the end; how many were not answered, and how many were sent."""
+        try:
+            self.process.wait(self.count)
+        finally:
+            stop([self.process.pid])
+        found = re.search(r"(\d+) packets transmitted, (\d+) received", self.log.read_text(errors="replace"))
+        if not found:
+            raise Failed("ping said nothing at its end")
+        return int(found.group(1)) - int(found.group(2)), int(found.group(1))
+
+
+class Stream:
+    """UDP from host A to host B at a rate, counted one by one by iperf3."""
+
+    def __init__(self, lab, megabits, seconds):
+        self.seconds = seconds
+        self.files = [lab.directory / name for name in ("iperf-server.log", "iperf.json")]
+        for file in self.files:
+            file.unlink(missing_ok=True)
+        listen = ("chrt", "--rr", 4, "iperf3", "-s", "-1", "-p", IPERF_PORT)
+        self.server = start(*listen, namespace=lab.namespace("host-b"), log=self.files[0])
+        sockets = lambda: f":{IPERF_PORT} " in ask("ss", "-Hltn", namespace=lab.namespace("host-b")).output
+        until(sockets, 5, "iperf3 listens")
+        bounds = ("-t", seconds, "-b", f"{megabits}M", "-l", 1200)
+        client = ("chrt", "--rr", 4, "iperf3", "-u", "-w", "4M", "-c", HOSTS[4]["b"], "-p", IPERF_PORT, *bounds, "-J", "--get-server-output")
+        self.client = start(*client, namespace=lab.namespace("host-a"), log=self.files[1])
+
+    def finish(self):
+        """`(lost, sent, megabits per second)`."""
+        try:
+            self.client.wait(self.seconds + 20)
+            total = json.loads(self.files[1].read_text())["end"]["sum"]
+        except (ValueError, KeyError) as unclear:
+            raise Failed(f"iperf3: {unclear}: {self.files[1].read_text(errors='replace')[-300:]}") from None
+        finally:
+            stop([self.client.pid, self.server.pid])
+        return total["lost_packets"], total["packets"], total["bits_per_second"] / 1e6

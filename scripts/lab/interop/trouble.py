@@ -1,0 +1,118 @@
+"""What happens on the way and at the other end: translation, its changes, death; and what an onlooker with the keys sees."""
+
+import time
+
+from ..shell import until
+from . import traffic
+from .capture import Capture, IkeKeys
+from .check import Check
+from .topology import MASQUERADE, NAT_ADDRESS, NAT_PORTS
+from .tunnel import Tunnel
+
+DPD_SECONDS = 1
+# A check each second, five messages from 0.5 s on with a back-off of 1.5: 6.6 s, and some for the machine.
+DPD_SECONDS_MAX = 10
+
+
+def within(ports, port):
+    """Whether a port is one of `first-last`."""
+    first, last = (int(end) for end in ports.split("-"))
+    return first <= port <= last
+
+
+def behind_nat(lab, tunnel):
+    """A masquerade gives us other ports: seen on the wire."""
+    lab.topology.rules(MASQUERADE.format(ports=NAT_PORTS[0]))
+    capture = Capture(lab, "to-b")
+    lab.bring_up(tunnel)
+    lost = traffic.ping(lab, 4, 5)
+    capture.stop()
+    seen = capture.sources(NAT_ADDRESS)
+    rewritten = bool(seen) and all(within(NAT_PORTS[0], port) for port in seen)
+    return lost == 0 and rewritten, max(seen, default=None)
+
+
+def nat_moves(lab, tunnel):
+    """The NAT forgets us under traffic and gives us another port: the peer follows what it can authenticate (RFC 7296 §2.23)."""
+    lab.topology.rules(MASQUERADE.format(ports=NAT_PORTS[0]))
+    lab.bring_up(tunnel)
+    traffic.reaches(lab)
+    spis = lab.b.ike()
+    echoes = traffic.Echoes(lab, 8)
+    time.sleep(1)
+    lab.topology.rules(MASQUERADE.format(ports=NAT_PORTS[1]))
+    lab.topology.forget_mappings()
+    moved = time.monotonic()
+    capture = Capture(lab, "to-b")
+    try:
+        until(lambda: traffic.ping(lab, 4, 1) == 0, 7, "echoes pass again")
+        seconds = time.monotonic() - moved
+    finally:
+        capture.stop()
+        echoes.lost()
+    followed = any(within(NAT_PORTS[1], port) for port in capture.sources(NAT_ADDRESS))
+    return followed and lab.b.ike() == spis, round(seconds, 1)
+
+
+def peer_dies(lab, tunnel):
+    """kill -9 of the peer: how long until we know."""
+    lab.bring_up(tunnel)
+    traffic.reaches(lab)
+    killed = lab.b.kill()
+    until(lambda: not lab.a.ike(), DPD_SECONDS_MAX + 5, "the dead peer is noticed")
+    seconds = time.monotonic() - killed
+    return seconds < DPD_SECONDS_MAX, round(seconds, 1)
+
+
+def peer_returns(lab, tunnel):
+    """The peer says goodbye (DELETE) and the tunnel is brought up again by the side that begins."""
+    lab.bring_up(tunnel)
+    first = lab.b.ike()
+    lab.b.swanctl("--terminate", "--ike", "peer")
+    until(lambda: not lab.b.ike() or lab.b.ike() != first, 5, "the peer forgets it")
+    lab.bring_up(tunnel)
+    lost = traffic.ping(lab, 4, 5)
+    return lost == 0 and lab.b.ike() != first, lost
+
+
+def decrypted(lab, tunnel):
+    """tshark opens the whole exchange with the peer's keys: IKE_AUTH's payloads are those of RFC 7296 §1.2."""
+    capture = Capture(lab, "to-b")
+    lab.bring_up(tunnel)
+    time.sleep(0.3)
+    capture.stop()
+    sa, _ = lab.b.suite()
+    encryption = (sa["encr-alg"], sa.get("encr-keysize", ""))
+    keys = IkeKeys(sa["initiator-spi"], sa["responder-spi"], encryption, lab.b.words())
+    lines = capture.decrypted(keys, "isakmp.exchangetype", "isakmp.typepayload", "isakmp.auth.method")
+    # Identification (35 or 36), AUTH (39), SA (33), selectors (44, 45) lie within the encrypted payload (46).
+    opened = [line for line in lines if line.startswith("35\t") and {"39", "33", "44", "45"} <= set(line.split("\t")[1].split(","))]
+    return len(opened) == 2, len(opened)
+
+
+CHECKS = (
+    Check("behind a NAT, our port as the peer sees it", Tunnel(), behind_nat, "", behind_nat=True),
+    Check(
+        "behind a NAT, certificates",
+        Tunnel(proof="ecdsa-256"),
+        behind_nat,
+        "",
+        behind_nat=True,
+    ),
+    Check(
+        "the NAT's port changes under traffic",
+        Tunnel(dpd_seconds={"a": DPD_SECONDS}),
+        nat_moves,
+        "s until echoes pass",
+        behind_nat=True,
+    ),
+    Check("the peer is killed", Tunnel(dpd_seconds={"a": DPD_SECONDS}), peer_dies, "s until we know"),
+    Check("the peer ends it, we begin again", Tunnel(), peer_returns, "echoes lost"),
+    Check(
+        "tshark decrypts IKE_AUTH",
+        Tunnel(),
+        decrypted,
+        "messages",
+        log_keys=True,
+    ),
+)

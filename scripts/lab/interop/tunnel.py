@@ -1,0 +1,47 @@
+"""A tunnel as a check wants it: everything that both sides must agree on, and nothing of how a program is told."""
+
+import dataclasses
+
+from .topology import ANY, NETS
+
+GOOD_IKE = "aes256gcm16-prfsha256-x25519"
+GOOD_ESP = "aes256gcm16-x25519"
+# In the letters that every cloud takes.
+SECRET = "of.no.value.to.anybody.but.long.enough"
+
+
+@dataclasses.dataclass(frozen=True)
+class Tunnel:
+    """`a` is Tombolo's side, `b` the peer's. Proposals are in the words of swanctl.conf; seconds of 0 mean: not by time."""
+
+    outside: int = 4
+    inside: tuple = (4,)
+    initiator: str = "a"
+    # `psk`, or a kind of certificate in certificates.py.
+    proof: str = "psk"
+    profile: str = "custom"
+    ike: str = GOOD_IKE
+    esp: str = GOOD_ESP
+    # What the peer accepts where it is not the same.
+    peer_ike: str = ""
+    peer_esp: str = ""
+    # All addresses, as the clouds want it, instead of the hosts' prefixes.
+    everything: bool = False
+    start_on_4500: bool = False
+    rekey_ike: dict = dataclasses.field(default_factory=dict)
+    rekey_child: dict = dataclasses.field(default_factory=dict)
+    dpd_seconds: dict = dataclasses.field(default_factory=dict)
+    ppk: dict = dataclasses.field(default_factory=dict)
+    secrets: dict = dataclasses.field(default_factory=lambda: {"a": SECRET, "b": SECRET})
+    # Bytes of the largest IKE datagram.
+    fragment_bytes: int = 1280
+
+    def proposals(self, side):
+        """`(ike, esp)` of a side."""
+        if side == "a":
+            return self.ike, self.esp
+        return self.peer_ike or self.ike, self.peer_esp or self.esp
+
+    def selectors(self, side):
+        """What lies behind a side, a prefix of each family."""
+        return [ANY[family] if self.everything else NETS[family][side] for family in self.inside]
