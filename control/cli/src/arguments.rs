@@ -54,6 +54,17 @@ pub(crate) enum Command {
         /// The file; `-` reads standard input.
         file: PathBuf,
     },
+    /// Say whether each tunnel will come up at its peer, and how large its packets may be; no gateway needed.
+    ///
+    /// What the profile's data says of the cloud (proposals, PFS, lifetimes, inside addresses, sizes, ceilings) is held against
+    /// the file. The exit code is 1 if a tunnel will not come up.
+    Preflight {
+        /// The configuration; `-` reads standard input.
+        file: PathBuf,
+        /// Also read the secrets that the tunnels name, and check them by the peer's rules.
+        #[arg(long, value_name = "DIR")]
+        secrets_dir: Option<PathBuf>,
+    },
     /// Make a file the gateway's configuration, now and for the next boot.
     Apply {
         /// The file; `-` reads standard input.

@@ -12,6 +12,8 @@ pub(crate) enum Failure {
     Refused(Refusal),
     /// Nobody answers at the control socket.
     Unreachable(PathBuf, std::io::Error),
+    /// Standard output has said it all; this is its sum.
+    Told(String),
     /// Something on this side: a file, a broken answer.
     Local(String),
 }
@@ -39,14 +41,14 @@ impl Failure {
     /// 1: refused or failed; 3: cannot reach tombolod. (2 is clap's, for wrong usage.)
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Failure::Refused(_) | Failure::Local(_) => ExitCode::from(1),
+            Failure::Refused(_) | Failure::Told(_) | Failure::Local(_) => ExitCode::from(1),
             Failure::Unreachable(..) => ExitCode::from(3),
         }
     }
 
     /// On standard error; as JSON on standard output when that was asked for.
     pub(crate) fn print(&self, json: bool) {
-        if json {
+        if json && !matches!(self, Failure::Told(_)) {
             println!("{}", serde_json::to_string(&self.refusal()).unwrap_or_default());
         }
         eprint!("{}", self.text());
@@ -60,7 +62,7 @@ impl Failure {
         };
         match self {
             Failure::Refused(refusal) => refusal.clone(),
-            Failure::Local(error) => plain(error.clone(), None),
+            Failure::Told(error) | Failure::Local(error) => plain(error.clone(), None),
             Failure::Unreachable(path, error) => {
                 let hint = if error.kind() == std::io::ErrorKind::PermissionDenied {
                     "the control socket is for root and for the group that tombolod names with --control-group"

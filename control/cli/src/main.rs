@@ -1,5 +1,5 @@
-//! `tombolo`: the operator's command. It asks `tombolod` over its control socket and shows the answers; `check`, `replay`,
-//! `schema`, `sa generate`, `completions` and `man` need no gateway.
+//! `tombolo`: the operator's command. It asks `tombolod` over its control socket and shows the answers; `check`, `preflight`,
+//! `replay`, `schema`, `sa generate`, `completions` and `man` need no gateway.
 #![forbid(unsafe_code)]
 
 mod arguments;

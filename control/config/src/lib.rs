@@ -8,11 +8,15 @@
 #![forbid(unsafe_code)]
 
 mod check;
+pub mod connection;
 #[doc(hidden)]
 pub mod fuzz;
 mod lookup;
 mod model;
+pub mod preflight;
 mod problem;
+pub mod profile;
+pub mod psk;
 mod raw;
 mod reader;
 pub mod sa_file;
@@ -23,9 +27,9 @@ mod yaml;
 
 pub use lookup::{Reach, RouteIndex};
 pub use model::{
-    Action, Ceiling, Credentials, DestinationNat, DontFragment, Dscp, ESP_UDP_PORT, Encapsulation, Gateway, IKE_PORT,
-    IkeChild, IkePpk, IkeTunnel, InnerMtu, Keying, Limits, ManualKeys, PolicyRule, Port, PortId, ProfileName, Remote,
-    Route, RouteTarget, Segment, SegmentId, Selector, SourceAddress, SourceNat, Tunnel, TunnelId,
+    Action, Bundle, BundleId, Ceiling, Credentials, DestinationNat, DontFragment, Dscp, ESP_UDP_PORT, Encapsulation,
+    Gateway, IKE_PORT, IkeChild, IkePpk, IkeTunnel, InnerMtu, Keying, Limits, ManualKeys, PolicyRule, Port, PortId,
+    ProfileName, Remote, Route, RouteTarget, Segment, SegmentId, Selector, SourceAddress, SourceNat, Tunnel, TunnelId,
 };
 pub use problem::Problem;
 pub use value::{AddressRange, DeviceName, InterfaceAddress, Name, PortRange, Prefix, Protocol, SecretName};

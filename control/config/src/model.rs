@@ -31,6 +31,8 @@ id!(/// Place of a port in [`Gateway::ports`].
     PortId);
 id!(/// Place of a tunnel in [`Gateway::tunnels`].
     TunnelId);
+id!(/// Place of a bundle in [`Gateway::bundles`].
+    BundleId);
 
 /// Everything an operator wants of one gateway. Lists are in the order of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +52,8 @@ pub struct Gateway {
     pub routes: Vec<Route>,
     /// Tunnels.
     pub tunnels: Vec<Tunnel>,
+    /// Tunnels that are used as one.
+    pub bundles: Vec<Bundle>,
     /// Source NAT, first match first.
     pub source_nat: Vec<SourceNat>,
     /// Destination NAT, first match first.
@@ -74,6 +78,11 @@ impl Gateway {
     /// The ids of all ports, in the order of [`ports`](Self::ports).
     pub fn port_ids(&self) -> impl Iterator<Item = PortId> + use<> {
         (0..self.ports.len() as u32).map(PortId)
+    }
+
+    /// A bundle of this gateway.
+    pub fn bundle(&self, id: BundleId) -> &Bundle {
+        &self.bundles[id.usize()]
     }
 
     /// A tunnel of this gateway.
@@ -164,12 +173,26 @@ pub enum RouteTarget {
     },
     /// A tunnel of the same segment.
     Tunnel(TunnelId),
+    /// A bundle of tunnels of the same segment.
+    Bundle(BundleId),
     /// Another segment, where the destination is looked up again.
     Segment(SegmentId),
     /// Nowhere, in silence.
     Discard,
     /// Nowhere, and the sender is told.
     Unreachable,
+}
+
+/// Several tunnels to one peer, used together. All are keyed by IKEv2, and of one segment and profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Bundle {
+    /// Its name.
+    pub name: Name,
+    /// Segment of its tunnels.
+    pub segment: SegmentId,
+    /// 2 to 16, in the order of the file.
+    pub tunnels: Vec<TunnelId>,
 }
 
 /// A source NAT rule.

@@ -1,11 +1,17 @@
 //! The statements as they stand in the file: well formed each by itself, not yet checked against one another.
 
+mod ipsec;
+
+pub(crate) use ipsec::{RawBundle, RawChild, RawIpsecTunnel};
+
 use crate::model::{Action, DontFragment, Dscp};
-use crate::reader::{At, Named, statement};
+use crate::problem::{Place, Problems};
+use crate::reader::{At, FromNode, Named, statement};
 use crate::scalars::{
-    Bounded, EncapsulationType, PacketBytes, RouteAction, SegmentMatch, SourceAddressWord, TunnelType,
+    Bounded, EncapsulationType, EspType, PacketBytes, RouteAction, SegmentMatch, SourceAddressWord, TunnelType,
 };
 use crate::value::{DeviceName, InterfaceAddress, Name, PortRange, Prefix, Protocol, SecretName};
+use crate::yaml::{Node, Value};
 use core::net::IpAddr;
 
 /// Smallest MTU: what IPv6 asks of every link (RFC 8200 §5).
@@ -34,6 +40,8 @@ statement! {
         routes: optional Named<Name, Vec<RawRoute>>,
         /// Tunnels, by name.
         tunnels: optional Named<Name, RawTunnel>,
+        /// Tunnels that are used as one, by name.
+        bundles: optional Named<Name, RawBundle>,
         /// Address translation.
         nat: optional RawNat,
         /// Rules for flows between segments; the first that matches decides, and what none allows is denied.
@@ -97,7 +105,7 @@ statement! {
 }
 
 statement! {
-    /// A route: a destination, and one of `via`, `tunnel`, `segment` and `action`.
+    /// A route: a destination, and one of `via`, `tunnel`, `bundle`, `segment` and `action`.
     RawRoute = "a route" {
         /// Destination.
         to: required At<Prefix>,
@@ -107,6 +115,8 @@ statement! {
         port: optional At<Name>,
         /// A tunnel of the segment.
         tunnel: optional At<Name>,
+        /// A bundle of tunnels of the segment.
+        bundle: optional At<Name>,
         /// Another segment, where the destination is looked up again.
         segment: optional At<Name>,
         /// Drop, in silence or with an ICMP error.
@@ -114,11 +124,53 @@ statement! {
     }
 }
 
+/// A tunnel: its type says which fields it has.
+#[derive(Debug, schemars::JsonSchema)]
+#[schemars(untagged)]
+pub(crate) enum RawTunnel {
+    Esp(Box<RawEspTunnel>),
+    Ipsec(Box<RawIpsecTunnel>),
+}
+
+impl RawTunnel {
+    pub(crate) fn local(&self) -> &At<IpAddr> {
+        match self {
+            RawTunnel::Esp(esp) => &esp.local,
+            RawTunnel::Ipsec(ipsec) => &ipsec.local,
+        }
+    }
+
+    pub(crate) fn remote_place(&self) -> Place {
+        match self {
+            RawTunnel::Esp(esp) => esp.remote.place,
+            RawTunnel::Ipsec(ipsec) => ipsec.remote.place,
+        }
+    }
+}
+
+impl FromNode for RawTunnel {
+    fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let stated = match &node.value {
+            Value::Map(entries) => entries.iter().find(|(key, _)| key.text == "type"),
+            Value::Null | Value::Scalar(_) | Value::List(_) => None,
+        };
+        let kind = match stated {
+            Some((_, word)) => At::<TunnelType>::read(word, problems)?.value,
+            None => TunnelType::Esp,
+        };
+        match kind {
+            TunnelType::Esp => RawEspTunnel::read(node, problems).map(|raw| RawTunnel::Esp(Box::new(raw))),
+            TunnelType::Ipsec => RawIpsecTunnel::read(node, problems).map(|raw| RawTunnel::Ipsec(Box::new(raw))),
+        }
+    }
+}
+
 statement! {
     /// An ESP tunnel with manual keys.
-    RawTunnel = "a tunnel" {
+    RawEspTunnel = "a tunnel" {
         /// Kind. Default esp.
-        r#type: optional At<TunnelType>,
+        #[allow(dead_code, reason = "it chose this statement")]
+        r#type: optional At<EspType>,
         /// Segment of what comes out.
         segment: required At<Name>,
         /// Outer source: an address of an underlay port.

@@ -2,8 +2,8 @@
 
 use crate::reader::Scalar;
 use crate::value::{
-    AddressRange, DeviceName, InterfaceAddress, Name, PortRange, Prefix, Protocol, Refused, SecretName, number,
-    parse_address, shorten,
+    AddressRange, DeviceName, IdentityWord, InterfaceAddress, Name, PortRange, Prefix, Protocol, Refused, SecretName,
+    number, parse_address, shorten,
 };
 use crate::{model, suggest};
 use core::net::IpAddr;
@@ -158,8 +158,115 @@ words!(model::Dscp, "a treatment of DSCP", { "copy" => model::Dscp::Copy, "zero"
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum TunnelType {
     Esp,
+    Ipsec,
 }
-words!(TunnelType, "a type of tunnel", { "esp" => TunnelType::Esp });
+words!(TunnelType, "a type of tunnel", { "esp" => TunnelType::Esp, "ipsec" => TunnelType::Ipsec });
+
+/// `type` of a tunnel with manual keys.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EspType;
+words!(EspType, "a type of tunnel", { "esp" => EspType });
+
+/// `type` of a tunnel keyed by IKEv2.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IpsecType;
+words!(IpsecType, "a type of tunnel", { "ipsec" => IpsecType });
+
+words!(model::ProfileName, "a profile", {
+    "aws" => model::ProfileName::Aws, "aws-large" => model::ProfileName::AwsLarge,
+    "azure-default" => model::ProfileName::AzureDefault, "azure-custom" => model::ProfileName::AzureCustom,
+    "gcp" => model::ProfileName::Gcp, "cloudflare" => model::ProfileName::Cloudflare,
+    "tombolo" => model::ProfileName::Tombolo, "custom" => model::ProfileName::Custom,
+});
+
+/// `start` of a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StartWord {
+    Auto,
+    Responder,
+}
+words!(StartWord, "a way to start", { "auto" => StartWord::Auto, "responder" => StartWord::Responder });
+
+/// `nat-t` of a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NatTraversal {
+    Auto,
+    Force,
+    Start4500,
+}
+words!(NatTraversal, "a way through NAT", {
+    "auto" => NatTraversal::Auto, "force" => NatTraversal::Force, "start-4500" => NatTraversal::Start4500,
+});
+
+/// `esn` of child SAs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum EsnWord {
+    On,
+    Off,
+    Either,
+}
+words!(EsnWord, "a choice of ESN", { "on" => EsnWord::On, "off" => EsnWord::Off, "either" => EsnWord::Either });
+
+/// `ike-version` of a tunnel. That 1 is refused, and why, is said where the profile is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IkeVersion {
+    One,
+    Two,
+}
+words!(IkeVersion, "a version of IKE", { "2" => IkeVersion::Two, "1" => IkeVersion::One });
+
+/// Name of an algorithm; which ones are known is said where the profile is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AlgorithmWord(pub(crate) String);
+scalar!(AlgorithmWord, "the name of an algorithm", parse_algorithm, {
+    "type": ["string", "integer"], "examples": ["aes-256-gcm", "sha384", "ecp384", 20]
+});
+
+fn parse_algorithm(text: &str) -> Result<AlgorithmWord, Refused> {
+    let ok = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if text.is_empty() || text.len() > 32 || !text.bytes().all(ok) {
+        return Err(Refused::new(format!(
+            "'{}' is not the name of an algorithm",
+            shorten(text)
+        )));
+    }
+    Ok(AlgorithmWord(
+        crate::profile::canonical(&text.to_ascii_lowercase()).to_owned(),
+    ))
+}
+
+/// Bytes or packets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ByteCount(pub(crate) u64);
+scalar!(ByteCount, "a number", parse_count, { "type": "integer", "minimum": 0 });
+
+fn parse_count(text: &str) -> Result<ByteCount, Refused> {
+    number(text)
+        .map(ByteCount)
+        .ok_or_else(|| Refused::new(format!("'{}' is not a whole number", shorten(text))))
+}
+
+/// Text that means something to the peer only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FreeText(pub(crate) String);
+scalar!(FreeText, "a text", parse_text, { "type": "string", "minLength": 1, "maxLength": 255 });
+
+fn parse_text(text: &str) -> Result<FreeText, Refused> {
+    let ok = |byte: u8| byte.is_ascii_graphic();
+    if text.is_empty() || text.len() > 255 || !text.bytes().all(ok) {
+        return Err(Refused::new(
+            "expected 1 to 255 printable ASCII characters without blanks",
+        ));
+    }
+    Ok(FreeText(text.to_owned()))
+}
+
+scalar!(IdentityWord, "an identity", IdentityWord::parse, {
+    "type": "string", "examples": ["ip:192.0.2.1", "fqdn:gw.example.org", "email:gw@example.org", "keyid:branch-7", "any"]
+});
+scalar!(model::Remote, "an address, a DNS name or 'any'", model::Remote::parse, {
+    "type": "string", "examples": ["203.0.113.10", "2001:db8::1", "vpn.example.org", "any"]
+});
 
 /// `encapsulation` of a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

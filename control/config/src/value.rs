@@ -1,11 +1,13 @@
 //! The words of the language: names, prefixes, ranges. Each is parsed from one scalar and cannot hold a wrong value.
 
 mod address;
+mod identity;
 mod name;
 mod port;
 
 pub use address::{AddressRange, InterfaceAddress, Prefix};
 pub(crate) use address::{parse_address, special, width};
+pub(crate) use identity::IdentityWord;
 pub use name::{DeviceName, Name, SecretName};
 pub(crate) use port::number;
 pub use port::{PortRange, Protocol};

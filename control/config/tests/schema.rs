@@ -14,7 +14,7 @@ fn top_level_keys_and_required_ones() {
     assert_eq!(
         keys,
         [
-            "gateway", "limits", "nat", "policy", "ports", "routes", "segments", "tunnels", "workers"
+            "bundles", "gateway", "limits", "nat", "policy", "ports", "routes", "segments", "tunnels", "workers"
         ]
     );
     assert_eq!(schema["additionalProperties"], Value::Bool(false));
@@ -47,7 +47,14 @@ fn every_statement_has_the_same_fields_in_both() {
         ("RawPort", "ports: { p: x }"),
         ("RawSegment", "segments: { p: x }"),
         ("RawRoute", "routes: { p: [x] }"),
-        ("RawTunnel", "tunnels: { p: x }"),
+        ("RawEspTunnel", "tunnels: { p: x }"),
+        ("RawChild", "tunnels: { p: { type: ipsec, children: { c: x } } }"),
+        ("RawPpk", "tunnels: { p: { type: ipsec, ppk: x } }"),
+        ("RawIke", "tunnels: { p: { type: ipsec, ike: x } }"),
+        ("RawEsp", "tunnels: { p: { type: ipsec, esp: x } }"),
+        ("RawRekey", "tunnels: { p: { type: ipsec, rekey: x } }"),
+        ("RawDpd", "tunnels: { p: { type: ipsec, dpd: x } }"),
+        ("RawBundle", "bundles: { p: x }"),
         ("RawSelector", "tunnels: { p: { selectors: [x] } }"),
         ("RawNat", "nat: x"),
         ("RawSourceNat", "nat: { source: [x] }"),
@@ -65,4 +72,26 @@ fn every_statement_has_the_same_fields_in_both() {
         keys.sort();
         assert_eq!(keys, known_to_reader(text), "{definition}");
     }
+}
+
+#[test]
+fn every_field_of_an_ipsec_tunnel_is_known_to_the_reader() {
+    let schema = schema();
+    let properties = schema["$defs"]["RawIpsecTunnel"]["properties"].as_object().unwrap();
+    assert!(properties.len() > 25);
+    for key in properties.keys().filter(|key| *key != "type") {
+        let text = format!("tunnels: {{ p: {{ type: ipsec, {key}: [[x]] }} }}");
+        let problems = tombolo_config::parse(&text, "x").unwrap_err();
+        assert!(
+            !problems.iter().any(|problem| problem.message.contains("no field")),
+            "{key}"
+        );
+    }
+    let text = "tunnels: { p: { type: ipsec, keys: x } }";
+    let problems = tombolo_config::parse(text, "x").unwrap_err();
+    assert!(
+        problems
+            .iter()
+            .any(|problem| problem.message.contains("no field 'keys'"))
+    );
 }

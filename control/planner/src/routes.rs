@@ -5,7 +5,7 @@ use crate::learned::Neighbour;
 use crate::{Draft, Learned, links, tunnels};
 use core::net::{IpAddr, Ipv6Addr};
 use std::collections::{BTreeMap, BTreeSet};
-use tombolo_config::{Gateway, PortId, Prefix, Reach, RouteIndex, RouteTarget, Tunnel};
+use tombolo_config::{BundleId, Gateway, PortId, Prefix, Reach, RouteIndex, RouteTarget, Tunnel};
 use tombolo_tables::build::{Change, Route, World};
 use tombolo_tables::layout::{Address, NeighbourIndex, NeighbourRecord, NextHop, SegmentIndex, neighbour_state};
 use zerocopy::FromZeros;
@@ -32,7 +32,11 @@ pub(crate) fn tunnel_hop(desired: &Gateway, reach: &RouteIndex, tunnel: &Tunnel,
 pub(crate) fn gateways(desired: &Gateway, learned: &Learned, reach: &RouteIndex) -> BTreeSet<Host> {
     let routers = desired.routes.iter().filter_map(|route| match route.target {
         RouteTarget::Via { port, address } => Some((port, address)),
-        RouteTarget::Tunnel(_) | RouteTarget::Segment(_) | RouteTarget::Discard | RouteTarget::Unreachable => None,
+        RouteTarget::Tunnel(_)
+        | RouteTarget::Bundle(_)
+        | RouteTarget::Segment(_)
+        | RouteTarget::Discard
+        | RouteTarget::Unreachable => None,
     });
     let peers = desired
         .tunnels
@@ -61,6 +65,10 @@ pub(crate) fn requested(desired: &Gateway, learned: &Learned) -> BTreeSet<Host> 
 
 pub(crate) fn fill(draft: &mut Draft<'_>) {
     draft.neighbours = neighbours(draft);
+    let desired = draft.desired;
+    for bundle in &desired.bundles {
+        draft.warn(format!("bundle {}: its first tunnel carries everything", bundle.name));
+    }
     let mut routes = Vec::new();
     for id in draft.desired.port_ids() {
         connected(draft, id, &mut routes);
@@ -83,6 +91,7 @@ pub(crate) fn fill(draft: &mut Draft<'_>) {
                 .get(&(port, address))
                 .map_or(NextHop::Unreachable, |index| NextHop::Neighbour(*index)),
             RouteTarget::Tunnel(tunnel) => NextHop::Tunnel(draft.tunnel(tunnel)),
+            RouteTarget::Bundle(bundle) => bundle_hop(draft, bundle),
             RouteTarget::Segment(segment) => NextHop::Segment(draft.segment(segment)),
             RouteTarget::Discard => NextHop::Discard,
             RouteTarget::Unreachable => NextHop::Unreachable,
@@ -90,6 +99,12 @@ pub(crate) fn fill(draft: &mut Draft<'_>) {
         routes.push(entry(draft.segment(route.segment), route.to, next_hop));
     }
     draft.plan.world.routes = routes;
+}
+
+/// The first tunnel of a bundle carries all of it.
+fn bundle_hop(draft: &Draft<'_>, bundle: BundleId) -> NextHop {
+    let first = draft.desired.bundle(bundle).tunnels.first();
+    first.map_or(NextHop::Discard, |tunnel| NextHop::Tunnel(draft.tunnel(*tunnel)))
 }
 
 fn entry(segment: SegmentIndex, to: Prefix, next_hop: NextHop) -> Route {

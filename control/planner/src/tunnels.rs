@@ -4,7 +4,6 @@ use crate::indices::Wanted;
 use crate::{Action, Draft, Learned, OuterPath, UdpPorts, links, padded, routes, sas};
 use tombolo_config::{DontFragment, Dscp, ESP_UDP_PORT, Encapsulation, Gateway, Keying, Prefix, Tunnel};
 use tombolo_tables::layout::{NextHop, TunnelIndex, TunnelRecord, encapsulation, tunnel_flag};
-use tombolo_wire::mtu::{AEAD, Outer, esp_inner_mtu, with_published};
 use zerocopy::FromZeros;
 
 /// Gives every tunnel its index. Comes before the routes, which name them.
@@ -94,17 +93,6 @@ fn tunnel_record(draft: &Draft<'_>, at: usize, outbound: u32) -> TunnelRecord {
     let egress = draft.desired.port(hop.map_or(tunnel.port, |(port, _)| port));
     let outer_mtu = links::mtu(egress, draft.learned.links.get(egress.device.as_str()));
     let udp = path.udp.is_some();
-    let outer = Outer {
-        mtu: tunnel
-            .ike()
-            .and_then(|ike| ike.outer_mtu_max)
-            .map_or(outer_mtu, |most| outer_mtu.min(most)),
-        v6: path.local.is_ipv6(),
-        udp,
-    };
-    let published = tunnel.ike().map(|ike| ike.published_mtu).unwrap_or_default();
-    let published = if udp { published.udp } else { published.plain };
-    let computed = with_published(esp_inner_mtu(outer, AEAD), published);
     TunnelRecord {
         name: padded(tunnel.name.as_str()),
         local: path.local.into(),
@@ -115,7 +103,7 @@ fn tunnel_record(draft: &Draft<'_>, at: usize, outbound: u32) -> TunnelRecord {
         remote_port: path.udp.map_or(0, |ports| ports.remote),
         segment: draft.segment(tunnel.segment).0,
         underlay_segment: draft.segment(draft.desired.port(tunnel.port).segment).0,
-        mtu: tunnel.mtu.map_or(computed, |wanted| computed.min(wanted)),
+        mtu: tunnel.inner_mtu(outer_mtu, udp),
         flags: flags(tunnel),
         encapsulation: if udp {
             encapsulation::ESP_UDP

@@ -37,6 +37,6 @@ fn named(failure: Failure, name: &str) -> Failure {
             }
             Failure::Refused(refusal)
         }
-        Failure::Unreachable(..) | Failure::Local(_) => failure,
+        Failure::Unreachable(..) | Failure::Told(_) | Failure::Local(_) => failure,
     }
 }

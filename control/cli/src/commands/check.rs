@@ -16,12 +16,18 @@ pub(super) fn run(file: &Path, json: bool) -> Result<(), Failure> {
 
 /// What a file says, and its name. Warnings are told.
 pub(super) fn gateway(file: &Path) -> Result<(Gateway, String), Failure> {
-    let (text, name) = read(file)?;
-    let gateway = tombolo_config::parse(&text, &name)
-        .map_err(|problems| Failure::problems(problems.into_iter().map(problem).collect()))?;
+    let (gateway, name) = gateway_in_silence(file)?;
     for warning in &gateway.warnings {
         eprintln!("warning: {warning}");
     }
+    Ok((gateway, name))
+}
+
+/// The same without warnings, for a command that says more than they do.
+pub(super) fn gateway_in_silence(file: &Path) -> Result<(Gateway, String), Failure> {
+    let (text, name) = read(file)?;
+    let gateway = tombolo_config::parse(&text, &name)
+        .map_err(|problems| Failure::problems(problems.into_iter().map(problem).collect()))?;
     Ok((gateway, name))
 }
 

@@ -4,6 +4,7 @@ mod apply;
 mod capture;
 mod check;
 mod generate;
+mod preflight;
 mod replay;
 mod sa;
 mod show;
@@ -21,6 +22,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let client = || Client::new(arguments.control_socket());
     match &arguments.command {
         Command::Check { file } => check::run(file, arguments.json),
+        Command::Preflight { file, secrets_dir } => preflight::run(file, secrets_dir.as_deref(), arguments.json),
         Command::Apply { file } => apply::run(&client()?, file, arguments.json),
         Command::Status => status::run(&client()?, arguments.json),
         Command::Show { what, limit } => show::run(&client()?, *what, *limit, arguments.json),

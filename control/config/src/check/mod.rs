@@ -1,6 +1,8 @@
 //! From raw statements to the validated gateway: references are resolved first, then the statements are held against one
 //! another. The second step runs only when the first found nothing, so that one mistake is reported once.
 
+mod bundles;
+mod ipsec;
 mod nat;
 mod policy;
 mod ports;
@@ -8,7 +10,7 @@ mod routes;
 mod tunnels;
 
 use crate::lookup::RouteIndex;
-use crate::model::{Gateway, Limits, PortId, Segment, SegmentId, TunnelId};
+use crate::model::{BundleId, Gateway, Limits, PortId, Segment, SegmentId, TunnelId};
 use crate::problem::{Place, Problems};
 use crate::raw::{RawGateway, RawLimits};
 use crate::reader::At;
@@ -33,11 +35,13 @@ pub(crate) fn validate(raw: &RawGateway, file: &str, problems: &mut Problems) ->
     if !problems.is_empty() {
         return None;
     }
+    bundles::place(&mut gateway);
     let index = RouteIndex::new(&gateway);
     let mut warnings = Problems::default();
     ports::relate(raw, &gateway, problems, &mut warnings);
     routes::relate(raw, &gateway, &index, problems);
     tunnels::relate(raw, &gateway, &index, problems, &mut warnings);
+    bundles::relate(raw, &gateway, problems);
     nat::relate(raw, &gateway, problems);
     gateway.warnings = warnings.into_sorted(file);
     problems.is_empty().then_some(gateway)
@@ -60,6 +64,7 @@ fn resolve(raw: &RawGateway, scope: &Scope<'_>, problems: &mut Problems) -> Gate
         source_nat: nat::resolve_source(raw, scope, problems),
         destination_nat: nat::resolve_destination(raw, scope, &ports, problems),
         policy: policy::resolve(raw, scope, problems),
+        bundles: bundles::resolve(raw, scope, problems),
         segments,
         ports,
         routes,
@@ -149,6 +154,7 @@ struct Scope<'a> {
     segments: HashMap<&'a str, u32>,
     ports: HashMap<&'a str, u32>,
     tunnels: HashMap<&'a str, u32>,
+    bundles: HashMap<&'a str, u32>,
 }
 
 impl<'a> Scope<'a> {
@@ -168,6 +174,11 @@ impl<'a> Scope<'a> {
                 .as_ref()
                 .map(|tunnels| names(&tunnels.0))
                 .unwrap_or_default(),
+            bundles: raw
+                .bundles
+                .as_ref()
+                .map(|bundles| names(&bundles.0))
+                .unwrap_or_default(),
         }
     }
 
@@ -181,6 +192,10 @@ impl<'a> Scope<'a> {
 
     fn tunnel(&self, name: &At<Name>, problems: &mut Problems) -> TunnelId {
         TunnelId(find("tunnel", &self.tunnels, name, problems))
+    }
+
+    fn bundle(&self, name: &At<Name>, problems: &mut Problems) -> BundleId {
+        BundleId(find("bundle", &self.bundles, name, problems))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Static routes.
 
-use super::{NOWHERE, Scope};
+use super::{NOWHERE, Scope, ipsec};
 use crate::lookup::{Reach, RouteIndex};
 use crate::model::{Gateway, Port, PortId, Route, RouteTarget, SegmentId};
 use crate::problem::{Place, Problems};
@@ -40,6 +40,7 @@ fn target(
     let stated = [
         raw.via.is_some(),
         raw.tunnel.is_some(),
+        raw.bundle.is_some(),
         raw.segment.is_some(),
         raw.action.is_some(),
     ]
@@ -55,7 +56,7 @@ fn target(
         problems.hint(
             raw.place,
             message,
-            "give one of via, tunnel, segment, and action: discard or unreachable",
+            "give one of via, tunnel, bundle, segment, and action: discard or unreachable",
         );
         return RouteTarget::Unreachable;
     }
@@ -71,6 +72,9 @@ fn target(
     }
     if let Some(tunnel) = &raw.tunnel {
         return RouteTarget::Tunnel(scope.tunnel(tunnel, problems));
+    }
+    if let Some(bundle) = &raw.bundle {
+        return RouteTarget::Bundle(scope.bundle(bundle, problems));
     }
     if let Some(other) = &raw.segment {
         return RouteTarget::Segment(scope.segment(other, problems));
@@ -159,18 +163,31 @@ pub(super) fn relate(raw: &RawGateway, gateway: &Gateway, index: &RouteIndex, pr
             );
         }
         connected(gateway, route, place, problems);
+        ipsec::route(gateway, route, place, problems);
         match route.target {
             RouteTarget::Tunnel(tunnel) => {
+                let place = statement.tunnel.as_ref().map_or(place, |at| at.place);
                 let tunnel = gateway.tunnel(tunnel);
-                if tunnel.segment != route.segment {
-                    let (ends, here) = (gateway.segment(tunnel.segment), gateway.segment(route.segment));
-                    let message = format!(
-                        "tunnel '{}' is in segment '{}', not '{}'",
-                        tunnel.name, ends.name, here.name
-                    );
-                    let hint = format!("route to segment '{}' instead, and allow the flow by policy", ends.name);
-                    problems.hint(statement.tunnel.as_ref().map_or(place, |at| at.place), message, hint);
-                }
+                other_segment(
+                    gateway,
+                    route,
+                    &format!("tunnel '{}'", tunnel.name),
+                    tunnel.segment,
+                    place,
+                    problems,
+                );
+            }
+            RouteTarget::Bundle(bundle) => {
+                let place = statement.bundle.as_ref().map_or(place, |at| at.place);
+                let bundle = gateway.bundle(bundle);
+                other_segment(
+                    gateway,
+                    route,
+                    &format!("bundle '{}'", bundle.name),
+                    bundle.segment,
+                    place,
+                    problems,
+                );
             }
             RouteTarget::Segment(other) => {
                 let place = statement.segment.as_ref().map_or(place, |at| at.place);
@@ -179,6 +196,23 @@ pub(super) fn relate(raw: &RawGateway, gateway: &Gateway, index: &RouteIndex, pr
             RouteTarget::Via { .. } | RouteTarget::Discard | RouteTarget::Unreachable => {}
         }
     }
+}
+
+/// A tunnel or bundle takes packets of its own segment only.
+fn other_segment(
+    gateway: &Gateway,
+    route: &Route,
+    what: &str,
+    segment: SegmentId,
+    place: Place,
+    problems: &mut Problems,
+) {
+    if segment == route.segment {
+        return;
+    }
+    let (ends, here) = (&gateway.segment(segment).name, &gateway.segment(route.segment).name);
+    let hint = format!("route to segment '{ends}' instead, and allow the flow by policy");
+    problems.hint(place, format!("{what} is in segment '{ends}', not '{here}'"), hint);
 }
 
 fn connected(gateway: &Gateway, route: &Route, place: Place, problems: &mut Problems) {

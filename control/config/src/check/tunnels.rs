@@ -1,21 +1,21 @@
 //! Tunnels: both ends, keys, selectors.
 
-use super::{NOWHERE, Scope};
+use super::{NOWHERE, Scope, ipsec};
 use crate::lookup::{Reach, RouteIndex};
 use crate::model::{
     DontFragment, Dscp, ESP_UDP_PORT, Encapsulation, Gateway, Keying, ManualKeys, Port, PortId, RouteTarget, Selector,
-    Tunnel,
+    Tunnel, TunnelId,
 };
-use crate::problem::Problems;
-use crate::raw::{RawGateway, RawTunnel};
+use crate::problem::{Place, Problems};
+use crate::raw::{RawEspTunnel, RawGateway, RawTunnel};
 use crate::reader::At;
-use crate::scalars::{EncapsulationType, TunnelType};
+use crate::scalars::EncapsulationType;
 use crate::value::{Name, Prefix, special};
 use core::net::IpAddr;
 use std::collections::{HashMap, HashSet};
 
 /// A window is kept in blocks of so many packets.
-const WINDOW_BLOCK: u16 = 64;
+pub(super) const WINDOW_BLOCK: u16 = 64;
 /// Most selectors of one tunnel.
 const SELECTORS_MAX: usize = 64;
 /// Default of both windows, in packets.
@@ -24,19 +24,20 @@ const WINDOW_DEFAULT: u16 = 4096;
 pub(super) fn resolve(raw: &RawGateway, scope: &Scope<'_>, ports: &[Port], problems: &mut Problems) -> Vec<Tunnel> {
     let statements = raw.tunnels.iter().flat_map(|tunnels| &tunnels.0);
     statements
-        .map(|(name, tunnel)| resolve_tunnel(name, tunnel, scope, ports, problems))
+        .filter_map(|(name, tunnel)| match tunnel {
+            RawTunnel::Esp(esp) => Some(resolve_tunnel(name, esp, scope, ports, problems)),
+            RawTunnel::Ipsec(ipsec) => ipsec::resolve(name, ipsec, scope, ports, problems),
+        })
         .collect()
 }
 
 fn resolve_tunnel(
     name: &At<Name>,
-    raw: &RawTunnel,
+    raw: &RawEspTunnel,
     scope: &Scope<'_>,
     ports: &[Port],
     problems: &mut Problems,
 ) -> Tunnel {
-    // Irrefutable on purpose: a second type of tunnel finds this place.
-    let TunnelType::Esp = raw.r#type.as_ref().map_or(TunnelType::Esp, |at| at.value);
     let replay_window = raw.replay_window.as_ref().map_or(WINDOW_DEFAULT, |at| at.value.u16());
     if let Some(window) = &raw.replay_window
         && !replay_window.is_multiple_of(WINDOW_BLOCK)
@@ -73,7 +74,7 @@ fn resolve_tunnel(
     }
 }
 
-fn local_port(local: &At<IpAddr>, ports: &[Port], problems: &mut Problems) -> PortId {
+pub(super) fn local_port(local: &At<IpAddr>, ports: &[Port], problems: &mut Problems) -> PortId {
     let bears = |port: &&Port| port.addresses.iter().any(|own| own.address() == local.value);
     let underlay: Vec<usize> = (0..ports.len())
         .filter(|i| ports[*i].underlay && bears(&&ports[*i]))
@@ -117,7 +118,7 @@ fn local_port(local: &At<IpAddr>, ports: &[Port], problems: &mut Problems) -> Po
     PortId(NOWHERE)
 }
 
-fn encapsulation(raw: &RawTunnel, problems: &mut Problems) -> Encapsulation {
+fn encapsulation(raw: &RawEspTunnel, problems: &mut Problems) -> Encapsulation {
     match raw.encapsulation.as_ref().map(|at| at.value) {
         None | Some(EncapsulationType::None) => {
             for port in [&raw.local_port, &raw.remote_port].into_iter().flatten() {
@@ -132,7 +133,7 @@ fn encapsulation(raw: &RawTunnel, problems: &mut Problems) -> Encapsulation {
     }
 }
 
-fn selectors(raw: &RawTunnel, problems: &mut Problems) -> Vec<Selector> {
+fn selectors(raw: &RawEspTunnel, problems: &mut Problems) -> Vec<Selector> {
     let stated = raw.selectors.as_deref().unwrap_or_default();
     if stated.is_empty() {
         return [false, true]
@@ -169,20 +170,33 @@ pub(super) fn relate(
     problems: &mut Problems,
     warnings: &mut Problems,
 ) {
-    let statements = raw.tunnels.iter().flat_map(|tunnels| &tunnels.0);
+    let statements = raw
+        .tunnels
+        .as_ref()
+        .map(|tunnels| tunnels.0.as_slice())
+        .unwrap_or_default();
+    ipsec::relate(statements, gateway, problems, warnings);
     let mut keys: HashMap<&str, &Name> = HashMap::new();
-    let tunnel_of = |route: &crate::Route| match route.target {
-        RouteTarget::Tunnel(id) => Some(id.usize()),
-        RouteTarget::Via { .. } | RouteTarget::Segment(_) | RouteTarget::Discard | RouteTarget::Unreachable => None,
+    let tunnels_of = |route: &crate::Route| match route.target {
+        RouteTarget::Tunnel(id) => vec![id],
+        RouteTarget::Bundle(id) => gateway.bundle(id).tunnels.clone(),
+        RouteTarget::Via { .. } | RouteTarget::Segment(_) | RouteTarget::Discard | RouteTarget::Unreachable => {
+            Vec::new()
+        }
     };
-    let used: HashSet<usize> = gateway.routes.iter().filter_map(tunnel_of).collect();
-    for (i, ((name, statement), tunnel)) in statements.zip(&gateway.tunnels).enumerate() {
-        if let Some(manual) = tunnel.manual() {
+    let used: HashSet<usize> = gateway
+        .routes
+        .iter()
+        .flat_map(tunnels_of)
+        .map(TunnelId::usize)
+        .collect();
+    for (i, ((name, statement), tunnel)) in statements.iter().zip(&gateway.tunnels).enumerate() {
+        if let (RawTunnel::Esp(raw), Some(manual)) = (statement, tunnel.manual()) {
             // Two tunnels with one key would use the same nonces.
             if let Some(other) = keys.insert(manual.keys.as_str(), &tunnel.name) {
                 let message = format!("tunnel '{other}' has the same keys");
                 problems.hint(
-                    statement.keys.place,
+                    raw.keys.place,
                     message,
                     "every tunnel needs keys of its own: `tombolo sa generate`",
                 );
@@ -190,7 +204,7 @@ pub(super) fn relate(
         }
         nat_ports(gateway, statement, tunnel, problems);
         if let Some(address) = tunnel.remote() {
-            remote(gateway, index, &statement.remote, tunnel, address, problems);
+            remote(gateway, index, statement.remote_place(), tunnel, address, problems);
         }
         if !used.contains(&i) {
             let hint = format!(
@@ -207,21 +221,21 @@ pub(super) fn relate(
 fn remote(
     gateway: &Gateway,
     index: &RouteIndex,
-    raw: &At<IpAddr>,
+    place: Place,
     tunnel: &Tunnel,
     remote: IpAddr,
     problems: &mut Problems,
 ) {
     let port = gateway.port(tunnel.port);
     let underlay = &gateway.segment(port.segment).name;
-    let mut refuse = |message: String, hint: &str| problems.hint(raw.place, message, hint);
+    let mut refuse = |message: String, hint: &str| problems.hint(place, message, hint);
     match index.lookup(port.segment, remote) {
         Some(Reach::OnLink(_) | Reach::Route(RouteTarget::Via { .. })) => {}
         Some(Reach::Own(_)) => refuse(
             format!("{remote} is the gateway's own address"),
             "name the peer's address",
         ),
-        Some(Reach::Route(RouteTarget::Tunnel(_))) => {
+        Some(Reach::Route(RouteTarget::Tunnel(_) | RouteTarget::Bundle(_))) => {
             refuse(
                 format!("{remote} would itself go through a tunnel"),
                 "the outer packet must leave through a router or a link",
@@ -239,9 +253,12 @@ fn nat_ports(gateway: &Gateway, raw: &RawTunnel, tunnel: &Tunnel, problems: &mut
     let port = gateway.port(tunnel.port);
     let Some(range) = port.nat_ports else { return };
     for own in tunnel.udp_ports().into_iter().filter(|own| range.contains(*own)) {
-        let place = raw.local_port.as_ref().map_or(raw.local.place, |at| at.place);
+        let stated = match raw {
+            RawTunnel::Esp(esp) => esp.local_port.as_ref().map(|at| at.place),
+            RawTunnel::Ipsec(_) => None,
+        };
         problems.add(
-            place,
+            stated.unwrap_or(raw.local().place),
             format!("UDP port {own} lies in nat-ports {range} of port '{}'", port.name),
         );
     }

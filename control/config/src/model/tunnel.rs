@@ -3,6 +3,7 @@
 use super::{IkeTunnel, PortId, SegmentId};
 use crate::value::{Name, Prefix, SecretName};
 use core::net::IpAddr;
+use tombolo_wire::mtu::{AEAD, Outer, esp_inner_mtu, with_published};
 
 /// UDP port of IKE (RFC 7296 §2).
 pub const IKE_PORT: u16 = 500;
@@ -45,6 +46,23 @@ impl Tunnel {
             Keying::Manual(manual) => Some(manual.remote),
             Keying::Ike(ike) => ike.remote.address(),
         }
+    }
+
+    /// Largest inner packet in bytes, where the link carries `link_mtu` bytes: the smallest one of what is computed, what the
+    /// peer's operator publishes, and what the configuration says. 0 = none fits.
+    pub fn inner_mtu(&self, link_mtu: u16, udp: bool) -> u16 {
+        let ike = self.ike();
+        let outer = Outer {
+            mtu: ike
+                .and_then(|ike| ike.outer_mtu_max)
+                .map_or(link_mtu, |most| link_mtu.min(most)),
+            v6: self.local.is_ipv6(),
+            udp,
+        };
+        let published = ike.map(|ike| ike.published_mtu).unwrap_or_default();
+        let published = if udp { published.udp } else { published.plain };
+        let computed = with_published(esp_inner_mtu(outer, AEAD), published);
+        self.mtu.map_or(computed, |wanted| computed.min(wanted))
     }
 
     /// UDP ports at `local` that are its own: no NAT may use them.
