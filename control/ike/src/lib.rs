@@ -11,6 +11,7 @@ pub mod connection;
 pub mod crypto;
 pub mod endpoint;
 pub mod failure;
+pub mod fuzz;
 pub mod identity;
 pub mod now;
 pub mod proposal;

@@ -23,7 +23,7 @@ fn view(data: &[u8]) {
 
 /// Whoever writes a parser of foreign bytes writes a line here and a corpus.
 #[rustfmt::skip]
-static TARGETS: [Target; 14] = [
+static TARGETS: [Target; 16] = [
     target("frame", "dataplane/wire/fuzz/corpus/fuzz_frame", tombolo_wire::fuzz::fuzz_frame),
     target("packet", "dataplane/wire/fuzz/corpus/fuzz_packet", tombolo_wire::fuzz::fuzz_packet),
     target("steer", "dataplane/wire/fuzz/corpus/steer", tombolo_wire::steer::fuzz_steer),
@@ -37,6 +37,8 @@ static TARGETS: [Target; 14] = [
     target("captured", "dataplane/tables/fuzz/corpus/captured", tombolo_tables::fuzz::fuzz_captured),
     target("config", "control/config/fuzz/corpus/parse", tombolo_config::fuzz::fuzz_parse),
     target("sa-file", "control/config/fuzz/corpus/sa_file", tombolo_config::fuzz::fuzz_sa_file),
+    target("ike-message", "control/ike/fuzz/corpus/message", tombolo_ike::fuzz::fuzz_message),
+    target("ike-inside", "control/ike/fuzz/corpus/inside", tombolo_ike::fuzz::fuzz_inside),
     target("http", "control/agent/fuzz/corpus/connection", tombolo_agent::http::fuzz::fuzz_connection),
 ];
 
