@@ -60,6 +60,9 @@ pub fn read_text(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
+/// Longest file of secrets: a chain of certificates with large keys, or revocation lists.
+const SECRET_BYTES_MAX: u64 = 256 << 10;
+
 /// Reads a key file: not through a symbolic link, owned by root or by this process's user, closed to everybody else.
 pub fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
     let descriptor = rustix::fs::open(path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
@@ -76,8 +79,13 @@ pub fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
         let message = format!("mode {:04o}: others may read it; use 0600", metadata.mode() & 0o7777);
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
     }
-    let mut text = Zeroizing::new(String::with_capacity(4096));
-    file.take(4096).read_to_string(&mut text)?;
+    if metadata.len() > SECRET_BYTES_MAX {
+        let message = format!("{} bytes: a file of secrets has at most {SECRET_BYTES_MAX}", metadata.len());
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
+    // Room for all at once: a string that grows leaves copies behind that nobody wipes.
+    let mut text = Zeroizing::new(String::with_capacity(SECRET_BYTES_MAX as usize));
+    file.take(SECRET_BYTES_MAX).read_to_string(&mut text)?;
     Ok(text)
 }
 

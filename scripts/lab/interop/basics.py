@@ -10,6 +10,8 @@ from .tunnel import SECRET, Tunnel
 ECHOES = 5
 LOST = "echoes lost"
 
+# RFC 8784 §6.1: 256 bits.
+PPK = "a post-quantum pre-shared key of more than 32 bytes"
 
 def carries(lab, tunnel):
     """Echoes of every family inside."""
@@ -107,8 +109,8 @@ CHECKS = (
         LOST,
     ),
     Check("large certificates, IP fragments dropped", Tunnel(proof="large"), fragments, "fragments came"),
-    Check("PPK", Tunnel(ppk={"a": "post-quantum", "b": "post-quantum"}), with_ppk, LOST),
-    Check("another PPK is refused", Tunnel(ppk={"a": "post-quantum", "b": "another one"}), refused),
+    Check("PPK", Tunnel(ppk={"a": PPK, "b": PPK}), with_ppk, LOST),
+    Check("another PPK is refused", Tunnel(ppk={"a": PPK, "b": PPK[::-1]}), refused),
     Check("another PSK is refused", Tunnel(secrets={"a": SECRET, "b": SECRET + ".not"}), refused),
     Check("Azure's default policy is refused", AZURE_DEFAULT.tunnel(), refused),
 )

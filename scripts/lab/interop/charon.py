@@ -183,6 +183,13 @@ class Charon:
         if not answer.ok:
             raise Failed(f"swanctl {' '.join(command)}: {answer.output.strip()}")
 
+    def forget(self):
+        """Nothing is up before it is asked for."""
+
+    def by_order(self, tunnel):
+        """Its lifetimes are its own."""
+        return None
+
     def ike(self):
         """SPIs of the IKE SAs that are established, as `initiator-responder`."""
         return [f"{sa['initiator-spi']}-{sa['responder-spi']}" for sa in self._sas() if sa["state"] == "ESTABLISHED"]

@@ -68,7 +68,8 @@ class Tombolo(Gateway):
         outside = OUTSIDE[tunnel.outside]
         statement = {
             "type": "ipsec",
-            "profile": tunnel.profile,
+            # The policy that Azure has by itself is refused with the file; what is left to show is that a peer with it is, too.
+            "profile": "azure-custom" if tunnel.profile == "azure-default" else tunnel.profile,
             "segment": "prod",
             "local": outside[self.side],
             "remote": outside[self.far_side],
@@ -109,11 +110,12 @@ class Tombolo(Gateway):
             offers["ike"]["integrity"] = integrity
         ike_seconds, child_seconds = tunnel.rekey_ike.get(self.side), tunnel.rekey_child.get(self.side)
         # One margin is for both; what is not to be replaced lives long.
-        if seconds := child_seconds or ike_seconds:
+        # An IKE SA outlives its children: where it alone is to be replaced, `by_order` does it.
+        if seconds := child_seconds:
             margin = LIFETIME - seconds
             offers["rekey"] = {"margin": margin, "fuzz-percent": 0}
             offers["ike"]["lifetime"] = ike_seconds + margin if ike_seconds else 3600
-            offers["esp"]["lifetime"] = child_seconds + margin if child_seconds else 3600
+            offers["esp"]["lifetime"] = child_seconds + margin
         return offers
 
     def _secrets(self, tunnel, made):
@@ -139,9 +141,18 @@ class Tombolo(Gateway):
             return Answer(1, str(late))
         return Answer(0, "")
 
+    def forget(self):
+        """Takes the tunnel down, which came up by itself."""
+        self._must("tunnel", "down", NAME)
+        until(lambda: not self.ike(), UP_SECONDS, "the tunnel is down")
+
     def ike(self):
         """Something for each IKE SA that is established."""
         return [tunnel["name"] for tunnel in self.json("show", "tunnels") or [] if tunnel["up"]]
+
+    def by_order(self, tunnel):
+        """How often orders have to replace the IKE SA, in seconds; None where its lifetime does."""
+        return tunnel.rekey_ike.get(self.side) if not tunnel.rekey_child.get(self.side) else None
 
     def rekey_child(self):
         self._must("tunnel", "rekey", NAME, "--child")

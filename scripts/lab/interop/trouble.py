@@ -77,6 +77,7 @@ def peer_returns(lab, tunnel):
 
 def decrypted(lab, tunnel):
     """tshark opens the whole exchange with the peer's keys: IKE_AUTH's payloads are those of RFC 7296 §1.2."""
+    lab.a.forget()
     capture = Capture(lab, "to-b")
     lab.bring_up(tunnel)
     time.sleep(0.3)
