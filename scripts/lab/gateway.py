@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import secrets
 import shutil
 
 from .shell import Failed, alive, ask, must, start, until
@@ -113,6 +114,15 @@ def make_keys(programs, a, b, segment):
         *(programs / "tombolo", "sa", "generate"),
         *(a.secrets_dir / f"{segment}-to-b.sa", b.secrets_dir / f"{segment}-to-a.sa"),
     )
+
+
+def make_secret(a, b, segment):
+    """A fresh pre-shared key for a segment's tunnel, in both secrets directories."""
+    text = secrets.token_hex(32)
+    for gateway in (a, b):
+        file = gateway.secrets_dir / f"{segment}.psk"
+        file.write_text(text)
+        file.chmod(0o600)
 
 
 def find_programs(root):

@@ -5,7 +5,7 @@ import pathlib
 import shutil
 
 from . import topology
-from .gateway import Gateway, find_programs, make_keys
+from .gateway import EXAMPLES, Gateway, find_programs, make_keys, make_secret
 from .namespaces import exists
 from .shell import Failed, alive, ask, start, until
 from .topology import HOSTS, Topology
@@ -19,16 +19,20 @@ IPERF_PORT = 5201
 class Lab:
     """One lab; its name is unique on this machine as long as this process lives."""
 
-    def __init__(self, root, programs=None):
+    def __init__(self, root, programs=None, manual_keys=True):
         self.name = f"{os.getpid():x}"
         self.root = root
         self.directory = LABS / self.name
         self.topology = Topology(self.name)
         self.programs = programs or find_programs(root)
+        self.manual_keys = manual_keys
         namespaces = self.topology.namespaces
         self.gateways = {
             name: Gateway(name, namespaces[name], self.directory, self.programs) for name in topology.GATEWAYS
         }
+        if not manual_keys:
+            for name, gateway in self.gateways.items():
+                gateway.config = EXAMPLES / f"{name.replace('gw', 'demo')}.yaml"
 
     def namespace(self, role):
         """Name of a role's namespace."""
@@ -57,16 +61,20 @@ class Lab:
         return all(f":{port} " in sockets for port in (WEB_PORT, IPERF_PORT))
 
     def start_gateways(self):
-        """Fresh keys, then both gateways; returns when both are ready for packets."""
+        """Fresh keys or secrets, then both gateways; returns when both are ready for packets."""
         a, b = self.gateways.values()
         for gateway in (a, b):
             gateway.prepare()
         for segment in ("prod", "dev"):
-            make_keys(self.programs, a, b, segment)
+            if self.manual_keys:
+                make_keys(self.programs, a, b, segment)
+            else:
+                make_secret(a, b, segment)
         for gateway in (a, b):
             gateway.start()
-        a.wait_until_up(("prod-to-b", "dev-to-b"))
-        b.wait_until_up(("prod-to-a", "dev-to-a"))
+        # IKEv2 has no keys that an operator has to call new.
+        a.wait_until_up(("prod-to-b", "dev-to-b") if self.manual_keys else ())
+        b.wait_until_up(("prod-to-a", "dev-to-a") if self.manual_keys else ())
 
     def keep(self):
         """From now on the lab outlives this process, until `remove_kept`."""

@@ -80,7 +80,10 @@ pub fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
     }
     if metadata.len() > SECRET_BYTES_MAX {
-        let message = format!("{} bytes: a file of secrets has at most {SECRET_BYTES_MAX}", metadata.len());
+        let message = format!(
+            "{} bytes: a file of secrets has at most {SECRET_BYTES_MAX}",
+            metadata.len()
+        );
         return Err(io::Error::new(io::ErrorKind::InvalidData, message));
     }
     // Room for all at once: a string that grows leaves copies behind that nobody wipes.

@@ -179,6 +179,7 @@ fn tunnels_have_no_key() {
         encapsulation: "none".into(),
         mtu: 1446,
         sas: vec![sa],
+        ike: None,
     };
     golden(
         tunnel,

@@ -114,3 +114,30 @@ fn another_group_is_taken_when_the_responder_asks_for_it() {
     lab.run(lab.now + 60_000);
     lab.is_single().unwrap();
 }
+
+#[test]
+fn without_a_nat_both_sides_know_that_there_is_none() {
+    let mut lab = Lab::new(6, [vec![connection(0)], vec![connection(1)]], quiet());
+    lab.run(lab.now + 1000);
+    for host in &lab.hosts {
+        let nat = host.endpoint.tunnels().next().unwrap().nat.unwrap();
+        assert!(!nat.any(), "{nat:?}");
+        let child = host.endpoint.children().next().unwrap();
+        assert!(!child.udp, "ESP straight in IP");
+        assert_eq!(child.path.local.port(), 500);
+    }
+}
+
+#[test]
+fn encapsulation_may_be_forced_by_one_side() {
+    let mut forced = connection(0);
+    forced.force_udp = true;
+    let mut lab = Lab::new(7, [vec![forced], vec![connection(1)]], quiet());
+    lab.run(lab.now + 1000);
+    lab.is_single().unwrap();
+    for host in &lab.hosts {
+        let child = host.endpoint.children().next().unwrap();
+        assert!(child.udp, "both encapsulate");
+        assert_eq!(child.path.local.port(), 4500);
+    }
+}

@@ -111,7 +111,8 @@ pub(crate) fn answer(
         nonce_r: nonce,
         init_request: datagram.to_vec(),
         init_response: response.clone(),
-        nat: nat::detect(&message.payloads, spis, path),
+        // The initiator knew no SPI of ours yet.
+        nat: nat::detect(&message.payloads, (header.initiator_spi, header.responder_spi), path),
         features,
         intermediate: IntermediateAuth::default(),
         ppk_used: false,
