@@ -355,7 +355,9 @@ fn fresh_sequence(window: Option<Glance<'_>>, esn: bool, bytes: &[u8], esp_at: u
 fn check_selectors(tables: &Tables<'_>, sa: &SaRecord, inner: &Headers) -> Result<(), DropReason> {
     let (source, destination) = address::of(&inner.addresses);
     let fits = |selector: &SelectorRecord| {
-        (selector.remote_first..=selector.remote_last).contains(&source)
+        // Any IPv6 address is between :: and its last, an IPv4 one in its mapped form, too.
+        selector.remote_first.is_v4() == source.is_v4()
+            && (selector.remote_first..=selector.remote_last).contains(&source)
             && (selector.local_first..=selector.local_last).contains(&destination)
     };
     if tables.selectors(sa).iter().any(fits) {
