@@ -11,7 +11,7 @@ use crate::sa::nat::{IKE_PORT, NAT_PORT};
 use crate::sa::step::Step;
 use crate::sa::{IkeSa, SaId, State};
 use core::net::SocketAddr;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Pause after the first failure; it doubles.
@@ -70,12 +70,18 @@ impl Endpoint {
         let named = connections.into_iter().map(|c| (c.name.clone(), Arc::new(c)));
         let new: BTreeMap<String, Arc<Connection>> = named.collect();
         let kept = |name: &str, old: &Connection| new.get(name).is_some_and(|new| is_same_negotiation(old, new));
-        let gone: Vec<String> = self
+        let changed = self
             .connections
             .iter()
             .filter(|(name, old)| !kept(name, old))
-            .map(|(name, _)| name.clone())
-            .collect();
+            .map(|(name, _)| name.clone());
+        // Also what an earlier process left of a tunnel that is configured no longer.
+        let unknown = self
+            .sas
+            .values()
+            .filter_map(IkeSa::connection)
+            .filter(|name| !new.contains_key(*name));
+        let gone: BTreeSet<String> = changed.chain(unknown.map(str::to_owned)).collect();
         for name in &gone {
             self.leave(name);
         }
