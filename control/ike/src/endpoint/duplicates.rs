@@ -16,14 +16,14 @@ impl Endpoint {
         let Some(state) = sa.established() else { return };
         let (name, initial_contact, begun) = (state.connection.clone(), state.initial_contact, sa.created);
         let newcomer = Line::of(sa);
+        self.set_begin(&name, None);
         if let Some(tunnel) = self.tunnels.get_mut(&name) {
             tunnel.came_up();
         }
         let others: Vec<SaId> = self
-            .sas
-            .values()
-            .filter(|sa| sa.id != id && sa.connection() == Some(&name))
+            .sas_of(&name)
             .map(|sa| sa.id)
+            .filter(|other| *other != id)
             .collect();
         for other in others {
             let Some(sa) = self.sas.get_mut(&other) else { continue };

@@ -20,11 +20,13 @@ use crate::failure::Failure;
 use crate::now::{Milliseconds, Now};
 use crate::random::Random;
 use crate::sa::child::ChildSa;
+use crate::sa::child_spis::ChildSpis;
 use crate::sa::responder;
 use crate::sa::step::{Connections, News, Step, Transmit, What};
 use crate::sa::{IkeSa, SaId, State};
 use crate::wire::{Exchange, Header, Message};
 use admission::{Admission, Verdict};
+use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use tunnels::Tunnel;
@@ -36,7 +38,13 @@ pub struct Endpoint {
     tunnels: BTreeMap<String, Tunnel>,
     sas: BTreeMap<SaId, IkeSa>,
     by_spi: HashMap<u64, SaId>,
-    child_spis: HashMap<u32, SaId>,
+    child_spis: ChildSpis,
+    /// IKE SAs of each tunnel, once it is known whose they are.
+    by_tunnel: HashMap<String, BTreeSet<SaId>>,
+    /// Tunnels by both outer addresses; none = any peer.
+    by_addresses: HashMap<(IpAddr, Option<IpAddr>), Vec<Arc<Connection>>>,
+    /// When tunnels begin an IKE SA.
+    begins: BTreeSet<(Milliseconds, String)>,
     admission: Admission,
     timers: BTreeSet<(Milliseconds, SaId)>,
     deadlines: HashMap<SaId, Milliseconds>,
@@ -58,7 +66,10 @@ impl Endpoint {
             tunnels: BTreeMap::new(),
             sas: BTreeMap::new(),
             by_spi: HashMap::new(),
-            child_spis: HashMap::new(),
+            child_spis: ChildSpis::default(),
+            by_tunnel: HashMap::new(),
+            by_addresses: HashMap::new(),
+            begins: BTreeSet::new(),
             admission,
             timers: BTreeSet::new(),
             deadlines: HashMap::new(),
@@ -159,20 +170,15 @@ impl Endpoint {
 
     /// Tunnels that a peer on this path may be, with its address named before those for any.
     fn candidates(&self, path: Path) -> Vec<Arc<Connection>> {
-        let here = self.connections.values().filter(|c| c.local == path.local.ip());
-        let (exact, any): (Vec<_>, Vec<_>) = here
-            .filter(|c| c.remote.is_none_or(|remote| remote == path.remote.ip()))
-            .cloned()
-            .partition(|c| c.remote.is_some());
         // Behind a NAT a peer with a configured address may come from another one only if its tunnel says `any`.
-        exact.into_iter().chain(any).collect()
+        let from = [Some(path.remote.ip()), None].map(|remote| self.by_addresses.get(&(path.local.ip(), remote)));
+        from.into_iter().flatten().flatten().cloned().collect()
     }
 
     /// Time passed. Due IKE SAs do what is due; tunnels without one get one.
     pub fn handle_timeout(&mut self, now: Now) {
-        while let Some((at, id)) = self.timers.first().copied().filter(|(at, _)| *at <= now.monotonic) {
-            self.timers.remove(&(at, id));
-            self.deadlines.remove(&id);
+        let due = self.timers.range(..=(now.monotonic, SaId(u64::MAX)));
+        for id in due.map(|(_, id)| *id).collect::<Vec<_>>() {
             self.turn(now, id, |_, _| {});
         }
         self.begin_wanted(now);
@@ -180,14 +186,14 @@ impl Endpoint {
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     pub fn poll_timeout(&self) -> Option<Milliseconds> {
-        let tunnels = self.tunnels.values().filter_map(|tunnel| tunnel.begin_at).min();
+        let tunnels = self.begins.first().map(|(at, _)| *at);
         let sas = self.timers.first().map(|(at, _)| *at);
         [tunnels, sas].into_iter().flatten().min()
     }
 
     /// What workers saw of a child SA, named by its inbound SPI: when its last authentic packet came, and packets and bytes of the busier direction.
     pub fn handle_traffic(&mut self, now: Now, spi: u32, last: Option<Milliseconds>, packets: u64, bytes: u64) {
-        let Some(id) = self.child_spis.get(&spi).copied() else {
+        let Some(id) = self.child_spis.owner(spi) else {
             return;
         };
         let Some(state) = self.sas.get_mut(&id).and_then(IkeSa::established_mut) else {
@@ -222,6 +228,7 @@ impl Endpoint {
         act(&mut sa, &mut step);
         sa.advance(&mut step);
         self.dirty.insert(id);
+        let connection = sa.connection().map(str::to_owned);
         let after = sa.established().map(|state| state.picture());
         self.children_changed |= before != after;
         let is_new = !was_established && sa.established().is_some();
@@ -241,9 +248,9 @@ impl Endpoint {
             | State::Established(_) => self.insert(sa),
         }
         spawned.into_iter().for_each(|sa| self.insert(sa));
-        bequests
-            .into_iter()
-            .for_each(|(heir, children)| self.bequeath(heir, children));
+        for (heir, children) in bequests {
+            self.bequeath(now, &connection, heir, children);
+        }
         if is_new {
             self.came_up(now, id);
         }
@@ -252,6 +259,15 @@ impl Endpoint {
     fn insert(&mut self, sa: IkeSa) {
         let id = sa.id;
         self.by_spi.insert(sa.own_spi, id);
+        if let Some(name) = sa.connection() {
+            match self.by_tunnel.get_mut(name) {
+                Some(ids) => drop(ids.insert(id)),
+                None => drop(self.by_tunnel.insert(name.to_owned(), BTreeSet::from([id]))),
+            }
+        }
+        for child in sa.established().iter().flat_map(|state| &state.children) {
+            self.child_spis.give(child.inbound.spi, id);
+        }
         self.dirty.insert(id);
         self.sas.insert(id, sa);
         self.reschedule(id);
@@ -262,16 +278,38 @@ impl Endpoint {
         if let Some(at) = self.deadlines.remove(&sa.id) {
             self.timers.remove(&(at, sa.id));
         }
-        self.child_spis.retain(|_, owner| *owner != sa.id);
+        self.child_spis.forget(sa.id);
+        if let Some(name) = sa.connection()
+            && let Some(ids) = self.by_tunnel.get_mut(name)
+        {
+            ids.remove(&sa.id);
+            if ids.is_empty() {
+                self.by_tunnel.remove(name);
+            }
+        }
     }
 
-    fn bequeath(&mut self, heir: SaId, children: Vec<ChildSa>) {
+    /// IKE SAs of a tunnel, the oldest first.
+    fn sas_of(&self, name: &str) -> impl Iterator<Item = &IkeSa> {
+        let ids = self.by_tunnel.get(name).into_iter().flatten();
+        ids.filter_map(|id| self.sas.get(id))
+    }
+
+    fn bequeath(&mut self, now: Now, connection: &Option<String>, heir: SaId, children: Vec<ChildSa>) {
         self.children_changed = true;
-        if let Some(state) = self.sas.get_mut(&heir).and_then(IkeSa::established_mut) {
-            state.inherit(heir, &mut self.child_spis, children);
-            self.dirty.insert(heir);
-            self.reschedule(heir);
-        }
+        let spis: Vec<u32> = children.iter().map(|child| child.inbound.spi).collect();
+        let Some(state) = self.sas.get_mut(&heir).and_then(IkeSa::established_mut) else {
+            // The peer has deleted the heir: there is no IKE SA left.
+            spis.into_iter().for_each(|spi| self.child_spis.remove(spi));
+            let why = Failure::Silent {
+                waiting_for: "CREATE_CHILD_SA",
+            };
+            return self.ended(now, connection.clone(), Some(why));
+        };
+        state.inherit(children);
+        spis.into_iter().for_each(|spi| self.child_spis.give(spi, heir));
+        self.dirty.insert(heir);
+        self.reschedule(heir);
     }
 
     fn reschedule(&mut self, id: SaId) {
@@ -305,8 +343,8 @@ impl Endpoint {
         let Some(why) = why.filter(|why| *why != Failure::Superseded) else {
             return;
         };
-        if let Some(tunnel) = connection.as_ref().and_then(|name| self.tunnels.get_mut(name)) {
-            tunnel.failed(now.monotonic, self.random.as_mut(), &why);
+        if let Some(name) = &connection {
+            self.failed(now, name, &why);
         }
         self.tell(connection, What::Ended { why });
     }

@@ -89,11 +89,6 @@ impl Endpoint {
         if let State::InitAnswered(_) = sa.state {
             self.admission.opened(sa.path, sa.peer_spi, sa.id);
         }
-        if let Some(state) = sa.established() {
-            for child in &state.children {
-                self.child_spis.insert(child.inbound.spi, sa.id);
-            }
-        }
         self.insert(sa);
     }
 }

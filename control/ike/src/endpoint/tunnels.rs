@@ -29,22 +29,21 @@ pub(super) struct Tunnel {
     pub(super) last: Option<Failure>,
     /// An operator took it down.
     pub(super) is_down: bool,
+    /// An operator wants it begun here, though the peer usually does.
+    is_asked: bool,
 }
 
 impl Tunnel {
-    /// An IKE SA ended: another one is begun after a pause with jitter, so that a thousand tunnels do not come back at once.
-    pub(super) fn failed(&mut self, now: Milliseconds, random: &mut dyn Random, why: &Failure) {
+    /// An IKE SA ended: how long to wait, with jitter, so that a thousand tunnels do not come back at once.
+    fn pause(&mut self, random: &mut dyn Random) -> u64 {
         let pause = (PAUSE_MS << self.failures.min(6)).min(PAUSE_MS_MAX);
         self.failures = self.failures.saturating_add(1);
-        self.begin_at = Some(now.after(pause / 2 + random.below(pause)));
-        if *why != Failure::Ours {
-            self.last = Some(why.clone());
-        }
+        pause / 2 + random.below(pause)
     }
 
     /// It is up.
     pub(super) fn came_up(&mut self) {
-        (self.failures, self.begin_at, self.last) = (0, None, None);
+        (self.failures, self.last) = (0, None);
     }
 }
 
@@ -70,28 +69,30 @@ impl Endpoint {
         let named = connections.into_iter().map(|c| (c.name.clone(), Arc::new(c)));
         let new: BTreeMap<String, Arc<Connection>> = named.collect();
         let kept = |name: &str, old: &Connection| new.get(name).is_some_and(|new| is_same_negotiation(old, new));
-        let changed = self
-            .connections
-            .iter()
-            .filter(|(name, old)| !kept(name, old))
-            .map(|(name, _)| name.clone());
-        // Also what an earlier process left of a tunnel that is configured no longer.
-        let unknown = self
-            .sas
-            .values()
-            .filter_map(IkeSa::connection)
-            .filter(|name| !new.contains_key(*name));
-        let gone: BTreeSet<String> = changed.chain(unknown.map(str::to_owned)).collect();
+        let unlike = self.connections.iter().filter(|(name, old)| !kept(name, old));
+        // Those without configuration are what a restarted process took over.
+        let orphans = self.by_tunnel.keys().filter(|name| !new.contains_key(*name));
+        let gone: BTreeSet<String> = unlike.map(|(name, _)| name).chain(orphans).cloned().collect();
         for name in &gone {
             self.leave(name);
         }
+        let is_changed = |name: &String, c: &Arc<Connection>| self.connections.get(name) != Some(c);
+        let changed = new.iter().filter(|(name, c)| is_changed(name, c)).map(|(name, _)| name);
+        let touched: BTreeSet<String> = changed.chain(&gone).cloned().collect();
         self.tunnels.retain(|name, _| new.contains_key(name));
-        for name in new.keys() {
+        self.begins.retain(|(_, name)| new.contains_key(name));
+        self.by_addresses.clear();
+        for (name, connection) in &new {
             self.tunnels.entry(name.clone()).or_default();
+            let addresses = (connection.local, connection.remote);
+            let there = self.by_addresses.entry(addresses).or_default();
+            there.push(connection.clone());
         }
         self.connections = new;
-        self.touch_all(now);
-        self.begin_wanted(now);
+        for name in &touched {
+            self.touch(now, name);
+            self.want(now, name);
+        }
     }
 
     /// Carries out a command; false if there is no such tunnel.
@@ -99,78 +100,116 @@ impl Endpoint {
         let Some(tunnel) = self.tunnels.get_mut(name) else {
             return false;
         };
-        tunnel.is_down = command == Command::Down;
         match command {
-            Command::Up => tunnel.begin_at = Some(now.monotonic),
-            Command::Down => self.leave(name),
+            Command::Up => {
+                (tunnel.is_down, tunnel.is_asked) = (false, true);
+                self.set_begin(name, None);
+            }
+            Command::Down => {
+                (tunnel.is_down, tunnel.is_asked) = (true, false);
+                self.leave(name);
+            }
             Command::Rekey | Command::RekeyIke | Command::RekeyChildren => {
                 let (ike, children) = (command != Command::RekeyChildren, command != Command::RekeyIke);
-                for sa in self.sas.values_mut() {
-                    if let Some(state) = sa.established_mut().filter(|state| state.connection == name) {
+                for id in self.ids_of(name) {
+                    if let Some(state) = self.sas.get_mut(&id).and_then(IkeSa::established_mut) {
                         state.rekey_now(now.monotonic, ike, children);
                     }
                 }
             }
         }
-        self.touch_all(now);
-        self.begin_wanted(now);
+        self.touch(now, name);
+        self.want(now, name);
         true
+    }
+
+    fn ids_of(&self, name: &str) -> Vec<SaId> {
+        self.by_tunnel.get(name).into_iter().flatten().copied().collect()
     }
 
     /// Ends all IKE SAs of a tunnel: established ones with a Delete.
     fn leave(&mut self, name: &str) {
-        let mut ended = Vec::new();
-        for sa in self.sas.values_mut().filter(|sa| sa.connection() == Some(name)) {
+        for id in self.ids_of(name) {
+            let Some(sa) = self.sas.get_mut(&id) else { continue };
+            self.dirty.insert(id);
             match sa.established_mut() {
                 Some(state) if state.standing == Standing::Current => state.standing = Standing::Leaving,
                 Some(_) => {}
                 None => {
                     sa.state = State::ended(Some(name), Failure::Ours);
-                    ended.push(sa.id);
+                    if let Some(sa) = self.sas.remove(&id) {
+                        self.forget(&sa);
+                    }
                 }
-            }
-            self.dirty.insert(sa.id);
-        }
-        for id in ended {
-            if let Some(sa) = self.sas.remove(&id) {
-                self.forget(&sa);
             }
         }
     }
 
-    /// Lets every IKE SA see what changed.
-    fn touch_all(&mut self, now: Now) {
-        for id in self.sas.keys().copied().collect::<Vec<_>>() {
+    /// Lets a tunnel's IKE SAs see what changed.
+    fn touch(&mut self, now: Now, name: &str) {
+        for id in self.ids_of(name) {
             self.turn(now, id, |_, _| {});
         }
     }
 
-    /// Begins IKE SAs for the tunnels that want one and have none.
+    /// Begins IKE SAs for the tunnels whose pause is over.
     pub(super) fn begin_wanted(&mut self, now: Now) {
-        for (name, connection) in self.connections.clone() {
-            let has = self.has_sa(&name);
-            let Some(tunnel) = self.tunnels.get_mut(&name) else {
-                continue;
-            };
-            if has || tunnel.is_down {
-                tunnel.begin_at = None;
-                continue;
-            }
-            if connection.remote.is_none() || !(connection.initiate || tunnel.begin_at.is_some()) {
-                continue;
-            }
-            let at = *tunnel.begin_at.get_or_insert(now.monotonic);
-            if at <= now.monotonic {
-                self.begin(now, &connection);
-            }
+        while let Some((at, name)) = self.begins.first().filter(|(at, _)| *at <= now.monotonic).cloned() {
+            self.begins.remove(&(at, name.clone()));
+            self.set_begin(&name, None);
+            self.want(now, &name);
         }
+    }
+
+    /// Whether a tunnel shall have an IKE SA that we begin, and has none.
+    fn lacks_sa(&self, name: &str) -> bool {
+        let Some((connection, tunnel)) = self.connections.get(name).zip(self.tunnels.get(name)) else {
+            return false;
+        };
+        let is_ours = connection.remote.is_some() && (connection.initiate || tunnel.is_asked);
+        is_ours && !tunnel.is_down && !self.has_sa(name)
+    }
+
+    /// Begins an IKE SA for a tunnel that wants one and has none, unless it is to wait.
+    fn want(&mut self, now: Now, name: &str) {
+        if !self.lacks_sa(name) {
+            return self.set_begin(name, None);
+        }
+        let waits = self.tunnels.get(name).is_some_and(|tunnel| tunnel.begin_at.is_some());
+        if let Some(connection) = self.connections.get(name).cloned().filter(|_| !waits) {
+            self.begin(now, &connection);
+        }
+    }
+
+    /// An IKE SA of this tunnel ended: the next one is begun after a pause.
+    pub(super) fn failed(&mut self, now: Now, name: &str, why: &Failure) {
+        let has_another = self.has_sa(name);
+        let lacks_sa = self.lacks_sa(name);
+        let Some(tunnel) = self.tunnels.get_mut(name).filter(|_| !has_another) else {
+            return;
+        };
+        if *why != Failure::Ours {
+            tunnel.last = Some(why.clone());
+        }
+        let pause = lacks_sa.then(|| tunnel.pause(self.random.as_mut()));
+        self.set_begin(name, pause.map(|pause| now.monotonic.after(pause)));
+    }
+
+    /// When the tunnel's next IKE SA is begun.
+    pub(super) fn set_begin(&mut self, name: &str, at: Option<Milliseconds>) {
+        let Some(tunnel) = self.tunnels.get_mut(name) else {
+            return;
+        };
+        if let Some(before) = core::mem::replace(&mut tunnel.begin_at, at) {
+            self.begins.remove(&(before, name.to_owned()));
+        }
+        self.begins.extend(at.map(|at| (at, name.to_owned())));
     }
 
     /// Whether a tunnel has an IKE SA, or is about to get one.
     fn has_sa(&self, name: &str) -> bool {
-        self.sas
-            .values()
-            .any(|sa| sa.connection() == Some(name) && !sa.established().is_some_and(|s| s.is_going()))
+        self.sas_of(name)
+            .any(|sa| !sa.established().is_some_and(|state| state.is_going()))
     }
 
     fn begin(&mut self, now: Now, connection: &Connection) {
@@ -193,11 +232,8 @@ impl Endpoint {
             next_id: &mut self.next_id,
         };
         let sa: Option<IkeSa> = InitSent::begin(&mut step, connection, path);
-        if let Some(tunnel) = self.tunnels.get_mut(&connection.name) {
-            tunnel.begin_at = None;
-        }
+        self.set_begin(&connection.name, None);
         if let Some(sa) = sa {
-            let _: SaId = sa.id;
             self.insert(sa);
         }
     }

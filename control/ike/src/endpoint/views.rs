@@ -83,12 +83,10 @@ impl Endpoint {
     /// Another IKE SA of the same tunnel is the current one.
     fn is_outshone(&self, sa: &IkeSa, state: &Established) -> bool {
         state.standing != Standing::Current
-            && self.sas.values().any(|other| {
+            && self.sas_of(&state.connection).any(|other| {
                 other.id != sa.id
                     && other.established().is_some_and(|other| {
-                        other.standing == Standing::Current
-                            && other.connection == state.connection
-                            && other.children.iter().any(ChildSa::sends)
+                        other.standing == Standing::Current && other.children.iter().any(ChildSa::sends)
                     })
             })
     }
@@ -106,12 +104,12 @@ impl Endpoint {
     /// All tunnels.
     pub fn tunnels(&self) -> impl Iterator<Item = TunnelView<'_>> {
         self.tunnels.iter().map(|(name, tunnel)| {
-            let of_tunnel = || self.sas.values().filter(|sa| sa.connection() == Some(name));
+            let of_tunnel = || self.sas_of(name);
             let current = of_tunnel().find(|sa| {
                 sa.established()
                     .is_some_and(|state| state.standing == Standing::Current)
             });
-            let sa = current.or_else(|| of_tunnel().next_back());
+            let sa = current.or_else(|| of_tunnel().last());
             let state = sa.and_then(IkeSa::established);
             TunnelView {
                 name,

@@ -13,7 +13,7 @@ const LINGER_MS: u64 = 3000;
 /// A peer that was to delete an SA, and did not, has had this time.
 const PEER_DELETES_MS: u64 = 30_000;
 /// An SA that we answered sends from then on even if nothing arrived on it.
-const QUIET_MS: u64 = 10_000;
+const QUIET_MS: u64 = 60_000;
 
 /// One direction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,6 +9,7 @@
 pub(crate) mod begun;
 pub(crate) mod channel;
 pub(crate) mod child;
+pub(crate) mod child_spis;
 pub(crate) mod established;
 pub(crate) mod features;
 pub(crate) mod initiator;
@@ -21,7 +22,7 @@ pub(crate) mod responder;
 pub(crate) mod step;
 pub(crate) mod window;
 
-use crate::connection::Path;
+use crate::connection::{Connection, Path};
 use crate::failure::Failure;
 use crate::now::Milliseconds;
 use crate::wire::Header;
@@ -29,8 +30,12 @@ use established::Established;
 use initiator::{AuthSent, InitSent, IntermediateSent};
 use responder::InitAnswered;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use step::Step;
 use window::{Receiver, Sender};
+
+/// An IKE SA that is to end waits so long for an answer: a peer that has ended it cannot give one (RFC 7296 §1.4.1).
+const GOODBYE_MS: u64 = 15_000;
 
 /// Names an IKE SA in this process and in its store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -153,11 +158,11 @@ impl IkeSa {
         });
         self.state = match core::mem::replace(&mut self.state, nothing) {
             State::InitSent(state) => state.advance(self, step),
-            State::IntermediateSent(state) => match self.silent(step, &state.connection, "IKE_INTERMEDIATE") {
+            State::IntermediateSent(state) => match self.silent(step, &state.connection, "IKE_INTERMEDIATE", false) {
                 Some(ended) => ended,
                 None => State::IntermediateSent(state),
             },
-            State::AuthSent(state) => match self.silent(step, &state.connection, "IKE_AUTH") {
+            State::AuthSent(state) => match self.silent(step, &state.connection, "IKE_AUTH", false) {
                 Some(ended) => ended,
                 None => State::AuthSent(state),
             },
@@ -173,8 +178,14 @@ impl IkeSa {
     }
 
     /// The end of an IKE SA whose peer did not answer in time.
-    pub(crate) fn silent(&self, step: &Step<'_>, connection: &str, waiting_for: &'static str) -> Option<State> {
-        let limit = limit(step.connections.get(connection));
+    pub(crate) fn silent(
+        &self,
+        step: &Step<'_>,
+        connection: &str,
+        waiting_for: &'static str,
+        is_going: bool,
+    ) -> Option<State> {
+        let limit = limit(step.connections.get(connection), is_going);
         let since = self.sender.waiting_since()?;
         (step.now.monotonic.since(since) >= limit)
             .then(|| State::ended(Some(connection), Failure::Silent { waiting_for }))
@@ -183,7 +194,8 @@ impl IkeSa {
     /// When to look again.
     pub(crate) fn deadline(&self, connections: &step::Connections) -> Option<Milliseconds> {
         let silence = self.sender.waiting_since().map(|since| {
-            let limit = limit(self.connection().and_then(|name| connections.get(name)));
+            let is_going = self.established().is_some_and(Established::is_going);
+            let limit = limit(self.connection().and_then(|name| connections.get(name)), is_going);
             since.after(limit)
         });
         let own = match &self.state {
@@ -197,7 +209,8 @@ impl IkeSa {
     }
 }
 
-/// An answer to a request comes in this time, or the peer is dead. A tunnel that is configured no longer says goodbye in this one.
-fn limit(connection: Option<&std::sync::Arc<crate::connection::Connection>>) -> u64 {
-    connection.map_or(5000, |c| c.dpd_timeout_ms)
+/// An answer to a request comes in this time, or the peer is dead.
+fn limit(connection: Option<&Arc<Connection>>, is_going: bool) -> u64 {
+    let least = if is_going { GOODBYE_MS } else { u64::MAX };
+    connection.map_or(GOODBYE_MS, |c| c.dpd_timeout_ms).min(least)
 }

@@ -305,7 +305,7 @@ impl Request<'_> {
             let choice = match proposal::choose_esp(&offered(child), said.proposals, spi, self.with_exchange) {
                 Ok(choice) => choice,
                 Err(mismatch) => {
-                    step.child_spis.remove(&spi);
+                    step.child_spis.remove(spi);
                     refusal = Refusal::new(notify::NO_PROPOSAL_CHOSEN, Failure::Mismatch(Box::new(mismatch)));
                     continue;
                 }
@@ -313,7 +313,7 @@ impl Request<'_> {
             let (exchange, shared) = match exchanged(step, choice.suite.group, said.exchange) {
                 Ok(exchanged) => exchanged,
                 Err(refusal) => {
-                    step.child_spis.remove(&spi);
+                    step.child_spis.remove(spi);
                     return Err(refusal);
                 }
             };

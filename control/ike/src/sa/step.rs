@@ -1,13 +1,14 @@
 //! What one step may use, and what it leaves behind.
 
 use super::child::ChildSa;
+use super::child_spis::ChildSpis;
 use super::{IkeSa, SaId};
 use crate::connection::{Connection, Path};
 use crate::failure::Failure;
 use crate::now::Now;
 use crate::random::Random;
 use crate::wire::Nonce;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// All tunnels, by name.
@@ -81,7 +82,7 @@ pub(crate) struct Step<'a> {
     pub(crate) random: &'a mut dyn Random,
     pub(crate) connections: &'a Connections,
     /// Inbound SPIs of all child SAs, and whose they are: SPIs are unique in the gateway.
-    pub(crate) child_spis: &'a mut HashMap<u32, SaId>,
+    pub(crate) child_spis: &'a mut ChildSpis,
     pub(crate) transmits: &'a mut Vec<Transmit>,
     pub(crate) news: &'a mut Vec<News>,
     /// IKE SAs that this step made.
@@ -128,8 +129,8 @@ impl Step<'_> {
             let mut bytes = [0; 4];
             self.random.fill(&mut bytes);
             let spi = u32::from_be_bytes(bytes);
-            if spi > 255 && !self.child_spis.contains_key(&spi) {
-                self.child_spis.insert(spi, owner);
+            if spi > 255 && self.child_spis.owner(spi).is_none() {
+                self.child_spis.give(spi, owner);
                 return spi;
             }
         }

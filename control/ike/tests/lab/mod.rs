@@ -2,10 +2,12 @@
 //! things that they do. Everything follows from one seed.
 #![allow(dead_code)]
 
+mod laws;
 pub(crate) mod network;
 
+use laws::Laws;
 use network::{Hostility, Network};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use tombolo_ike::connection::{Child, Connection, Lifetime, Own, OwnProof, Path, Peer, PeerProof};
 use tombolo_ike::endpoint::{Command, Endpoint, Limits};
 use tombolo_ike::identity::Identity;
@@ -14,7 +16,7 @@ use tombolo_ike::random::Random;
 use tombolo_ike::secret::Secret;
 use tombolo_ike::selector::Selector;
 use tombolo_ike::transform::{Encryption, EspProposal, Group, IkeProposal, Prf};
-use tombolo_ike::{News, SaId};
+use tombolo_ike::{News, SaId, What};
 
 /// SplitMix64.
 #[derive(Clone, Debug)]
@@ -53,13 +55,16 @@ pub(crate) struct Installed {
     pub(crate) outbound: u32,
     pub(crate) keys: (Vec<u8>, Vec<u8>),
     pub(crate) sends: bool,
+    pub(crate) path: Path,
+    pub(crate) udp: bool,
+    pub(crate) follows: bool,
 }
 
 /// One gateway.
 pub(crate) struct Host {
     pub(crate) endpoint: Endpoint,
     pub(crate) connections: Vec<Connection>,
-    store: BTreeMap<SaId, Vec<u8>>,
+    pub(crate) store: BTreeMap<SaId, Vec<u8>>,
     pub(crate) installed: Vec<Installed>,
     pub(crate) news: Vec<News>,
     seed: Seed,
@@ -95,12 +100,15 @@ impl Host {
                     view.child.outbound.key.expose().to_vec(),
                 ),
                 sends: view.sends,
+                path: view.path,
+                udp: view.udp,
+                follows: view.follows,
             })
             .collect();
     }
 
     /// Killed with -9 and started again: only the store and the workers' memory are left.
-    fn restart(&mut self, now: Now) {
+    pub(crate) fn restart(&mut self, now: Now) {
         self.kills += 1;
         let own = Seed(self.seed.next());
         self.endpoint = Endpoint::new(Limits::default(), Box::new(own));
@@ -119,8 +127,9 @@ pub(crate) struct Lab {
     pub(crate) seed: Seed,
     /// In 1000: that a process is killed at a point where it can be.
     pub(crate) kill_permille: u64,
-    /// Law 2: an IV of a key is for one datagram only.
-    ivs: HashMap<(u64, u64, bool, [u8; 8]), Vec<u8>>,
+    laws: Laws,
+    /// An IKE SA ended, or began anew, since both sides last had the same: packets may be lost.
+    pub(crate) is_broken: bool,
 }
 
 impl Lab {
@@ -135,7 +144,8 @@ impl Lab {
             network,
             seed,
             kill_permille: 0,
-            ivs: HashMap::new(),
+            laws: Laws::default(),
+            is_broken: true,
         };
         for side in 0..2 {
             let (now, connections) = (lab.clock(), lab.hosts[side].connections.clone());
@@ -157,6 +167,8 @@ impl Lab {
         let killed = self.kill_permille > 0 && self.seed.permille(self.kill_permille);
         if killed {
             let now = self.clock();
+            // Told to nobody; the test has to know.
+            self.take_news(side);
             self.hosts[side].restart(now);
         }
         killed
@@ -182,7 +194,7 @@ impl Lab {
             }
             if self.hosts[side].endpoint.children_changed() {
                 self.hosts[side].install();
-                self.check_installed(side);
+                self.laws.check_installed(side, &self.hosts[side].installed);
             }
             if self.is_killed(side) {
                 continue;
@@ -190,54 +202,37 @@ impl Lab {
             let transmits = self.hosts[side].endpoint.take_transmits();
             let mut killed = false;
             for transmit in transmits {
-                self.check_iv(&transmit.bytes);
+                self.laws.check_datagram(&self.hosts[side], &transmit.bytes);
                 self.network.send(self.now, transmit.path, transmit.bytes);
                 if self.is_killed(side) {
                     killed = true;
                     break;
                 }
             }
-            let news = self.hosts[side].endpoint.take_news();
-            self.hosts[side].news.extend(news);
+            self.take_news(side);
             if !killed && !self.hosts[side].endpoint.has_commit() {
                 break;
             }
         }
         // Replies without state need no commit.
         for transmit in self.hosts[side].endpoint.take_transmits() {
-            self.check_iv(&transmit.bytes);
+            self.laws.check_datagram(&self.hosts[side], &transmit.bytes);
             self.network.send(self.now, transmit.path, transmit.bytes);
         }
+        self.take_news(side);
     }
 
-    fn check_installed(&self, side: usize) {
-        let installed = &self.hosts[side].installed;
-        for one in installed {
-            let same = installed.iter().filter(|other| other.inbound == one.inbound).count();
-            assert_eq!(same, 1, "one SPI, one SA");
-        }
-    }
-
-    fn check_iv(&mut self, bytes: &[u8]) {
-        let at = match bytes.get(16) {
-            Some(46) => 32,
-            Some(53) => 36,
-            _ => return,
-        };
-        let word = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().unwrap());
-        let key = (
-            word(0),
-            word(8),
-            bytes[19] & 8 != 0,
-            bytes[at..at + 8].try_into().unwrap(),
-        );
-        if let Some(before) = self.ivs.insert(key, bytes.to_vec()) {
-            assert_eq!(before, bytes, "one IV for two messages");
-        }
+    fn take_news(&mut self, side: usize) {
+        let news = self.hosts[side].endpoint.take_news();
+        self.is_broken |= news
+            .iter()
+            .any(|news| matches!(news.what, What::Ended { .. } | What::Established { .. }));
+        self.hosts[side].news.extend(news);
     }
 
     /// Until `until`, event by event.
     pub(crate) fn run(&mut self, until: u64) {
+        let mut rounds = 0;
         loop {
             let timers = self.hosts.iter().filter_map(|host| host.endpoint.poll_timeout());
             let timer = timers.map(|at| at.0).min().unwrap_or(u64::MAX);
@@ -246,6 +241,8 @@ impl Lab {
                 self.now = until;
                 return;
             }
+            rounds = if next == self.now { rounds + 1 } else { 0 };
+            assert!(rounds < 10_000, "a deadline that nothing is done about");
             self.now = next;
             while let Some((side, path, bytes)) = self.network.arrive(self.now) {
                 let now = self.clock();
@@ -272,21 +269,30 @@ impl Lab {
         self.settle(side);
     }
 
-    /// A packet of `side` at this moment: whether the other side has the SA that it is sealed with. None if it has nothing to seal with.
+    /// A packet of `side` at this moment: whether the other side has the SA that it is sealed with, and so is told that it came. None if it has
+    /// nothing to seal with.
     pub(crate) fn packet(&mut self, side: usize) -> Option<bool> {
-        let sender = self.hosts[side].installed.iter().find(|sa| sa.sends)?.clone();
-        let there = self.hosts[1 - side]
-            .installed
-            .iter()
-            .any(|sa| sa.inbound == sender.outbound);
+        let there = self.would_arrive(side)?;
         if there {
             let now = self.clock();
+            let sender = self.hosts[side].installed.iter().find(|sa| sa.sends)?.outbound;
             self.hosts[1 - side]
                 .endpoint
-                .handle_traffic(now, sender.outbound, Some(Milliseconds(self.now)), 1, 1);
+                .handle_traffic(now, sender, Some(Milliseconds(self.now)), 1, 1);
             self.settle(1 - side);
         }
         Some(there)
+    }
+
+    /// The same, told to nobody.
+    pub(crate) fn would_arrive(&self, side: usize) -> Option<bool> {
+        let sender = self.hosts[side].installed.iter().find(|sa| sa.sends)?;
+        Some(
+            self.hosts[1 - side]
+                .installed
+                .iter()
+                .any(|sa| sa.inbound == sender.outbound),
+        )
     }
 
     /// Exactly one IKE SA and one child SA on both sides, and the same ones.
@@ -294,7 +300,17 @@ impl Lab {
         let [a, b] = &self.hosts;
         let (x, y) = (&a.installed, &b.installed);
         let ([x], [y]) = (x.as_slice(), y.as_slice()) else {
-            return Err(format!("{} and {} child SAs: {x:?} {y:?}", x.len(), y.len()));
+            let short =
+                |all: &[Installed]| -> Vec<_> { all.iter().map(|sa| (sa.inbound, sa.outbound, sa.sends)).collect() };
+            return Err(format!(
+                "{} and {} child SAs: {:x?} {:x?}, IKE SAs {:x?} {:x?}",
+                x.len(),
+                y.len(),
+                short(x),
+                short(y),
+                a.endpoint.ike_spis(),
+                b.endpoint.ike_spis()
+            ));
         };
         let crossed = (y.outbound, y.inbound, y.keys.1.clone(), y.keys.0.clone());
         if (x.inbound, x.outbound, x.keys.0.clone(), x.keys.1.clone()) != crossed {

@@ -69,7 +69,7 @@ impl Established {
     }
 
     /// The youngest that is left takes over.
-    fn next_of(&mut self, now: Milliseconds, name: &str) {
+    pub(super) fn next_of(&mut self, now: Milliseconds, name: &str) {
         let met = match &self.doing {
             Some(Doing::RekeyChild { met: Some(met), .. }) => Some(met.spi),
             _ => None,

@@ -21,8 +21,9 @@ use crate::transform::{Group, IkeProposal, IkeSuite};
 use crate::wire::{Header, KeyExchange, Nonce, Notify, Payload, notify};
 use serde::{Deserialize, Serialize};
 
-/// A peer that was to delete an IKE SA, and did not, has had this time.
-const PEER_DELETES_MS: u64 = 30_000;
+/// A peer that was to delete an IKE SA, and did not, has had this time. It may still be asking for our answer until then: gateways repeat a request
+/// for up to 165 s.
+const PEER_DELETES_MS: u64 = 180_000;
 
 /// Our request to replace an IKE SA.
 #[derive(Debug, Serialize, Deserialize)]

@@ -16,7 +16,7 @@ use super::nat::Nat;
 use super::pending_child::PendingChild;
 use super::step::{Connections, Step, What};
 use super::window::Turn;
-use super::{IkeSa, SaId, State};
+use super::{IkeSa, State};
 use crate::connection::{Connection, Path};
 use crate::failure::Failure;
 use crate::identity::Identity;
@@ -208,11 +208,16 @@ impl Established {
         if now >= self.hard_at && self.standing == Standing::Current {
             return self.end(step, Failure::Expired);
         }
-        if let Some(State::Ended(ended)) = sa.silent(step, &self.connection, self.waiting_for()) {
+        if let Some(State::Ended(ended)) = sa.silent(step, &self.connection, self.waiting_for(), self.is_going()) {
             return self.lost(step, ended.why.unwrap_or(Failure::Ours));
         }
-        self.children
-            .retain(|child| !matches!(child.stage, Stage::Lingering { until } if until <= now));
+        self.children.retain(|child| {
+            let is_over = matches!(child.stage, Stage::Lingering { until } if until <= now);
+            if is_over {
+                step.child_spis.remove(child.inbound.spi);
+            }
+            !is_over
+        });
         self.expire_children(now);
         self.activate_due(now);
         self.keep_nat_open(sa, step);
@@ -234,10 +239,17 @@ impl Established {
 
     /// A lifetime that ended for good.
     fn expire_children(&mut self, now: Milliseconds) {
+        let mut ended = Vec::new();
         for child in &mut self.children {
             if child.lives() && child.hard_at <= now {
+                if child.sends() {
+                    ended.push(child.name.clone());
+                }
                 child.replace(now, true);
             }
+        }
+        for name in ended {
+            self.next_of(now, &name);
         }
     }
 
@@ -254,7 +266,9 @@ impl Established {
 
     /// Seals with this child SA from now on. What sent until now is replaced; `ours`: it is ours to delete.
     fn activate(&mut self, now: Milliseconds, spi: u32, ours: bool) {
-        let Some(at) = self.children.iter().position(|child| child.inbound.spi == spi) else {
+        // One that was replaced meanwhile does not come back.
+        let wanted = |child: &ChildSa| child.inbound.spi == spi && child.may_send();
+        let Some(at) = self.children.iter().position(wanted) else {
             return;
         };
         let (name, resource) = (self.children[at].name.clone(), self.children[at].resource);
@@ -317,7 +331,7 @@ impl Established {
     /// Forgets everything.
     fn end(&self, step: &mut Step<'_>, why: Failure) -> State {
         for child in &self.children {
-            step.child_spis.remove(&child.inbound.spi);
+            step.child_spis.remove(child.inbound.spi);
         }
         match self.standing {
             Standing::Current | Standing::Leaving | Standing::Closing => State::ended(Some(&self.connection), why),
@@ -342,15 +356,7 @@ impl Established {
     }
 
     /// Children left by an IKE SA that this one replaces; it is the current one now.
-    pub(crate) fn inherit(
-        &mut self,
-        id: SaId,
-        child_spis: &mut std::collections::HashMap<u32, SaId>,
-        children: Vec<ChildSa>,
-    ) {
-        for child in &children {
-            child_spis.insert(child.inbound.spi, id);
-        }
+    pub(crate) fn inherit(&mut self, children: Vec<ChildSa>) {
         self.children.extend(children);
         self.standing = Standing::Current;
     }

@@ -149,7 +149,7 @@ impl Established {
             }
         };
         if made.is_err() {
-            step.child_spis.remove(&pending.spi);
+            step.child_spis.remove(pending.spi);
         }
         made
     }

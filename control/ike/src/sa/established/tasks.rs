@@ -122,6 +122,7 @@ impl Established {
             Task::DeleteChildren => self.delete_children(sa, step),
             Task::RekeyIke(group) => {
                 let Some((pending, payloads)) = PendingIke::new(step, &connection, &self.channel.suite, group) else {
+                    self.rekey_at = step.soon(10_000);
                     return;
                 };
                 self.ask(

@@ -147,7 +147,7 @@ impl Child<'_> {
     ) -> Option<Result<crate::sa::child::ChildSa, Failure>> {
         let (pending, wanted) = (self.child?, connection.children.first()?);
         if let Some(error) = find_error(self.payloads).map(|notify| notify.kind) {
-            step.child_spis.remove(&pending.spi);
+            step.child_spis.remove(pending.spi);
             let offered = offers::esp(&wanted.proposals);
             return Some(Err(Failure::Refused { notify: error, offered }));
         }

@@ -1,0 +1,64 @@
+//! Inbound SPIs of child SAs: unique in the gateway, each with the IKE SA that it belongs to.
+
+use super::SaId;
+use std::collections::{HashMap, HashSet};
+
+/// SPIs in use or reserved.
+#[derive(Debug, Default)]
+pub(crate) struct ChildSpis {
+    owners: HashMap<u32, SaId>,
+    owned: HashMap<SaId, HashSet<u32>>,
+}
+
+impl ChildSpis {
+    /// Whose it is.
+    pub(crate) fn owner(&self, spi: u32) -> Option<SaId> {
+        self.owners.get(&spi).copied()
+    }
+
+    /// It is this IKE SA's from now on.
+    pub(crate) fn give(&mut self, spi: u32, owner: SaId) {
+        if self.owner(spi) == Some(owner) {
+            return;
+        }
+        self.remove(spi);
+        self.owners.insert(spi, owner);
+        self.owned.entry(owner).or_default().insert(spi);
+    }
+
+    /// It is free.
+    pub(crate) fn remove(&mut self, spi: u32) {
+        let Some(owner) = self.owners.remove(&spi) else { return };
+        if let Some(owned) = self.owned.get_mut(&owner) {
+            owned.remove(&spi);
+            if owned.is_empty() {
+                self.owned.remove(&owner);
+            }
+        }
+    }
+
+    /// All of an IKE SA are free.
+    pub(crate) fn forget(&mut self, owner: SaId) {
+        for spi in self.owned.remove(&owner).unwrap_or_default() {
+            self.owners.remove(&spi);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_spi_has_one_owner_and_goes_with_it() {
+        let mut spis = ChildSpis::default();
+        let (old, heir) = (SaId(1), SaId(2));
+        spis.give(300, old);
+        spis.give(301, old);
+        spis.give(301, heir);
+        spis.forget(old);
+        assert_eq!((spis.owner(300), spis.owner(301)), (None, Some(heir)));
+        spis.remove(301);
+        assert!(spis.owners.is_empty() && spis.owned.is_empty());
+    }
+}

@@ -1,0 +1,121 @@
+//! What operators do and see: tunnels removed, restarts, refusals in words, what an idle SA costs.
+
+mod lab;
+
+use lab::network::Hostility;
+use lab::{Lab, connection};
+use tombolo_ike::What;
+use tombolo_ike::connection::{Connection, PeerProof};
+use tombolo_ike::identity::Identity;
+use tombolo_ike::secret::Secret;
+use tombolo_ike::transform::{Encryption, Group};
+
+fn quiet() -> Hostility {
+    Hostility {
+        delay_ms: 5,
+        ..Hostility::default()
+    }
+}
+
+fn up(first: Connection, second: Connection) -> Lab {
+    let mut lab = Lab::new(1, [vec![first], vec![second]], quiet());
+    lab.run(lab.now + 3000);
+    lab
+}
+
+/// Why IKE SAs of this side ended, as the log says it.
+fn ends(lab: &Lab, side: usize) -> Vec<String> {
+    let news = lab.hosts[side].news.iter();
+    news.filter_map(|news| match &news.what {
+        What::Ended { why } => Some(why.to_string()),
+        What::Established { .. }
+        | What::IkeRekeyed
+        | What::RekeyFailed { .. }
+        | What::ChildUp { .. }
+        | What::ChildRekeyed { .. }
+        | What::ChildFailed { .. }
+        | What::Moved { .. } => None,
+    })
+    .collect()
+}
+
+#[test]
+fn a_tunnel_that_is_removed_says_goodbye() {
+    let mut lab = up(connection(0), connection(1));
+    lab.is_single().unwrap();
+    let now = lab.clock();
+    lab.hosts[1].endpoint.configure(now, Vec::new());
+    lab.settle(1);
+    lab.run(lab.now + 100);
+    assert!(lab.hosts.iter().all(|host| host.endpoint.ike_spis().is_empty()));
+    assert_eq!(ends(&lab, 0), ["the peer closed it"]);
+}
+
+#[test]
+fn a_tunnel_that_is_removed_while_the_process_is_down_says_goodbye_too() {
+    let mut lab = up(connection(0), connection(1));
+    lab.is_single().unwrap();
+    lab.hosts[1].connections.clear();
+    let now = lab.clock();
+    lab.hosts[1].restart(now);
+    lab.settle(1);
+    lab.run(lab.now + 100);
+    assert!(lab.hosts.iter().all(|host| host.endpoint.ike_spis().is_empty()));
+    assert!(lab.hosts[1].installed.is_empty() && lab.hosts[1].store.is_empty());
+}
+
+#[test]
+fn a_responder_for_any_peer_waits_when_its_peer_is_gone() {
+    let mut any = connection(1);
+    (any.remote, any.initiate) = (None, false);
+    let mut lab = up(connection(0), any);
+    lab.is_single().unwrap();
+    lab.network.hostility.loss = 1000;
+    lab.run(lab.now + 60_000);
+    assert!(lab.hosts[1].installed.is_empty());
+    let next = lab.hosts[1].endpoint.poll_timeout();
+    assert!(
+        next.is_none_or(|at| at.0 > lab.now),
+        "nothing to do until the peer comes"
+    );
+    lab.network.hostility.loss = 0;
+    lab.run(lab.now + 120_000);
+    lab.is_single().unwrap();
+}
+
+#[test]
+fn an_idle_ike_sa_is_small() {
+    let lab = up(connection(0), connection(1));
+    for host in &lab.hosts {
+        let bytes: usize = host.store.values().map(Vec::len).sum();
+        assert!((300..4096).contains(&bytes), "{bytes} bytes");
+    }
+}
+
+#[test]
+fn refusals_are_told_in_words() {
+    let told = |change: fn(&mut Connection)| {
+        let mut second = connection(1);
+        change(&mut second);
+        let lab = up(connection(0), second);
+        assert!(lab.hosts.iter().all(|host| host.installed.is_empty()));
+        [ends(&lab, 0), ends(&lab, 1)].map(|ends| ends.first().cloned().unwrap_or_default())
+    };
+    let [_, wrong_key] =
+        told(|c| c.peer.proof = PeerProof::Psk(Secret::new(b"another pre-shared key of twenty bytes".to_vec())));
+    assert!(wrong_key.contains("pre-shared key"), "{wrong_key}");
+    let [_, wrong_identity] = told(|c| c.peer.identity = Some(Identity::Name("b.example".into())));
+    assert!(
+        wrong_identity.contains("192.0.2.1") && wrong_identity.contains("b.example"),
+        "{wrong_identity}"
+    );
+    let [refused, nothing_in_common] = told(|c| {
+        c.ike_proposals[0].encryption = vec![Encryption::AesGcm16(128)];
+        c.ike_proposals[0].groups = vec![Group::Ecp256];
+    });
+    assert!(refused.contains("offered"), "{refused}");
+    assert!(
+        nothing_in_common.contains("128") && nothing_in_common.contains("256"),
+        "{nothing_in_common}"
+    );
+}
