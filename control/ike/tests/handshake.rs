@@ -141,3 +141,32 @@ fn encapsulation_may_be_forced_by_one_side() {
         assert_eq!(child.path.local.port(), 4500);
     }
 }
+
+#[test]
+fn an_answer_to_ike_intermediate_may_be_lost() {
+    let hybrid = |side| {
+        let mut connection = connection(side);
+        connection.ike_proposals[0].additional = vec![vec![Some(Group::MlKem768)]];
+        connection
+    };
+    for seed in 0..30 {
+        let mut lab = Lab::new(seed, [vec![hybrid(0)], vec![hybrid(1)]], quiet());
+        // The third datagram is the request, the fourth its answer.
+        lab.run_until_sent(4);
+        lab.network.lose_all();
+        lab.run(lab.now + 10_000);
+        lab.is_single().unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        assert_eq!(
+            lab.hosts[0]
+                .endpoint
+                .tunnels()
+                .next()
+                .unwrap()
+                .suite
+                .unwrap()
+                .additional
+                .len(),
+            1
+        );
+    }
+}

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tombolo_config::{Remote, Tunnel};
 use tombolo_ike::connection::Connection;
 use tombolo_ike::endpoint::{Command, Commit, Endpoint, Limits};
-use tombolo_ike::now::Milliseconds;
+use tombolo_ike::now::{Milliseconds, Now};
 use tombolo_ike::{News, SaId, What};
 use tombolo_secrets::Change;
 use tombolo_tables::sa_counters;
@@ -68,9 +68,16 @@ impl Gateway {
     /// Makes the configuration's tunnels those of IKE; secrets and names are read again.
     pub(super) async fn configure_ike(&mut self) {
         self.read_ike_settings(true);
-        let connections = self.ike.connections.clone();
-        self.ike.endpoint.configure(clock::now(), connections);
+        self.hand_ike_settings(clock::now());
         self.settle_ike().await;
+    }
+
+    /// A tunnel whose secret cannot be read at the moment, or whose peer's name has no address yet, keeps the IKE SA that it has.
+    fn hand_ike_settings(&mut self, now: Now) {
+        self.ike
+            .endpoint
+            .set_unready(self.ike.refused.keys().cloned().collect());
+        self.ike.endpoint.configure(now, self.ike.connections.clone());
     }
 
     /// Reads secrets and names; true if anything is new.
@@ -135,8 +142,7 @@ impl Gateway {
         if self.ike.settings_at.elapsed() >= SETTINGS_PAUSE {
             self.ike.settings_at = Instant::now();
             if self.read_ike_settings(false) {
-                let connections = self.ike.connections.clone();
-                self.ike.endpoint.configure(now, connections);
+                self.hand_ike_settings(now);
             }
         }
         if self.ike.endpoint.poll_timeout().is_some_and(|at| at <= now.monotonic) {
@@ -179,6 +185,7 @@ impl Gateway {
             && !self.commit_ike(&commit)
         {
             // What is not stored must not be sent. The peer hears nothing, and asks again or gives up.
+            self.ike.endpoint.uncommitted(&commit);
             self.ike.endpoint.take_transmits();
             return;
         }

@@ -41,11 +41,15 @@ impl Names {
         self.entries().insert(key.clone(), Entry { asked, address: before });
         let names = self.clone();
         tokio::spawn(async move {
-            let Ok(mut found) = tokio::net::lookup_host((key.0.clone(), 0)).await else {
+            let Ok(found) = tokio::net::lookup_host((key.0.clone(), 0)).await else {
                 return;
             };
-            if let Some(found) = found.find(|found| found.is_ipv6() == key.1) {
-                let address = Some(found.ip());
+            let found: Vec<IpAddr> = found.map(|end| end.ip()).filter(|ip| ip.is_ipv6() == key.1).collect();
+            // Of several addresses in any order, the one in use is kept.
+            let address = before
+                .filter(|before| found.contains(before))
+                .or(found.first().copied());
+            if address.is_some() {
                 names.entries().insert(key, Entry { asked, address });
             }
         });

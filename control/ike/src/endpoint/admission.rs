@@ -111,7 +111,7 @@ impl Admission {
     /// Whether a first message may cost a key exchange and memory.
     pub(super) fn judge(&mut self, path: Path, header: &Header, bytes: &[u8]) -> Verdict {
         let source = path.remote.ip();
-        let of_source = self.per_source.get(&source).copied().unwrap_or(0);
+        let of_source = self.per_source.get(&holder(source)).copied().unwrap_or(0);
         if self.half_open.len() >= self.limits.half_open_max || of_source >= self.limits.half_open_per_source_max {
             self.dropped.excess += 1;
             return Verdict::Drop;
@@ -144,14 +144,14 @@ impl Admission {
         let key = (path.remote, initiator_spi);
         self.half_open.insert(key, id);
         self.by_id.insert(id, key);
-        *self.per_source.entry(path.remote.ip()).or_default() += 1;
+        *self.per_source.entry(holder(path.remote.ip())).or_default() += 1;
     }
 
     /// It is established, or gone.
     pub(super) fn closed(&mut self, id: SaId) {
         let Some(key) = self.by_id.remove(&id) else { return };
         self.half_open.remove(&key);
-        let source = key.0.ip();
+        let source = holder(key.0.ip());
         if let Some(count) = self.per_source.get_mut(&source) {
             *count -= 1;
             if *count == 0 {
@@ -169,5 +169,13 @@ impl Admission {
                 what: What::Ended { why },
             });
         }
+    }
+}
+
+/// Who can send from an address: of IPv6 everybody has 2⁶⁴ of them.
+fn holder(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
     }
 }

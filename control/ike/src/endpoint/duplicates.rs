@@ -41,7 +41,9 @@ impl Endpoint {
                 self.dirty.insert(other);
                 continue;
             }
-            let loser = if loses(line, newcomer) { other } else { id };
+            // One that was up when the newcomer began is given up: the peer wants a new one, or has forgotten it.
+            let together = state.since > begun;
+            let loser = if !together || loses(line, newcomer) { other } else { id };
             self.retire(now, loser);
         }
     }

@@ -31,6 +31,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use tunnels::Tunnel;
 
+/// Longest IKE_SA_INIT that is looked at. With every proposal and a key exchange of 2048 bits it has about a thousand bytes.
+const FIRST_BYTES_MAX: usize = 8192;
+
 /// A gateway's IKE.
 pub struct Endpoint {
     random: Box<dyn Random + Send>,
@@ -53,6 +56,7 @@ pub struct Endpoint {
     news: Vec<News>,
     dirty: BTreeSet<SaId>,
     children_changed: bool,
+    unready: BTreeSet<String>,
 }
 
 impl Endpoint {
@@ -78,6 +82,7 @@ impl Endpoint {
             news: Vec::new(),
             dirty: BTreeSet::new(),
             children_changed: false,
+            unready: BTreeSet::new(),
         }
     }
 
@@ -116,6 +121,10 @@ impl Endpoint {
 
     /// IKE_SA_INIT of a peer.
     fn first_message(&mut self, now: Now, path: Path, header: &Header, bytes: &[u8]) {
+        // A half-open IKE SA keeps its first message: a stranger shall not have it keep much.
+        if bytes.len() > FIRST_BYTES_MAX {
+            return self.admission.count_garbage();
+        }
         if let Some(id) = self.admission.known(path, header.initiator_spi) {
             return self.turn(now, id, |sa, step| sa.handle(step, path, header, bytes));
         }
@@ -212,7 +221,8 @@ impl Endpoint {
     fn turn(&mut self, now: Now, id: SaId, act: impl FnOnce(&mut IkeSa, &mut Step<'_>)) {
         let Some(mut sa) = self.sas.remove(&id) else { return };
         let was_established = sa.established().is_some();
-        let before = sa.established().map(|state| state.picture());
+        // The path is part of it: a peer that moved gets its packets at the new place.
+        let before = sa.established().map(|state| (sa.path, state.picture()));
         let (mut spawned, mut bequests) = (Vec::new(), Vec::new());
         let mut step = Step {
             now,
@@ -229,7 +239,7 @@ impl Endpoint {
         sa.advance(&mut step);
         self.dirty.insert(id);
         let connection = sa.connection().map(str::to_owned);
-        let after = sa.established().map(|state| state.picture());
+        let after = sa.established().map(|state| (sa.path, state.picture()));
         self.children_changed |= before != after;
         let is_new = !was_established && sa.established().is_some();
         if is_new || matches!(sa.state, State::Ended(_)) {
@@ -339,13 +349,16 @@ impl Endpoint {
 
     /// An IKE SA of a tunnel ended.
     fn ended(&mut self, now: Now, connection: Option<String>, why: Option<Failure>) {
-        self.children_changed = true;
         let Some(why) = why.filter(|why| *why != Failure::Superseded) else {
             return;
         };
         if let Some(name) = &connection {
             self.failed(now, name, &why);
         }
-        self.tell(connection, What::Ended { why });
+        match connection {
+            Some(_) => self.tell(connection, What::Ended { why }),
+            // Strangers do not fill the log.
+            None => self.admission.news(now.monotonic, &mut self.news, None, why),
+        }
     }
 }

@@ -60,6 +60,12 @@ impl Endpoint {
         Some(commit)
     }
 
+    /// A commit that could not be stored: it is part of the next one.
+    pub fn uncommitted(&mut self, commit: &Commit) {
+        self.dirty.extend(commit.removed.iter().copied());
+        self.dirty.extend(commit.put.iter().map(|record| record.id));
+    }
+
     /// Whether there is something to store.
     pub fn has_commit(&self) -> bool {
         !self.dirty.is_empty()

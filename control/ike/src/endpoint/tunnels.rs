@@ -72,7 +72,13 @@ impl Endpoint {
         let unlike = self.connections.iter().filter(|(name, old)| !kept(name, old));
         // Those without configuration are what a restarted process took over.
         let orphans = self.by_tunnel.keys().filter(|name| !new.contains_key(*name));
-        let gone: BTreeSet<String> = unlike.map(|(name, _)| name).chain(orphans).cloned().collect();
+        let goes = |name: &&String| new.contains_key(*name) || !self.unready.contains(*name);
+        let gone: BTreeSet<String> = unlike
+            .map(|(name, _)| name)
+            .chain(orphans)
+            .filter(goes)
+            .cloned()
+            .collect();
         for name in &gone {
             self.leave(name);
         }
@@ -93,6 +99,12 @@ impl Endpoint {
             self.touch(now, name);
             self.want(now, name);
         }
+    }
+
+    /// Tunnels that are configured, but of which no connection can be made now: a file cannot be read, a name has no address yet. IKE SAs
+    /// that they have go on. To be said before [`configure`](Self::configure).
+    pub fn set_unready(&mut self, names: BTreeSet<String>) {
+        self.unready = names;
     }
 
     /// Carries out a command; false if there is no such tunnel.

@@ -80,9 +80,13 @@ impl Channel {
 
     /// None only if the stored keys are damaged.
     fn cipher(&self, from_initiator: bool) -> Option<Cipher> {
+        self.cipher_of(&self.keys, from_initiator)
+    }
+
+    fn cipher_of(&self, keys: &IkeKeys, from_initiator: bool) -> Option<Cipher> {
         let (encryption, integrity) = match from_initiator {
-            true => (&self.keys.ei, &self.keys.ai),
-            false => (&self.keys.er, &self.keys.ar),
+            true => (&keys.ei, &keys.ai),
+            false => (&keys.er, &keys.ar),
         };
         Cipher::new(&self.suite, encryption, integrity).ok()
     }
@@ -113,7 +117,12 @@ impl Channel {
 
     /// Whether a datagram is authentic and worth an answer that was given before.
     pub(crate) fn is_authentic(&self, initiator: bool, datagram: &[u8]) -> bool {
-        let Some(cipher) = self.cipher(!initiator) else {
+        self.is_authentic_under(&self.keys, initiator, datagram)
+    }
+
+    /// The same under keys that were in force before.
+    pub(crate) fn is_authentic_under(&self, keys: &IkeKeys, initiator: bool, datagram: &[u8]) -> bool {
+        let Some(cipher) = self.cipher_of(keys, !initiator) else {
             return false;
         };
         if !protect::repeats(datagram) {

@@ -263,6 +263,17 @@ impl Lab {
         }
     }
 
+    /// Until so many datagrams were sent in all.
+    pub(crate) fn run_until_sent(&mut self, count: u64) {
+        for _ in 0..10_000 {
+            if self.network.sent >= count {
+                return;
+            }
+            self.run(self.now + 1);
+        }
+        panic!("{} datagrams were sent, not {count}", self.network.sent);
+    }
+
     pub(crate) fn command(&mut self, side: usize, command: Command) {
         let now = self.clock();
         assert!(self.hosts[side].endpoint.command(now, "t", command));

@@ -61,4 +61,9 @@ impl Network {
         let side = (0..2).find(|side| address(*side) == path.remote.ip())?;
         Some((side, seen_from_there(path), bytes))
     }
+
+    /// Whatever is under way gets lost.
+    pub(crate) fn lose_all(&mut self) {
+        self.flights.clear();
+    }
 }

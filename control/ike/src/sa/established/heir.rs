@@ -107,11 +107,13 @@ impl Established {
     ) -> Result<Vec<Payload>, Refusal> {
         let busy = || Refusal::new(notify::TEMPORARY_FAILURE, Failure::Ours);
         // RFC 7296 §2.25.1, §2.25.2.
-        let is_busy = match self.doing {
+        let is_busy = match &self.doing {
             Some(Doing::CreateChild(_) | Doing::RekeyChild { .. } | Doing::DeleteChildren(_) | Doing::DeleteIke) => {
                 true
             }
-            Some(Doing::RekeyIke(_) | Doing::Liveness) | None => false,
+            // One replacement of the peer's beside ours, not one for every request.
+            Some(Doing::RekeyIke(pending)) => pending.met.is_some(),
+            Some(Doing::Liveness) | None => false,
         };
         if is_busy || self.standing != Standing::Current {
             return Err(busy());

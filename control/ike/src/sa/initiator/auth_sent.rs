@@ -63,7 +63,7 @@ impl AuthSent {
         mut self: Box<Self>,
         sa: &mut IkeSa,
         step: &mut Step<'_>,
-        path: Path,
+        _path: Path,
         header: &Header,
         datagram: &[u8],
     ) -> State {
@@ -110,7 +110,6 @@ impl AuthSent {
             Err(why) => return refuse(sa, step, *self, why),
         };
         let AuthSent { begun, child, .. } = *self;
-        sa.path.remote = path.remote;
         sa.receiver = Receiver::after(0);
         let origin = Origin {
             connection: &connection,

@@ -143,7 +143,7 @@ impl InitSent {
         connection: &Connection,
         asked: Asked,
     ) -> State {
-        self.retries += 1;
+        self.retries = self.retries.saturating_add(1);
         if self.retries > RETRIES_MAX {
             return State::InitSent(self);
         }

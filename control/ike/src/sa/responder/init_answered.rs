@@ -3,6 +3,7 @@
 use crate::auth::octets::Side;
 use crate::connection::{Connection, Path};
 use crate::crypto::exchange::respond;
+use crate::crypto::ike_keys::IkeKeys;
 use crate::failure::Failure;
 use crate::now::Milliseconds;
 use crate::sa::begun::Begun;
@@ -28,6 +29,8 @@ pub(crate) struct InitAnswered {
     pub(crate) expires: Milliseconds,
     /// Additional key exchanges done.
     done: usize,
+    /// Keys of the last one's messages: it is repeated under these if our answer was lost (RFC 9370 §2.2.2).
+    before: Option<IkeKeys>,
 }
 
 impl InitAnswered {
@@ -37,6 +40,7 @@ impl InitAnswered {
             begun,
             expires: step.now.monotonic.after(HALF_OPEN_MS),
             done: 0,
+            before: None,
         }
     }
 
@@ -62,7 +66,7 @@ impl InitAnswered {
                 again(sa, step, path);
                 State::InitAnswered(self)
             }
-            (Turn::Again, Exchange::IkeIntermediate) if self.begun.channel.is_authentic(sa.initiator, datagram) => {
+            (Turn::Again, Exchange::IkeIntermediate) if self.is_last(sa, datagram) => {
                 again(sa, step, path);
                 State::InitAnswered(self)
             }
@@ -109,6 +113,7 @@ impl InitAnswered {
             return State::ended(None, Failure::TooLarge);
         };
         self.begun.cover(Side::Responder, &Plain::of(&sealed));
+        self.before = Some(self.begun.channel.keys.clone());
         self.begun.mix(sa, &shared);
         self.done += 1;
         // The peer may have moved to port 4500 with this message.
@@ -116,6 +121,12 @@ impl InitAnswered {
         step.send(path, &sealed.datagrams);
         sa.receiver.answered(sealed.datagrams);
         State::InitAnswered(self)
+    }
+
+    /// Whether it is the last request again.
+    fn is_last(&self, sa: &IkeSa, datagram: &[u8]) -> bool {
+        let keys = self.before.as_ref().unwrap_or(&self.begun.channel.keys);
+        self.begun.channel.is_authentic_under(keys, sa.initiator, datagram)
     }
 
     /// Forgets who never proved anything.
