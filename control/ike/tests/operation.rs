@@ -119,3 +119,75 @@ fn refusals_are_told_in_words() {
         "{nothing_in_common}"
     );
 }
+
+#[test]
+fn a_tunnel_whose_secret_cannot_be_read_for_a_moment_keeps_its_ike_sa() {
+    let mut lab = up(connection(0), connection(1));
+    let before = lab.hosts[1].endpoint.ike_spis();
+    let (now, connections) = (lab.clock(), lab.hosts[1].connections.clone());
+    let endpoint = &mut lab.hosts[1].endpoint;
+    endpoint.set_unready(["t".to_owned()].into());
+    endpoint.configure(now, Vec::new());
+    lab.settle(1);
+    lab.run(lab.now + 1000);
+    lab.is_single().unwrap();
+    let now = lab.clock();
+    lab.hosts[1].endpoint.set_unready(Default::default());
+    lab.hosts[1].endpoint.configure(now, connections);
+    lab.settle(1);
+    lab.run(lab.now + 1000);
+    lab.is_single().unwrap();
+    assert_eq!(lab.hosts[1].endpoint.ike_spis(), before);
+}
+
+#[test]
+fn what_could_not_be_stored_is_in_the_next_commit() {
+    let mut lab = up(connection(0), connection(1));
+    let now = lab.clock();
+    let endpoint = &mut lab.hosts[0].endpoint;
+    assert!(endpoint.command(now, "t", tombolo_ike::endpoint::Command::RekeyIke));
+    let failed = endpoint.take_commit().unwrap();
+    assert!(!failed.put.is_empty());
+    endpoint.uncommitted(&failed);
+    let again = endpoint.take_commit().unwrap();
+    let ids = |commit: &tombolo_ike::endpoint::Commit| commit.put.iter().map(|record| record.id).collect::<Vec<_>>();
+    assert_eq!(ids(&again), ids(&failed));
+    assert!(endpoint.take_commit().is_none());
+}
+
+#[test]
+fn an_answer_from_elsewhere_moves_no_tunnel() {
+    let mut lab = Lab::new(3, [vec![connection(0)], vec![connection(1)]], quiet());
+    lab.run_until_sent(4);
+    let answers = lab.network.take_all();
+    let [(path, answer)] = answers.as_slice() else {
+        panic!("{} datagrams are under way", answers.len());
+    };
+    let mut seen = lab::seen_from_there(*path);
+    seen.remote = "203.0.113.66:500".parse().unwrap();
+    let now = lab.clock();
+    lab.hosts[0].endpoint.handle_datagram(now, seen, answer);
+    lab.settle(0);
+    let child = lab.hosts[0]
+        .endpoint
+        .children()
+        .next()
+        .expect("the answer is authentic");
+    assert_eq!(child.path.remote.ip(), lab::address(1));
+}
+
+#[test]
+fn a_record_of_another_format_is_refused() {
+    let lab = up(connection(0), connection(1));
+    let (id, mut bytes) = lab.hosts[0]
+        .store
+        .iter()
+        .next()
+        .map(|(id, bytes)| (*id, bytes.clone()))
+        .unwrap();
+    bytes[0] ^= 0x80;
+    let mut fresh = lab::Host::new(vec![connection(0)], 9);
+    let errors = fresh.endpoint.restore(lab.clock(), [(id, bytes.into())]);
+    assert_eq!(errors.len(), 1);
+    assert!(fresh.endpoint.ike_spis().is_empty());
+}

@@ -209,7 +209,7 @@ impl Gateway {
     }
 
     fn ike_views(&self) -> BTreeMap<String, tombolo_api::Ike> {
-        views::ike(&self.ike.endpoint, &self.ike.refused, clock::now().monotonic)
+        views::ike(&self.ike.endpoint, &self.ike.reasons(), clock::now().monotonic)
     }
 
     /// Takes a tunnel up or down, or rekeys it.

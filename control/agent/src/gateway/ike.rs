@@ -29,8 +29,12 @@ pub(super) struct Ike {
     connections: Vec<Connection>,
     /// Why tunnels have no connection, by name.
     pub(super) refused: BTreeMap<String, String>,
+    /// Why child SAs of tunnels cannot be carried, by name.
+    uncarried: BTreeMap<String, String>,
     /// The planner has not taken the newest child SAs yet.
     unpublished: bool,
+    /// Troubles as last told: what lasts is not told twenty times a second.
+    told: BTreeMap<&'static str, String>,
     traffic_at: Instant,
     settings_at: Instant,
 }
@@ -43,10 +47,30 @@ impl Ike {
             names: Names::default(),
             connections: Vec::new(),
             refused: BTreeMap::new(),
+            uncarried: BTreeMap::new(),
             unpublished: false,
+            told: BTreeMap::new(),
             traffic_at: Instant::now(),
             settings_at: Instant::now(),
         }
+    }
+}
+
+impl Ike {
+    /// Tells of a trouble when it is new; empty = it is over.
+    fn trouble(&mut self, what: &'static str, text: String) {
+        let before = self.told.insert(what, text.clone()).unwrap_or_default();
+        match text.is_empty() {
+            true if !before.is_empty() => tracing::info!("{what}: it is over"),
+            false if before != text => tracing::warn!("{what}: {text}"),
+            true | false => {}
+        }
+    }
+
+    /// Why tunnels are not negotiated, or not carried, by name.
+    pub(super) fn reasons(&self) -> BTreeMap<String, String> {
+        let reasons = self.uncarried.iter().chain(&self.refused);
+        reasons.map(|(name, why)| (name.clone(), why.clone())).collect()
     }
 }
 
@@ -62,7 +86,7 @@ impl Gateway {
         if count > 0 {
             tracing::info!("took over {count} IKE SAs");
         }
-        self.learned.negotiated = children::negotiated(&self.ike.endpoint, &mut self.ike.refused);
+        self.learned.negotiated = children::negotiated(&self.ike.endpoint, &mut self.ike.uncarried);
     }
 
     /// Makes the configuration's tunnels those of IKE; secrets and names are read again.
@@ -98,9 +122,12 @@ impl Gateway {
             .filter(|t| t.ike().is_some())
             .map(|t| t.local)
             .collect();
-        for (local, error) in self.ike.sockets.bind(&addresses) {
-            tracing::warn!("IKE cannot use {local}: {error}");
-        }
+        let unbound = self.ike.sockets.bind(&addresses);
+        let unbound: Vec<_> = unbound
+            .iter()
+            .map(|(local, error)| format!("{local}: {error}"))
+            .collect();
+        self.ike.trouble("addresses that IKE cannot use", unbound.join(", "));
         let changed = connections != self.ike.connections || refused != self.ike.refused;
         if says_so || changed {
             for (tunnel, why) in &refused {
@@ -191,11 +218,13 @@ impl Gateway {
         }
         self.ike.unpublished |= self.ike.endpoint.children_changed();
         if self.ike.unpublished {
-            let negotiated = children::negotiated(&self.ike.endpoint, &mut self.ike.refused);
-            match self.replan_with(negotiated).await {
-                Ok(()) => self.ike.unpublished = false,
-                Err(error) => tracing::warn!("child SAs wait to be published: {error}"),
-            }
+            self.ike.uncarried.clear();
+            let negotiated = children::negotiated(&self.ike.endpoint, &mut self.ike.uncarried);
+            let published = self.replan_with(negotiated).await;
+            self.ike.unpublished = published.is_err();
+            let why = published.err().map(|error| error.to_string());
+            self.ike
+                .trouble("child SAs that wait to be published", why.unwrap_or_default());
         }
         for transmit in self.ike.endpoint.take_transmits() {
             let sent = match transmit.bytes.as_slice() {
@@ -221,10 +250,12 @@ impl Gateway {
         });
         let removed = commit.removed.iter().map(|id| Change::Remove { id: id.0 });
         let changes: Vec<Change<'_>> = put.chain(removed).collect();
-        self.secrets
-            .commit(&changes)
-            .inspect_err(|error| tracing::error!("the state of IKE cannot be stored: {error}"))
-            .is_ok()
+        let stored = self.secrets.commit(&changes);
+        let why = stored.err().map(|error| error.to_string());
+        let is_stored = why.is_none();
+        self.ike
+            .trouble("IKE stands still, its state cannot be stored", why.unwrap_or_default());
+        is_stored
     }
 }
 

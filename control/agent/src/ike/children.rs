@@ -71,10 +71,10 @@ fn pair(view: &ChildView<'_>) -> Option<(NegotiatedSa, NegotiatedSa)> {
 fn selectors(local: &[Selector], remote: &[Selector]) -> Option<Vec<SelectorPair>> {
     let whole =
         |selector: &Selector| selector.protocol == 0 && selector.first_port == 0 && selector.last_port == u16::MAX;
-    let (local, remote) = ([local, remote])
-        .map(|side| side.iter().filter(|one| whole(one)).collect::<Vec<_>>())
-        .into();
-    let pairs: Vec<SelectorPair> = pairs(&local, &remote);
+    let pairs = pairs(
+        &local.iter().filter(|one| whole(one)).collect::<Vec<_>>(),
+        &remote.iter().filter(|one| whole(one)).collect::<Vec<_>>(),
+    );
     (!pairs.is_empty()).then_some(pairs)
 }
 

@@ -5,7 +5,7 @@ use crate::paths::Paths;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivatePkcs8KeyDer};
 use tombolo_config::connection::{IkeSecrets, Proof};
-use tombolo_config::{Credentials, IkeTunnel};
+use tombolo_config::{Credentials, IkeTunnel, psk};
 use tombolo_ike::secret::Secret;
 
 /// Reads what a tunnel names.
@@ -43,27 +43,9 @@ fn text(paths: &Paths, name: &str) -> Result<zeroize::Zeroizing<String>, String>
     files::read_secret(&path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// A secret: the file without the line end that editors put behind it. `0x…` is hex.
+/// A pre-shared key.
 fn line(paths: &Paths, name: &str) -> Result<Secret, String> {
-    let text = text(paths, name)?;
-    let line = text.strip_suffix('\n').unwrap_or(&text);
-    let line = line.strip_suffix('\r').unwrap_or(line);
-    match line.strip_prefix("0x") {
-        None => Ok(Secret::from(line.as_bytes())),
-        Some(hex) => {
-            let digits = hex.as_bytes().chunks(2).map(|pair| {
-                let pair = core::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
-                u8::from_str_radix(pair, 16).ok()
-            });
-            let bytes: Option<Vec<u8>> = digits.collect();
-            bytes.map(Secret::new).ok_or_else(|| {
-                format!(
-                    "{}: behind 0x are not pairs of hex digits",
-                    paths.secrets.join(name).display()
-                )
-            })
-        }
-    }
+    Ok(Secret::from(psk::from_file(text(paths, name)?.as_bytes())))
 }
 
 fn private_key(paths: &Paths, name: &str) -> Result<Secret, String> {

@@ -7,18 +7,18 @@ use tombolo_ike::endpoint::{Endpoint, TunnelView};
 use tombolo_ike::now::Milliseconds;
 use tombolo_ike::transform::IkeSuite;
 
-/// By tunnel name. `refused`: tunnels that are not negotiated, and why.
+/// By tunnel name. `refused`: tunnels that are not negotiated or not carried, and why.
 pub fn ike(endpoint: &Endpoint, refused: &BTreeMap<String, String>, now: Milliseconds) -> BTreeMap<String, Ike> {
     let negotiated = endpoint.tunnels().map(|view| (view.name.to_owned(), one(&view, now)));
-    let refused = refused.iter().map(|(name, why)| {
-        let ike = Ike {
+    let mut tunnels: BTreeMap<String, Ike> = negotiated.collect();
+    for (name, why) in refused {
+        let ike = tunnels.entry(name.clone()).or_insert_with(|| Ike {
             phase: "not negotiated".into(),
-            failure: Some(why.clone()),
             ..Ike::default()
-        };
-        (name.clone(), ike)
-    });
-    negotiated.chain(refused).collect()
+        });
+        ike.failure = Some(why.clone());
+    }
+    tunnels
 }
 
 fn one(view: &TunnelView<'_>, now: Milliseconds) -> Ike {

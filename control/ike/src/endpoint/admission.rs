@@ -37,6 +37,8 @@ impl Default for Limits {
 
 /// A key for cookies is fresh so long.
 const COOKIE_MS: u64 = 60_000;
+/// Refusals count so long.
+const REFUSED_MS: u64 = 1000;
 /// Between two log lines about refused strangers.
 const NEWS_PAUSE_MS: u64 = 1000;
 
@@ -49,6 +51,9 @@ pub(super) struct Admission {
     by_id: HashMap<SaId, (SocketAddr, u64)>,
     per_source: HashMap<IpAddr, usize>,
     news_from: Milliseconds,
+    /// First messages that were refused since then, within a second: they leave no state, but cost as much as others.
+    refused_from: Milliseconds,
+    refused: usize,
     /// Datagrams dropped: not IKE, of no IKE SA, beyond the limits.
     pub(super) dropped: Dropped,
 }
@@ -83,6 +88,8 @@ impl Admission {
             by_id: HashMap::new(),
             per_source: HashMap::new(),
             news_from: Milliseconds(0),
+            refused_from: Milliseconds(0),
+            refused: 0,
             dropped: Dropped::default(),
         }
     }
@@ -108,15 +115,31 @@ impl Admission {
         }
     }
 
+    /// A first message was looked at and refused.
+    pub(super) fn refused(&mut self, now: Milliseconds) {
+        if now.since(self.refused_from) >= REFUSED_MS {
+            (self.refused_from, self.refused) = (now, 0);
+        }
+        self.refused += 1;
+    }
+
+    fn refused_lately(&self, now: Milliseconds) -> usize {
+        if now.since(self.refused_from) < REFUSED_MS {
+            self.refused
+        } else {
+            0
+        }
+    }
+
     /// Whether a first message may cost a key exchange and memory.
-    pub(super) fn judge(&mut self, path: Path, header: &Header, bytes: &[u8]) -> Verdict {
+    pub(super) fn judge(&mut self, now: Milliseconds, path: Path, header: &Header, bytes: &[u8]) -> Verdict {
         let source = path.remote.ip();
         let of_source = self.per_source.get(&holder(source)).copied().unwrap_or(0);
         if self.half_open.len() >= self.limits.half_open_max || of_source >= self.limits.half_open_per_source_max {
             self.dropped.excess += 1;
             return Verdict::Drop;
         }
-        if self.half_open.len() < self.limits.cookies_from {
+        if self.half_open.len() + self.refused_lately(now) < self.limits.cookies_from {
             return Verdict::Admit;
         }
         let Ok(message) = Message::parse(bytes) else {

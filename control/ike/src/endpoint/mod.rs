@@ -4,6 +4,23 @@
 //! [`Endpoint::children`] says if [`Endpoint::children_changed`]; then send [`Endpoint::take_transmits`]. In this order a process that is killed
 //! anywhere goes on with what the peer knows.
 
+/// What one step may use: everything of the endpoint but the IKE SAs, so that one of them can be worked on.
+macro_rules! step {
+    ($endpoint:ident, $now:expr, $made:ident) => {
+        Step {
+            now: $now,
+            random: $endpoint.random.as_mut(),
+            connections: &$endpoint.connections,
+            child_spis: &mut $endpoint.child_spis,
+            transmits: &mut $endpoint.transmits,
+            news: &mut $endpoint.news,
+            spawned: &mut $made.spawned,
+            bequests: &mut $made.bequests,
+            next_id: &mut $endpoint.next_id,
+        }
+    };
+}
+
 mod admission;
 mod duplicates;
 mod records;
@@ -21,7 +38,7 @@ use crate::now::{Milliseconds, Now};
 use crate::random::Random;
 use crate::sa::child::ChildSa;
 use crate::sa::child_spis::ChildSpis;
-use crate::sa::responder;
+use crate::sa::responder::{self, Refused};
 use crate::sa::step::{Connections, News, Step, Transmit, What};
 use crate::sa::{IkeSa, SaId, State};
 use crate::wire::{Exchange, Header, Message};
@@ -33,6 +50,13 @@ use tunnels::Tunnel;
 
 /// Longest IKE_SA_INIT that is looked at. With every proposal and a key exchange of 2048 bits it has about a thousand bytes.
 const FIRST_BYTES_MAX: usize = 8192;
+
+/// IKE SAs that a step made, and children that it handed over.
+#[derive(Default)]
+struct Made {
+    spawned: Vec<IkeSa>,
+    bequests: Vec<(SaId, Vec<ChildSa>)>,
+}
 
 /// A gateway's IKE.
 pub struct Endpoint {
@@ -134,7 +158,7 @@ impl Endpoint {
         }
         // Cheap checks first: neither the payloads nor a key exchange are looked at before the peer has shown that it is where it says.
         self.admission.rotate(now.monotonic, self.random.as_mut());
-        let message = match self.admission.judge(path, header, bytes) {
+        let message = match self.admission.judge(now.monotonic, path, header, bytes) {
             Verdict::Drop => return,
             Verdict::Reply(bytes) => return self.transmits.push(Transmit { path, bytes }),
             Verdict::Admit => match Message::parse(bytes) {
@@ -142,39 +166,33 @@ impl Endpoint {
                 Err(_) => return self.admission.count_garbage(),
             },
         };
-        let mut spawned = Vec::new();
-        let mut bequests = Vec::new();
-        let mut step = Step {
-            now,
-            random: self.random.as_mut(),
-            connections: &self.connections,
-            child_spis: &mut self.child_spis,
-            transmits: &mut self.transmits,
-            news: &mut self.news,
-            spawned: &mut spawned,
-            bequests: &mut bequests,
-            next_id: &mut self.next_id,
-        };
+        let mut made = Made::default();
+        let mut step = step!(self, now, made);
         match responder::answer(&mut step, &candidates, path, &message, bytes) {
             Ok(sa) => {
                 self.admission.opened(path, header.initiator_spi, sa.id);
                 self.insert(sa);
             }
-            Err(refused) => {
-                self.transmits
-                    .extend(refused.reply.map(|bytes| Transmit { path, bytes }));
-                let only = match candidates.as_slice() {
-                    [only] => Some(only.name.clone()),
-                    _ => None,
-                };
-                if let Some(name) = &only
-                    && let Some(tunnel) = self.tunnels.get_mut(name)
-                {
-                    tunnel.last = Some(refused.why.clone());
-                }
-                self.admission.news(now.monotonic, &mut self.news, only, refused.why);
-            }
+            Err(refused) => self.refuse(now, path, &candidates, refused),
         }
+    }
+
+    fn refuse(&mut self, now: Now, path: Path, candidates: &[Arc<Connection>], refused: Refused) {
+        self.admission.refused(now.monotonic);
+        let reply = refused.reply.map(|bytes| Transmit { path, bytes });
+        self.transmits.extend(reply);
+        if let Failure::AskedForGroup(_) = refused.why {
+            // The peer comes again with the right one.
+            return;
+        }
+        let only = match candidates {
+            [only] => Some(only.name.clone()),
+            _ => None,
+        };
+        if let Some(tunnel) = only.as_ref().and_then(|name| self.tunnels.get_mut(name)) {
+            tunnel.last = Some(refused.why.clone());
+        }
+        self.admission.news(now.monotonic, &mut self.news, only, refused.why);
     }
 
     /// Tunnels that a peer on this path may be, with its address named before those for any.
@@ -223,18 +241,8 @@ impl Endpoint {
         let was_established = sa.established().is_some();
         // The path is part of it: a peer that moved gets its packets at the new place.
         let before = sa.established().map(|state| (sa.path, state.picture()));
-        let (mut spawned, mut bequests) = (Vec::new(), Vec::new());
-        let mut step = Step {
-            now,
-            random: self.random.as_mut(),
-            connections: &self.connections,
-            child_spis: &mut self.child_spis,
-            transmits: &mut self.transmits,
-            news: &mut self.news,
-            spawned: &mut spawned,
-            bequests: &mut bequests,
-            next_id: &mut self.next_id,
-        };
+        let mut made = Made::default();
+        let mut step = step!(self, now, made);
         act(&mut sa, &mut step);
         sa.advance(&mut step);
         self.dirty.insert(id);
@@ -257,8 +265,8 @@ impl Endpoint {
             | State::InitAnswered(_)
             | State::Established(_) => self.insert(sa),
         }
-        spawned.into_iter().for_each(|sa| self.insert(sa));
-        for (heir, children) in bequests {
+        made.spawned.into_iter().for_each(|sa| self.insert(sa));
+        for (heir, children) in made.bequests {
             self.bequeath(now, &connection, heir, children);
         }
         if is_new {

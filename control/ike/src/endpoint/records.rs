@@ -6,6 +6,9 @@ use crate::sa::{IkeSa, SaId, State};
 use core::fmt;
 use zeroize::Zeroizing;
 
+/// First byte of a record. Moves whenever what an IKE SA keeps does: an older release's record is then refused, not misread.
+const FORMAT: u8 = 1;
+
 /// All that changed since the last commit: to be stored together or not at all.
 #[derive(Debug, Default)]
 pub struct Commit {
@@ -80,9 +83,9 @@ impl Endpoint {
         let mut errors = Vec::new();
         for (id, bytes) in records {
             self.next_id = self.next_id.max(id.0.saturating_add(1));
-            match postcard::from_bytes::<IkeSa>(&bytes) {
-                Ok(sa) if sa.id == id => self.take_over(now, sa),
-                Ok(_) | Err(_) => errors.push(RestoreError(id)),
+            match read(&bytes).filter(|sa| sa.id == id) {
+                Some(sa) => self.take_over(now, sa),
+                None => errors.push(RestoreError(id)),
             }
         }
         self.children_changed = true;
@@ -100,6 +103,13 @@ impl Endpoint {
 }
 
 fn record(sa: &IkeSa) -> Option<Record> {
-    let bytes = Zeroizing::new(postcard::to_allocvec(sa).ok()?);
+    let bytes = Zeroizing::new(postcard::to_extend(sa, vec![FORMAT]).ok()?);
     Some(Record { id: sa.id, bytes })
+}
+
+fn read(bytes: &[u8]) -> Option<IkeSa> {
+    match bytes.split_first() {
+        Some((&FORMAT, rest)) => postcard::from_bytes(rest).ok(),
+        Some(_) | None => None,
+    }
 }

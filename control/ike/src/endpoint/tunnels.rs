@@ -1,6 +1,6 @@
 //! Which tunnels shall have an IKE SA: configuration, operators' commands, and new attempts with growing pauses.
 
-use super::Endpoint;
+use super::{Endpoint, Made};
 use crate::connection::{Connection, Path};
 use crate::failure::Failure;
 use crate::now::{Milliseconds, Now};
@@ -231,18 +231,8 @@ impl Endpoint {
             local: SocketAddr::new(connection.local, port),
             remote: SocketAddr::new(remote, port),
         };
-        let (mut spawned, mut bequests) = (Vec::new(), Vec::new());
-        let mut step = Step {
-            now,
-            random: self.random.as_mut(),
-            connections: &self.connections,
-            child_spis: &mut self.child_spis,
-            transmits: &mut self.transmits,
-            news: &mut self.news,
-            spawned: &mut spawned,
-            bequests: &mut bequests,
-            next_id: &mut self.next_id,
-        };
+        let mut made = Made::default();
+        let mut step = step!(self, now, made);
         let sa: Option<IkeSa> = InitSent::begin(&mut step, connection, path);
         self.set_begin(&connection.name, None);
         if let Some(sa) = sa {

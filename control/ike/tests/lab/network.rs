@@ -62,6 +62,11 @@ impl Network {
         Some((side, seen_from_there(path), bytes))
     }
 
+    /// Takes what is under way off the wire.
+    pub(crate) fn take_all(&mut self) -> Vec<(Path, Vec<u8>)> {
+        core::mem::take(&mut self.flights).into_values().collect()
+    }
+
     /// Whatever is under way gets lost.
     pub(crate) fn lose_all(&mut self) {
         self.flights.clear();

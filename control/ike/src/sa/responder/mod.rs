@@ -4,5 +4,5 @@ mod auth;
 mod init;
 mod init_answered;
 
-pub(crate) use init::{answer, stateless};
+pub(crate) use init::{Refused, answer, stateless};
 pub(crate) use init_answered::InitAnswered;
