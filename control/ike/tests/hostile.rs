@@ -63,6 +63,16 @@ fn connections(dice: &mut Seed) -> [Vec<Connection>; 2] {
         vec![short_lived(side, ike, child)]
     });
     connections[1][0].initiate = dice.permille(500);
+    let is_hybrid = dice.permille(250);
+    if is_hybrid {
+        connections = connections.map(|all| all.into_iter().map(lab::hybrid).collect());
+    }
+    // Child SAs without a key exchange of their own are rekeyed with one exchange less to go wrong, and quickly.
+    if !is_hybrid && dice.permille(400) {
+        connections
+            .iter_mut()
+            .for_each(|side| side[0].children[0].proposals[0].groups = vec![None]);
+    }
     connections
 }
 
@@ -164,6 +174,17 @@ fn heal(lab: &mut Lab) -> Result<(), String> {
         ..Hostility::default()
     };
     lab.kill_permille = 0;
+    // What is replaced from now on lives long: SAs that come and go while nothing is hostile prove nothing.
+    for side in 0..2 {
+        for connection in &mut lab.hosts[side].connections {
+            let lasting = lab::connection(side);
+            connection.ike_lifetime = lasting.ike_lifetime;
+            connection.children[0].lifetime = lasting.children[0].lifetime;
+        }
+        let (now, connections) = (lab.clock(), lab.hosts[side].connections.clone());
+        lab.hosts[side].endpoint.configure(now, connections);
+        lab.settle(side);
+    }
     // What is under way ends: late datagrams, dead peers, pauses, leftovers that the other side should have deleted.
     lab.run(lab.now + 260_000);
     let mut last = String::new();

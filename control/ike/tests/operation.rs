@@ -6,6 +6,7 @@ use lab::network::Hostility;
 use lab::{Lab, connection};
 use tombolo_ike::What;
 use tombolo_ike::connection::{Connection, PeerProof};
+use tombolo_ike::endpoint::Command;
 use tombolo_ike::identity::Identity;
 use tombolo_ike::secret::Secret;
 use tombolo_ike::transform::{Encryption, Group};
@@ -190,4 +191,19 @@ fn a_record_of_another_format_is_refused() {
     let errors = fresh.endpoint.restore(lab.clock(), [(id, bytes.into())]);
     assert_eq!(errors.len(), 1);
     assert!(fresh.endpoint.ike_spis().is_empty());
+}
+
+#[test]
+fn a_tunnel_that_is_taken_down_while_its_ike_sa_is_replaced_stays_down() {
+    for first in 0..2 {
+        for form in [|c| c, lab::hybrid] {
+            let mut lab = up(form(connection(0)), form(connection(1)));
+            lab.is_single().unwrap();
+            lab.command(first, Command::RekeyIke);
+            lab.command(1 - first, Command::RekeyIke);
+            lab.command(0, Command::Down);
+            lab.run(lab.now + 20_000);
+            assert!(lab.hosts.iter().all(|host| host.installed.is_empty()));
+        }
+    }
 }

@@ -286,6 +286,9 @@ impl Endpoint {
         for child in sa.established().iter().flat_map(|state| &state.children) {
             self.child_spis.give(child.inbound.spi, id);
         }
+        for spi in sa.established().into_iter().flat_map(|state| state.reserved()) {
+            self.child_spis.give(spi, id);
+        }
         self.dirty.insert(id);
         self.sas.insert(id, sa);
         self.reschedule(id);

@@ -145,7 +145,9 @@ impl Endpoint {
             let Some(sa) = self.sas.get_mut(&id) else { continue };
             self.dirty.insert(id);
             match sa.established_mut() {
-                Some(state) if state.standing == Standing::Current => state.standing = Standing::Leaving,
+                Some(state) if matches!(state.standing, Standing::Current | Standing::Candidate { .. }) => {
+                    state.standing = Standing::Leaving;
+                }
                 Some(_) => {}
                 None => {
                     sa.state = State::ended(Some(name), Failure::Ours);

@@ -67,12 +67,11 @@ fn ike_transforms(own: &IkeProposal, aead: bool) -> Option<Vec<Transform>> {
 fn esp_transforms(own: &EspProposal, key_exchange: bool) -> Vec<Transform> {
     let mut transforms: Vec<_> = ciphers(&own.encryption, true).collect();
     if key_exchange {
-        transforms.extend(
-            own.groups
-                .iter()
-                .map(|group| key_exchange_of(transform_kind::KEY_EXCHANGE, *group)),
-        );
-        transforms.extend(additional(&own.additional));
+        // RFC 9370 §2.2.4: additional ones follow one in CREATE_CHILD_SA.
+        let follow = !own.additional.is_empty() && own.groups.iter().any(Option::is_some);
+        let groups = own.groups.iter().filter(|group| group.is_some() || !follow);
+        transforms.extend(groups.map(|group| key_exchange_of(transform_kind::KEY_EXCHANGE, *group)));
+        transforms.extend(additional(&own.additional).filter(|_| follow));
     }
     // RFC 7296 §3.3.3: mandatory for ESP.
     let values = if own.esn.is_empty() { &[false][..] } else { &own.esn };

@@ -41,10 +41,18 @@ pub(super) fn ike(transforms: &[Transform]) -> Option<IkeSuite> {
 pub(super) fn esp(transforms: &[Transform]) -> Option<EspSuite> {
     let integrity = of(transforms, transform_kind::INTEGRITY);
     let encryption = cipher(transforms).filter(|cipher| cipher.is_aead() && matches!(integrity, None | Some(NONE)))?;
+    let (group, additional) = (
+        group(transforms, transform_kind::KEY_EXCHANGE)?,
+        additional(transforms)?,
+    );
+    // RFC 9370 §2.2.4: additional ones follow one in CREATE_CHILD_SA.
+    if group.is_none() && !additional.is_empty() {
+        return None;
+    }
     Some(EspSuite {
         encryption,
-        group: group(transforms, transform_kind::KEY_EXCHANGE)?,
-        additional: additional(transforms)?,
+        group,
+        additional,
         esn: match of(transforms, transform_kind::SEQUENCE_NUMBERS)? {
             0 => false,
             1 => true,

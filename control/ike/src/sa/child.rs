@@ -126,3 +126,13 @@ pub(crate) fn volume(limit: u64, random: &mut dyn Random) -> u64 {
         limit => limit - random.below(limit / 10 + 1),
     }
 }
+
+/// Without ESN a child SA is replaced after so many packets at the latest, less up to a tenth: a quarter of the numbers is left for the
+/// time that replacing it takes (RFC 4303 §3.3.3: they must not wrap).
+const SEQUENCES_MAX: u64 = 3 << 30;
+
+/// A limit on packets, within what sequence numbers allow.
+pub(crate) fn packets_max(limit: u64, esn: bool, random: &mut dyn Random) -> u64 {
+    let numbers = if esn { u64::MAX } else { volume(SEQUENCES_MAX, random) };
+    volume(limit, random).min(numbers)
+}

@@ -1,7 +1,8 @@
 //! A child SA on its way: our request for one, and our answer to the peer's.
 
 use super::SaId;
-use super::child::{ChildSa, Half, Stage, rekey_at, volume};
+use super::child::{ChildSa, Half, Stage, packets_max, rekey_at, volume};
+use super::established::lowest;
 use super::payloads::{associations, exchanges, selectors_i, selectors_r};
 use super::step::Step;
 use crate::connection::Child;
@@ -14,7 +15,7 @@ use crate::proposal;
 use crate::secret::Secret;
 use crate::selector::Selector;
 use crate::selectors::{self, Selectors};
-use crate::transform::{EspProposal, EspSuite, Group, Prf};
+use crate::transform::{EspSuite, Group, Prf};
 use crate::wire::{KeyExchange, Nonce, Notify, Payload, Proposal, TrafficSelector, notify};
 use serde::{Deserialize, Serialize};
 
@@ -28,27 +29,14 @@ pub(crate) struct PendingChild {
     pub(crate) exchange: Option<(PrivateValue, Vec<u8>)>,
     /// Our nonce in CREATE_CHILD_SA; none in IKE_AUTH.
     pub(crate) nonce: Option<Nonce>,
+    /// The answer, while additional key exchanges follow (RFC 9370 §2.2.4); `exchange` is then that of the one under way.
+    pub(crate) agreed: Option<Box<Agreed>>,
 }
 
-/// What both sides contributed to a child SA's keys.
+/// What the keys of an IKE SA's children come from.
 pub(crate) struct Material<'a> {
     pub(crate) prf: Prf,
     pub(crate) keys: &'a IkeKeys,
-    pub(crate) nonce_i: &'a [u8],
-    pub(crate) nonce_r: &'a [u8],
-}
-
-impl Material<'_> {
-    fn keys_of(&self, shared: Option<Secret>, suite: &EspSuite) -> ChildKeys {
-        child_keys(
-            self.prf,
-            &self.keys.d,
-            shared.as_slice(),
-            self.nonce_i,
-            self.nonce_r,
-            suite,
-        )
-    }
 }
 
 fn half(spi: u32, key: EspKey) -> Half {
@@ -128,14 +116,6 @@ impl<'a> Said<'a> {
     }
 }
 
-/// The proposals of a child SA as they are offered. Additional key exchanges are left out: SK_d holds what IKE_INTERMEDIATE agreed on (RFC
-/// 9370 §2.2.4 leaves it open).
-fn offered(child: &Child) -> Vec<EspProposal> {
-    let mut proposals = child.proposals.clone();
-    proposals.iter_mut().for_each(|proposal| proposal.additional.clear());
-    proposals
-}
-
 impl PendingChild {
     /// Prepares a request; with `exchange`, with the first group of the first proposal unless `group` names another.
     pub(crate) fn new(step: &mut Step<'_>, owner: SaId, child: &Child, exchange: bool, group: Option<Group>) -> Self {
@@ -150,11 +130,12 @@ impl PendingChild {
             spi: step.child_spi(owner),
             exchange: group.map(|group| PrivateValue::generate(group, step.random)),
             nonce: exchange.then(|| step.nonce()),
+            agreed: None,
         }
     }
 
     fn proposals(&self, child: &Child) -> Vec<Proposal> {
-        proposal::offer_esp(&offered(child), self.spi, self.nonce.is_some())
+        proposal::offer_esp(&child.proposals, self.spi, self.nonce.is_some())
     }
 
     /// SA, Ni, KEi, TSi, TSr as they belong into the request.
@@ -173,14 +154,8 @@ impl PendingChild {
         payloads
     }
 
-    /// The child SA that the peer's answer makes.
-    pub(crate) fn accept(
-        &self,
-        step: &mut Step<'_>,
-        child: &Child,
-        payloads: &[Payload],
-        material: &Material<'_>,
-    ) -> Result<ChildSa, Failure> {
+    /// What the peer's answer agrees on. `nonces`: of initiator and responder.
+    pub(crate) fn agree(&self, child: &Child, payloads: &[Payload], nonces: [&Nonce; 2]) -> Result<Agreed, Failure> {
         let said = Said::of(payloads).ok_or(Failure::Misbehaved("its answer lacks SA, TSi or TSr"))?;
         let answer = proposal::accept_esp(&self.proposals(child), said.proposals)
             .map_err(|_| Failure::Misbehaved("it chose a proposal that was not offered"))?;
@@ -209,49 +184,85 @@ impl PendingChild {
             selectors::accept(&ours, said.selectors_i, said.selectors_r).map_err(|wrong| Failure::Selectors {
                 text: wrong.to_string(),
             })?;
-        let keys = material.keys_of(shared, &answer.suite);
-        Ok(build(
-            step,
-            child,
-            Parts {
-                inbound: half(self.spi, keys.responder),
-                outbound: half(answer.peer_spi, keys.initiator),
-                suite: answer.suite,
-                local: agreed.initiator,
-                remote: agreed.responder,
-                resource: self.resource,
-                stage: Stage::Active,
-            },
-        ))
+        let [nonce_i, nonce_r] = nonces.map(Clone::clone);
+        Ok(Agreed {
+            name: child.name.clone(),
+            is_ours: true,
+            inbound: self.spi,
+            outbound: answer.peer_spi,
+            suite: answer.suite,
+            local: agreed.initiator,
+            remote: agreed.responder,
+            resource: self.resource,
+            nonce_i,
+            nonce_r,
+            shared: shared.into_iter().collect(),
+        })
     }
 }
 
-struct Parts {
-    inbound: Half,
-    outbound: Half,
+/// What both sides agreed on for a child SA: with the last shared secret it can be made.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Agreed {
+    pub(crate) name: String,
+    /// We began the exchange.
+    is_ours: bool,
+    /// Our SPI.
+    pub(crate) inbound: u32,
+    outbound: u32,
     suite: EspSuite,
     local: Vec<Selector>,
     remote: Vec<Selector>,
     resource: Option<u32>,
-    stage: Stage,
+    nonce_i: Nonce,
+    nonce_r: Nonce,
+    /// Of CREATE_CHILD_SA first, then of each IKE_FOLLOWUP_KE.
+    pub(crate) shared: Vec<Secret>,
 }
 
-fn build(step: &mut Step<'_>, child: &Child, parts: Parts) -> ChildSa {
-    let now: Milliseconds = step.now.monotonic;
-    ChildSa {
-        name: child.name.clone(),
-        inbound: parts.inbound,
-        outbound: parts.outbound,
-        suite: parts.suite,
-        local: parts.local,
-        remote: parts.remote,
-        resource: parts.resource,
-        created: now,
-        stage: parts.stage,
-        rekey_at: rekey_at(now, child.lifetime, step.random),
-        hard_at: now.after(child.lifetime.hard_ms),
-        bytes_max: volume(child.bytes_max, step.random),
-        packets_max: volume(child.packets_max, step.random),
+impl Agreed {
+    /// The additional key exchange that comes next, if any (RFC 9370 §2.2.4).
+    pub(crate) fn missing(&self) -> Option<Group> {
+        let done = self.shared.len().checked_sub(1)?;
+        self.suite.additional.get(done).copied()
+    }
+
+    /// The lower of the nonces of CREATE_CHILD_SA.
+    pub(crate) fn lowest(&self) -> Nonce {
+        lowest(&self.nonce_i, &self.nonce_r)
+    }
+
+    /// The child SA. `child` is what is configured now.
+    pub(crate) fn build(self, step: &mut Step<'_>, child: &Child, material: &Material<'_>, stage: Stage) -> ChildSa {
+        let (nonce_i, nonce_r) = (self.nonce_i.bytes(), self.nonce_r.bytes());
+        let ChildKeys { initiator, responder } = child_keys(
+            material.prf,
+            &material.keys.d,
+            &self.shared,
+            nonce_i,
+            nonce_r,
+            &self.suite,
+        );
+        let (inbound, outbound) = match self.is_ours {
+            true => (responder, initiator),
+            false => (initiator, responder),
+        };
+        let now: Milliseconds = step.now.monotonic;
+        ChildSa {
+            name: self.name,
+            inbound: half(self.inbound, inbound),
+            outbound: half(self.outbound, outbound),
+            rekey_at: rekey_at(now, child.lifetime, step.random),
+            hard_at: now.after(child.lifetime.hard_ms),
+            bytes_max: volume(child.bytes_max, step.random),
+            packets_max: packets_max(child.packets_max, self.suite.esn, step.random),
+            suite: self.suite,
+            local: self.local,
+            remote: self.remote,
+            resource: self.resource,
+            created: now,
+            stage,
+        }
     }
 }
 
@@ -264,18 +275,13 @@ pub(crate) struct Request<'a> {
     pub(crate) payloads: &'a [Payload],
     /// Whether there may be a fresh key exchange: not in IKE_AUTH.
     pub(crate) with_exchange: bool,
-    /// What the new one does first.
-    pub(crate) stage: Stage,
+    /// Of initiator and responder.
+    pub(crate) nonces: [&'a Nonce; 2],
 }
 
 impl Request<'_> {
     /// Answers it: with the first configured child whose networks and algorithms fit.
-    pub(crate) fn answer(
-        &self,
-        step: &mut Step<'_>,
-        owner: SaId,
-        material: &Material<'_>,
-    ) -> Result<(ChildSa, Vec<Payload>), Refusal> {
+    pub(crate) fn answer(&self, step: &mut Step<'_>, owner: SaId) -> Result<(Agreed, Vec<Payload>), Refusal> {
         let said =
             Said::of(self.payloads).ok_or_else(|| Refusal::syntax("a request for a child SA lacks SA, TSi or TSr"))?;
         let mut refusal = Refusal::no_more();
@@ -302,7 +308,7 @@ impl Request<'_> {
                 }
             };
             let spi = step.child_spi(owner);
-            let choice = match proposal::choose_esp(&offered(child), said.proposals, spi, self.with_exchange) {
+            let choice = match proposal::choose_esp(&child.proposals, said.proposals, spi, self.with_exchange) {
                 Ok(choice) => choice,
                 Err(mismatch) => {
                     step.child_spis.remove(spi);
@@ -317,22 +323,26 @@ impl Request<'_> {
                     return Err(refusal);
                 }
             };
-            let keys = material.keys_of(shared, &choice.suite);
             let mut answer = vec![Payload::SecurityAssociation(vec![choice.answer])];
             answer.extend(exchange);
             answer.push(Payload::SelectorsInitiator(selectors::to_wire(&narrowed.initiator)));
             answer.push(Payload::SelectorsResponder(selectors::to_wire(&narrowed.responder)));
             answer.push(Payload::Notify(Notify::new(notify::ESP_TFC_PADDING_NOT_SUPPORTED, &[])));
-            let parts = Parts {
-                inbound: half(spi, keys.initiator),
-                outbound: half(choice.peer_spi, keys.responder),
+            let [nonce_i, nonce_r] = self.nonces.map(Clone::clone);
+            let agreed = Agreed {
+                name: child.name.clone(),
+                is_ours: false,
+                inbound: spi,
+                outbound: choice.peer_spi,
                 suite: choice.suite,
                 local: narrowed.responder,
                 remote: narrowed.initiator,
                 resource: None,
-                stage: self.stage,
+                nonce_i,
+                nonce_r,
+                shared: shared.into_iter().collect(),
             };
-            return Ok((build(step, child, parts), answer));
+            return Ok((agreed, answer));
         }
         Err(refusal)
     }

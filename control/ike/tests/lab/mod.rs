@@ -410,6 +410,15 @@ pub(crate) fn connection(side: usize) -> Connection {
     }
 }
 
+/// The same with ML-KEM-768 behind every key exchange: IKE_INTERMEDIATE at first, IKE_FOLLOWUP_KE when SAs are replaced.
+pub(crate) fn hybrid(connection: Connection) -> Connection {
+    let mut connection = connection;
+    let additional = || vec![vec![Some(Group::MlKem768)]];
+    connection.ike_proposals[0].additional = additional();
+    connection.children[0].proposals[0].additional = additional();
+    connection
+}
+
 /// The same with lifetimes in milliseconds.
 pub(crate) fn short_lived(side: usize, ike_ms: u64, child_ms: u64) -> Connection {
     let mut connection = connection(side);

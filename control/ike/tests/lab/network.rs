@@ -67,6 +67,13 @@ impl Network {
         core::mem::take(&mut self.flights).into_values().collect()
     }
 
+    /// Kinds of the exchanges of the requests under way from an address.
+    pub(crate) fn requests_from(&self, source: core::net::IpAddr) -> Vec<u8> {
+        let from = self.flights.values().filter(|(path, _)| path.local.ip() == source);
+        let requests = from.filter(|(_, bytes)| bytes.get(19).is_some_and(|flags| flags & 0x20 == 0));
+        requests.map(|(_, bytes)| bytes[18]).collect()
+    }
+
     /// Whatever is under way gets lost.
     pub(crate) fn lose_all(&mut self) {
         self.flights.clear();

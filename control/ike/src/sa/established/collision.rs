@@ -4,7 +4,7 @@
 use crate::wire::Nonce;
 
 /// The lower of an exchange's two nonces, compared byte by byte.
-pub(super) fn lowest(one: &Nonce, other: &Nonce) -> Nonce {
+pub(crate) fn lowest(one: &Nonce, other: &Nonce) -> Nonce {
     if one.bytes() <= other.bytes() {
         one.clone()
     } else {

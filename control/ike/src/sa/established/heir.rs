@@ -1,6 +1,8 @@
 //! An IKE SA that replaces another (RFC 7296 §1.3.2, §2.18): both sides of the exchange, and who gets the children.
 
-use super::collision::{lowest, ours_loses};
+use super::collision::ours_loses;
+use super::followup::{self, Made, Series};
+use super::pending_ike::{AgreedIke, MetIke, PendingIke};
 use super::{Doing, Established, Standing};
 use crate::connection::{Connection, Path};
 use crate::crypto::exchange::{PrivateValue, respond};
@@ -17,71 +19,12 @@ use crate::sa::pending_child::Refusal;
 use crate::sa::step::{Step, What};
 use crate::sa::window::{Receiver, Sender};
 use crate::sa::{IkeSa, SaId, State};
-use crate::transform::{Group, IkeProposal, IkeSuite};
-use crate::wire::{Header, KeyExchange, Nonce, Notify, Payload, notify};
-use serde::{Deserialize, Serialize};
+use crate::transform::Group;
+use crate::wire::{Exchange, Header, KeyExchange, Notify, Payload, notify};
 
 /// A peer that was to delete an IKE SA, and did not, has had this time. It may still be asking for our answer until then: gateways repeat a request
 /// for up to 165 s.
 const PEER_DELETES_MS: u64 = 180_000;
-
-/// Our request to replace an IKE SA.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct PendingIke {
-    spi: u64,
-    nonce: Nonce,
-    private: PrivateValue,
-    /// What the peer made of the same IKE SA meanwhile.
-    pub(super) met: Option<MetIke>,
-}
-
-/// The peer's replacement of the same IKE SA.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct MetIke {
-    pub(super) id: SaId,
-    lowest: Nonce,
-}
-
-/// Proposals of a replacement: without additional key exchanges, since SK_d holds what the first ones agreed on (RFC 9370 §2.2.4 leaves
-/// it open).
-fn offered(connection: &Connection) -> Vec<IkeProposal> {
-    let mut proposals = connection.ike_proposals.clone();
-    proposals.iter_mut().for_each(|proposal| proposal.additional.clear());
-    proposals
-}
-
-impl PendingIke {
-    /// SA, Ni, KEi. The group is the one in use, unless the peer asked for another.
-    pub(super) fn new(
-        step: &mut Step<'_>,
-        connection: &Connection,
-        suite: &IkeSuite,
-        group: Option<Group>,
-    ) -> Option<(PendingIke, Vec<Payload>)> {
-        let proposals = offered(connection);
-        let is_offered = |group: &Group| proposals.iter().any(|proposal| proposal.groups.contains(group));
-        let group = group.unwrap_or(suite.group);
-        let group = Some(group)
-            .filter(is_offered)
-            .or(proposals.first()?.groups.first().copied())?;
-        let (private, data) = PrivateValue::generate(group, step.random);
-        let pending = PendingIke {
-            spi: step.ike_spi(),
-            nonce: step.nonce(),
-            private,
-            met: None,
-        };
-        let payloads = vec![
-            Payload::SecurityAssociation(proposal::offer_ike(&proposals, Some(pending.spi))),
-            Payload::Nonce(pending.nonce.clone()),
-            Payload::KeyExchange(KeyExchange {
-                group: group.id(),
-                data,
-            }),
-        ];
-        Some((pending, payloads))
-    }
-}
 
 impl Established {
     /// The peer replaces this IKE SA.
@@ -122,7 +65,7 @@ impl Established {
         let wrong = |text| Refusal::new(notify::INVALID_SYNTAX, Failure::Misbehaved(text));
         let said = Said::of(payloads).ok_or_else(|| wrong("its rekeying lacks SA, KE or nonce"))?;
         let spi = step.ike_spi();
-        let choice = proposal::choose_ike(&offered(&connection), said.proposals, Some(spi))
+        let choice = proposal::choose_ike(&connection.ike_proposals, said.proposals, Some(spi))
             .map_err(|mismatch| Refusal::new(notify::NO_PROPOSAL_CHOSEN, Failure::Mismatch(Box::new(mismatch))))?;
         let peer_spi = choice.peer_spi.ok_or_else(|| wrong("its rekeying has no SPI"))?;
         let group = choice.suite.group;
@@ -135,7 +78,7 @@ impl Established {
         let (data, shared) =
             respond(group, &said.exchange.data, step.random).map_err(|_| wrong("its public value is not valid"))?;
         let nonce = step.nonce();
-        let answer = vec![
+        let mut answer = vec![
             Payload::SecurityAssociation(vec![choice.answer]),
             Payload::Nonce(nonce.clone()),
             Payload::KeyExchange(KeyExchange {
@@ -143,32 +86,41 @@ impl Established {
                 data,
             }),
         ];
-        let public = Public {
-            nonce_i: said.nonce.bytes(),
-            nonce_r: nonce.bytes(),
-            spi_i: peer_spi,
-            spi_r: spi,
+        let agreed = AgreedIke {
+            suite: choice.suite,
+            own_spi: spi,
+            peer_spi,
+            initiator: false,
+            nonce_i: said.nonce.clone(),
+            nonce_r: nonce,
+            shared: vec![shared],
         };
-        let keys = self.heir_keys(&choice.suite, shared, public);
-        let mut heir = self.heir(
-            sa,
-            step,
-            &connection,
-            Line {
-                spi,
-                peer_spi,
-                initiator: false,
-            },
-            Channel::new(choice.suite, keys),
-        );
-        let now = step.now.monotonic;
-        let later = now.after(PEER_DELETES_MS);
         if let Some(Doing::RekeyIke(pending)) = &mut self.doing {
             // Both sides replace it: which one stays is known when our answer comes.
-            pending.met = Some(MetIke {
-                id: heir.id,
-                lowest: lowest(said.nonce, &nonce),
-            });
+            let (id, lowest) = (None, agreed.lowest());
+            pending.met = Some(MetIke { id, lowest });
+        }
+        // What the peer began before, it has given up.
+        self.drop_series(step, Series::is_ike);
+        if agreed.missing().is_some() {
+            answer.push(self.begin_series(step, Made::Ike(Box::new(agreed))));
+        } else {
+            self.heir_for_peer(sa, step, agreed)?;
+        }
+        Ok(answer)
+    }
+
+    /// The IKE SA that the peer replaces this one by, all key exchanges done.
+    pub(super) fn heir_for_peer(&mut self, sa: &IkeSa, step: &mut Step<'_>, agreed: AgreedIke) -> Result<(), Refusal> {
+        let connection = step.connections.get(&self.connection).cloned();
+        let connection = connection.filter(|_| self.standing == Standing::Current);
+        let connection = connection.ok_or_else(Refusal::temporary)?;
+        let later = step.now.monotonic.after(PEER_DELETES_MS);
+        let lowest = agreed.lowest();
+        let mut heir = self.heir(sa, step, &connection, agreed);
+        if let Some(Doing::RekeyIke(pending)) = &mut self.doing {
+            let id = Some(heir.id);
+            pending.met = Some(MetIke { id, lowest });
             if let Some(heir) = heir.established_mut() {
                 heir.standing = Standing::Candidate { delete_at: later };
             }
@@ -178,7 +130,7 @@ impl Established {
             step.tell(Some(&self.connection), What::IkeRekeyed);
         }
         step.spawned.push(heir);
-        Ok(answer)
+        Ok(())
     }
 
     /// The answer to our request to replace this IKE SA.
@@ -192,41 +144,88 @@ impl Established {
         if let Some(error) = find_error(payloads) {
             return self.rekeying_ike_refused(sa, step, pending, error);
         }
-        let now = step.now.monotonic;
-        match self.heir_of_ours(sa, step, &pending, payloads) {
-            Ok((mut heir, ours)) => {
-                let loses = pending.met.as_ref().is_some_and(|met| ours_loses(&ours, &met.lowest));
-                if let (true, Some(met)) = (loses, &pending.met) {
-                    self.bequeath(step, met.id);
-                    self.standing = Standing::Replaced {
-                        delete_at: now.after(PEER_DELETES_MS),
-                    };
-                    if let Some(heir) = heir.established_mut() {
-                        heir.standing = Standing::Replaced { delete_at: now };
-                    }
-                } else {
-                    self.bequeath(step, heir.id);
-                    self.standing = Standing::Replaced { delete_at: now };
-                }
-                step.spawned.push(heir);
-                step.tell(Some(&self.connection), What::IkeRekeyed);
-            }
+        let mut pending = pending;
+        let agreed = match self.agreed_with(step, &mut pending, payloads) {
+            Ok(agreed) => agreed,
             Err(why) => {
                 self.rekey_at = step.soon(10_000);
                 let connection = self.connection.clone();
                 step.tell(Some(&connection), What::RekeyFailed { why });
-                self.yield_to(step, &pending);
+                return self.yield_to(step, &pending);
             }
+        };
+        let loses = pending
+            .met
+            .as_ref()
+            .is_some_and(|met| ours_loses(&agreed.lowest(), &met.lowest));
+        match agreed.missing() {
+            // Ours goes no further: there is nothing to delete yet.
+            Some(_) if loses => self.yield_to(step, &pending),
+            Some(group) => self.go_on(sa, step, pending, agreed, group, payloads),
+            None => self.heir_of_ours(sa, step, &pending, agreed, loses),
         }
     }
 
-    /// If the peer made a successor while ours failed, that one it is.
+    /// The next additional key exchange.
+    fn go_on(
+        &mut self,
+        sa: &mut IkeSa,
+        step: &mut Step<'_>,
+        pending: PendingIke,
+        agreed: AgreedIke,
+        group: Group,
+        payloads: &[Payload],
+    ) {
+        let Some(link) = followup::link(payloads) else {
+            self.rekey_at = step.soon(10_000);
+            let why = Failure::Misbehaved(followup::NO_LINK);
+            step.tell(Some(&self.connection), What::RekeyFailed { why });
+            return self.yield_to(step, &pending);
+        };
+        let (private, public) = PrivateValue::generate(group, step.random);
+        let request = followup::request(group, &public, link);
+        let agreed = Some(Box::new(agreed));
+        let pending = PendingIke {
+            private,
+            agreed,
+            ..pending
+        };
+        let doing = Doing::RekeyIke(Box::new(pending));
+        self.ask(sa, step, Exchange::IkeFollowupKe, &request, doing);
+    }
+
+    /// Our replacement is there, all key exchanges done.
+    fn heir_of_ours(&mut self, sa: &IkeSa, step: &mut Step<'_>, pending: &PendingIke, agreed: AgreedIke, loses: bool) {
+        let now = step.now.monotonic;
+        let Some(connection) = step.connections.get(&self.connection).cloned() else {
+            return self.yield_to(step, pending);
+        };
+        self.forgotten = 0;
+        let mut heir = self.heir(sa, step, &connection, agreed);
+        // One that was given up meanwhile has no heir: an operator ended the tunnel, or another IKE SA carries it.
+        if loses || self.standing != Standing::Current {
+            self.yield_to(step, pending);
+            if let Some(heir) = heir.established_mut() {
+                heir.standing = Standing::Replaced { delete_at: now };
+            }
+        } else {
+            self.bequeath(step, heir.id);
+            self.standing = Standing::Replaced { delete_at: now };
+        }
+        step.spawned.push(heir);
+        step.tell(Some(&self.connection), What::IkeRekeyed);
+    }
+
+    /// If the peer made a successor while ours failed, that one it is. One that is not made yet comes, or is given up.
     fn yield_to(&mut self, step: &mut Step<'_>, pending: &PendingIke) {
-        if let Some(met) = &pending.met {
-            self.bequeath(step, met.id);
+        let id = pending.met.as_ref().and_then(|met| met.id);
+        if let Some(id) = id.filter(|_| self.standing == Standing::Current) {
+            self.bequeath(step, id);
             self.standing = Standing::Replaced {
                 delete_at: step.now.monotonic.after(PEER_DELETES_MS),
             };
+        } else {
+            self.rekey_at = step.soon(1000);
         }
     }
 
@@ -240,6 +239,10 @@ impl Established {
                 self.begin(sa, step, super::tasks::Task::RekeyIke(Some(group)))
             }
             (notify::TEMPORARY_FAILURE, _) => self.rekey_at = step.soon(1000),
+            (notify::STATE_NOT_FOUND, _) => {
+                self.rekey_at = step.soon(1000);
+                self.state_forgotten();
+            }
             (kind, _) => {
                 self.rekey_at = step.soon(10_000);
                 let offered = step
@@ -253,16 +256,23 @@ impl Established {
         }
     }
 
-    fn heir_of_ours(
+    /// What the answer agrees on, with what was agreed before.
+    fn agreed_with(
         &self,
-        sa: &IkeSa,
-        step: &mut Step<'_>,
-        pending: &PendingIke,
+        step: &Step<'_>,
+        pending: &mut PendingIke,
         payloads: &[Payload],
-    ) -> Result<(IkeSa, Nonce), Failure> {
-        let connection = step.connections.get(&self.connection).cloned().ok_or(Failure::Ours)?;
+    ) -> Result<AgreedIke, Failure> {
+        if let Some(mut agreed) = pending.agreed.take() {
+            let shared = followup::agree(&pending.private, payloads);
+            agreed
+                .shared
+                .push(shared.ok_or(Failure::Misbehaved(followup::NOT_VALID))?);
+            return Ok(*agreed);
+        }
+        let connection = step.connections.get(&self.connection).ok_or(Failure::Ours)?;
         let said = Said::of(payloads).ok_or(Failure::Misbehaved("its answer lacks SA, KE or nonce"))?;
-        let ours = proposal::offer_ike(&offered(&connection), Some(pending.spi));
+        let ours = proposal::offer_ike(&connection.ike_proposals, Some(pending.spi));
         let answer = proposal::accept_ike(&ours, said.proposals)
             .map_err(|_| Failure::Misbehaved("it chose a proposal that was not offered"))?;
         let peer_spi = answer.peer_spi.ok_or(Failure::Misbehaved("its answer has no SPI"))?;
@@ -275,30 +285,33 @@ impl Established {
             .private
             .agree(&said.exchange.data)
             .map_err(|_| Failure::Misbehaved("its public value is not valid"))?;
-        let public = Public {
-            nonce_i: pending.nonce.bytes(),
-            nonce_r: said.nonce.bytes(),
-            spi_i: pending.spi,
-            spi_r: peer_spi,
-        };
-        let keys = self.heir_keys(&answer.suite, shared, public);
-        let line = Line {
-            spi: pending.spi,
+        Ok(AgreedIke {
+            suite: answer.suite,
+            own_spi: pending.spi,
             peer_spi,
             initiator: true,
-        };
-        let heir = self.heir(sa, step, &connection, line, Channel::new(answer.suite, keys));
-        Ok((heir, lowest(&pending.nonce, said.nonce)))
-    }
-
-    fn heir_keys(&self, suite: &IkeSuite, shared: crate::secret::Secret, public: Public<'_>) -> IkeKeys {
-        IkeKeys::rekey(suite, self.channel.suite.prf, &self.channel.keys.d, &[shared], public)
+            nonce_i: pending.nonce.clone(),
+            nonce_r: said.nonce.clone(),
+            shared: vec![shared],
+        })
     }
 
     /// An IKE SA like this one, with its own keys and message ids, without children yet.
-    fn heir(&self, sa: &IkeSa, step: &mut Step<'_>, connection: &Connection, line: Line, channel: Channel) -> IkeSa {
+    fn heir(&self, sa: &IkeSa, step: &mut Step<'_>, connection: &Connection, agreed: AgreedIke) -> IkeSa {
         let now: Milliseconds = step.now.monotonic;
-        let mut channel = channel;
+        let (spi_i, spi_r) = match agreed.initiator {
+            true => (agreed.own_spi, agreed.peer_spi),
+            false => (agreed.peer_spi, agreed.own_spi),
+        };
+        let public = Public {
+            nonce_i: agreed.nonce_i.bytes(),
+            nonce_r: agreed.nonce_r.bytes(),
+            spi_i,
+            spi_r,
+        };
+        let (prf, d) = (self.channel.suite.prf, &self.channel.keys.d);
+        let keys = IkeKeys::rekey(&agreed.suite, prf, d, &agreed.shared, public);
+        let mut channel = Channel::new(agreed.suite, keys);
         channel.datagram_bytes_max = self.channel.datagram_bytes_max;
         let established = Established {
             connection: self.connection.clone(),
@@ -315,14 +328,16 @@ impl Established {
             keepalive_at: self.keepalive_at,
             doing: None,
             later: self.later.clone(),
+            series: Vec::new(),
+            forgotten: 0,
             initial_contact: false,
         };
         IkeSa {
             id: step.id(),
             path: sa.path,
-            own_spi: line.spi,
-            peer_spi: line.peer_spi,
-            initiator: line.initiator,
+            own_spi: agreed.own_spi,
+            peer_spi: agreed.peer_spi,
+            initiator: agreed.initiator,
             created: now,
             sender: Sender::default(),
             receiver: Receiver::after(0),
@@ -332,6 +347,8 @@ impl Established {
 
     /// Hands the children over.
     fn bequeath(&mut self, step: &mut Step<'_>, to: SaId) {
+        // Nothing more is made here.
+        self.drop_series(step, |_| true);
         step.bequests.push((to, core::mem::take(&mut self.children)));
     }
 
@@ -341,10 +358,4 @@ impl Established {
             self.yield_to(step, &pending);
         }
     }
-}
-
-struct Line {
-    spi: u64,
-    peer_spi: u64,
-    initiator: bool,
 }

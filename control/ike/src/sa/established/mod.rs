@@ -1,9 +1,12 @@
 //! Both sides have proven who they are. One request of ours and one of the peer's may be under way; what is to be done next is found from
 //! what stands here, never queued, so that a restart forgets nothing.
 
+mod children;
 mod collision;
 mod deletes;
+mod followup;
 mod heir;
+mod pending_ike;
 mod requests;
 mod responses;
 mod tasks;
@@ -22,7 +25,9 @@ use crate::failure::Failure;
 use crate::identity::Identity;
 use crate::now::Milliseconds;
 use crate::wire::{Exchange, Header, Nonce, Payload};
-use heir::PendingIke;
+pub(crate) use collision::lowest;
+use followup::Series;
+use pending_ike::PendingIke;
 use serde::{Deserialize, Serialize};
 
 /// Between two NAT keepalives (RFC 3948 §4: 20 s).
@@ -48,6 +53,10 @@ pub(crate) struct Established {
     doing: Option<Doing>,
     /// Children that were refused: not to be asked for before.
     later: Vec<(String, Milliseconds)>,
+    /// What the peer will continue with IKE_FOLLOWUP_KE.
+    series: Vec<Series>,
+    /// How often in a row the peer had forgotten what we continued.
+    forgotten: u8,
     /// The peer said INITIAL_CONTACT; the endpoint takes it.
     #[serde(skip)]
     pub(crate) initial_contact: bool,
@@ -127,6 +136,8 @@ impl Established {
             keepalive_at: now.after(KEEPALIVE_MS),
             doing: None,
             later: Vec::new(),
+            series: Vec::new(),
+            forgotten: 0,
             initial_contact: false,
         }
     }
@@ -218,6 +229,7 @@ impl Established {
             }
             !is_over
         });
+        self.expire_series(step);
         self.expire_children(now);
         self.activate_due(now);
         self.keep_nat_open(sa, step);
@@ -234,69 +246,6 @@ impl Established {
             Some(Doing::CreateChild(_) | Doing::RekeyChild { .. } | Doing::RekeyIke(_)) => "CREATE_CHILD_SA",
             Some(Doing::DeleteChildren(_) | Doing::DeleteIke) => "INFORMATIONAL, Delete",
             Some(Doing::Liveness) | None => "INFORMATIONAL, a sign of life",
-        }
-    }
-
-    /// A lifetime that ended for good.
-    fn expire_children(&mut self, now: Milliseconds) {
-        let mut ended = Vec::new();
-        for child in &mut self.children {
-            if child.lives() && child.hard_at <= now {
-                if child.sends() {
-                    ended.push(child.name.clone());
-                }
-                child.replace(now, true);
-            }
-        }
-        for name in ended {
-            self.next_of(now, &name);
-        }
-    }
-
-    /// SAs that we answered and on which nothing arrived send from now on.
-    fn activate_due(&mut self, now: Milliseconds) {
-        let due = |child: &ChildSa| match child.stage {
-            Stage::Receiving { sends_at } => (sends_at <= now).then_some(child.inbound.spi),
-            Stage::Active | Stage::Replaced { .. } | Stage::Closing | Stage::Lingering { .. } => None,
-        };
-        for spi in self.children.iter().filter_map(due).collect::<Vec<_>>() {
-            self.activate(now, spi, false);
-        }
-    }
-
-    /// Seals with this child SA from now on. What sent until now is replaced; `ours`: it is ours to delete.
-    fn activate(&mut self, now: Milliseconds, spi: u32, ours: bool) {
-        // One that was replaced meanwhile does not come back.
-        let wanted = |child: &ChildSa| child.inbound.spi == spi && child.may_send();
-        let Some(at) = self.children.iter().position(wanted) else {
-            return;
-        };
-        let (name, resource) = (self.children[at].name.clone(), self.children[at].resource);
-        for (other, child) in self.children.iter_mut().enumerate() {
-            if other == at {
-                child.stage = Stage::Active;
-            } else if child.stage == Stage::Active && child.name == name && child.resource == resource {
-                child.replace(now, ours);
-            }
-        }
-    }
-
-    /// Packets passed: `last` is when the last authentic one came, `packets` and `bytes` are those of the busier direction.
-    pub(crate) fn passed(&mut self, now: Milliseconds, spi: u32, last: Option<Milliseconds>, packets: u64, bytes: u64) {
-        let Some(child) = self.children.iter_mut().find(|child| child.inbound.spi == spi) else {
-            return;
-        };
-        if packets >= child.packets_max || bytes >= child.bytes_max {
-            child.rekey_at = child.rekey_at.min(now);
-        }
-        let (created, receives) = (child.created, matches!(child.stage, Stage::Receiving { .. }));
-        let Some(last) = last.filter(|last| *last >= created) else {
-            return;
-        };
-        self.heard = self.heard.max(last);
-        if receives {
-            // RFC 7296 §2.8: the peer uses it, so it has it.
-            self.activate(now, spi, false);
         }
     }
 
@@ -345,9 +294,9 @@ impl Established {
     /// The peer does not answer here. If it made a successor meanwhile, that one goes on.
     fn lost(mut self: Box<Self>, step: &mut Step<'_>, why: Failure) -> State {
         if let Some(Doing::RekeyIke(pending)) = &self.doing
-            && let Some(met) = &pending.met
+            && let Some(id) = pending.met.as_ref().and_then(|met| met.id)
         {
-            step.bequests.push((met.id, core::mem::take(&mut self.children)));
+            step.bequests.push((id, core::mem::take(&mut self.children)));
             self.standing = Standing::Replaced {
                 delete_at: step.now.monotonic,
             };
@@ -404,6 +353,9 @@ impl Established {
         let tasks = (!sa.sender.is_busy())
             .then(|| self.task_deadline(sa, connections))
             .flatten();
-        always.chain([hard, keepalive, tasks].into_iter().flatten()).min()
+        let series = self.series_deadline();
+        always
+            .chain([hard, keepalive, tasks, series].into_iter().flatten())
+            .min()
     }
 }

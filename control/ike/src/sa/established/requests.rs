@@ -1,15 +1,15 @@
 //! What the peer asks for.
 
-use super::collision::lowest;
+use super::followup::Made;
 use super::{Doing, Established, Met, Standing};
 use crate::connection::Path;
 use crate::sa::channel::Inside;
 use crate::sa::child::{ChildSa, Stage};
 use crate::sa::payloads::{associations, find_notify, nonces};
-use crate::sa::pending_child::{Material, Refusal, Request};
+use crate::sa::pending_child::{Agreed, Material, Refusal, Request};
 use crate::sa::step::{Step, What};
 use crate::sa::{IkeSa, State};
-use crate::wire::{Exchange, Header, Nonce, Notify, Payload, notify, protocol};
+use crate::wire::{Exchange, Header, Notify, Payload, notify, protocol};
 
 /// Child SAs of one IKE SA at most, old and lingering ones included: a peer cannot fill our memory.
 const CHILDREN_MAX: usize = 256;
@@ -36,11 +36,8 @@ impl Established {
         match header.exchange {
             Exchange::Informational => return self.informational(sa, step, path, header, payloads),
             Exchange::CreateChildSa => self.create_child_sa(sa, step, path, header, payloads),
-            Exchange::IkeSaInit
-            | Exchange::IkeAuth
-            | Exchange::IkeIntermediate
-            | Exchange::IkeFollowupKe
-            | Exchange::Other(_) => {
+            Exchange::IkeFollowupKe => self.answer_followup(sa, step, path, header, payloads),
+            Exchange::IkeSaInit | Exchange::IkeAuth | Exchange::IkeIntermediate | Exchange::Other(_) => {
                 let syntax = Notify::new(notify::INVALID_SYNTAX, &[]);
                 self.reply(sa, step, path, header, &[Payload::Notify(syntax)]);
             }
@@ -82,20 +79,15 @@ impl Established {
         if matches!(self.doing, Some(Doing::RekeyIke(_) | Doing::DeleteIke)) || self.standing != Standing::Current {
             return Some(Refusal::temporary());
         }
-        (self.children.len() >= CHILDREN_MAX).then(Refusal::no_more)
+        (self.children.len() + self.series.len() >= CHILDREN_MAX).then(Refusal::no_more)
     }
 
     fn new_child(&mut self, sa: &IkeSa, step: &mut Step<'_>, payloads: &[Payload]) -> Result<Vec<Payload>, Refusal> {
         if let Some(refusal) = self.refuses_children() {
             return Err(refusal);
         }
-        let Answered { child, answer, .. } = self.answer_child(sa, step, payloads, None, Stage::Active)?;
-        let (name, spi) = (child.name.clone(), child.inbound.spi);
-        self.children.push(child);
-        // The peer began anew: it does not use what it had.
-        self.activate(step.now.monotonic, spi, false);
-        step.tell(Some(&self.connection), What::ChildUp { child: name });
-        Ok(answer)
+        let (agreed, answer) = self.answer_child(sa, step, payloads, None)?;
+        self.child_agreed(step, agreed, None, answer)
     }
 
     fn rekey_child(
@@ -123,18 +115,71 @@ impl Established {
             Stage::Replaced { .. } | Stage::Closing => return Err(Refusal::temporary()),
             Stage::Lingering { .. } => return Err(Refusal::no_such_child(rekeyed)),
         }
-        let now = step.now.monotonic;
-        let Answered { child, answer, lowest } =
-            self.answer_child(sa, step, payloads, Some(&name), ChildSa::receiving(now))?;
-        let spi = child.inbound.spi;
-        self.children.push(child);
+        // What the peer began for the same one before, it has given up.
+        self.drop_series(step, |series| series.replaces(old));
+        let (agreed, answer) = self.answer_child(sa, step, payloads, Some(&name))?;
+        let (spi, lowest) = (agreed.inbound, agreed.lowest());
         if let Some(Doing::RekeyChild { old: ours, met, .. }) = &mut self.doing
             && *ours == old
         {
             *met = Some(Met { spi, lowest });
         }
-        step.tell(Some(&self.connection), What::ChildRekeyed { child: name });
+        self.child_agreed(step, agreed, Some(old), answer)
+    }
+
+    /// A child SA that the peer asked for is made now, or after its additional key exchanges.
+    fn child_agreed(
+        &mut self,
+        step: &mut Step<'_>,
+        agreed: Agreed,
+        old: Option<u32>,
+        answer: Vec<Payload>,
+    ) -> Result<Vec<Payload>, Refusal> {
+        let mut answer = answer;
+        if agreed.missing().is_some() {
+            answer.push(self.begin_series(step, Made::Child { agreed, old }));
+        } else {
+            self.made_for_peer(step, agreed, old);
+        }
         Ok(answer)
+    }
+
+    /// The child SA that the peer asked for, all key exchanges done.
+    pub(super) fn made_for_peer(&mut self, step: &mut Step<'_>, agreed: Agreed, old: Option<u32>) {
+        let now = step.now.monotonic;
+        let stage = match old {
+            Some(_) => ChildSa::receiving(now),
+            None => Stage::Active,
+        };
+        let Some(child) = self.build_child(step, agreed, stage) else {
+            return;
+        };
+        let (name, spi) = (child.name.clone(), child.inbound.spi);
+        self.children.push(child);
+        if old.is_some() {
+            step.tell(Some(&self.connection), What::ChildRekeyed { child: name });
+        } else {
+            // The peer began anew: it does not use what it had.
+            self.activate(now, spi, false);
+            step.tell(Some(&self.connection), What::ChildUp { child: name });
+        }
+    }
+
+    /// A child SA from what was agreed on; none if the configuration has it no longer.
+    pub(super) fn build_child(&self, step: &mut Step<'_>, agreed: Agreed, stage: Stage) -> Option<ChildSa> {
+        let connection = step.connections.get(&self.connection).cloned();
+        let wanted = connection
+            .as_ref()
+            .and_then(|c| c.children.iter().find(|child| child.name == agreed.name));
+        let Some(wanted) = wanted else {
+            step.child_spis.remove(agreed.inbound);
+            return None;
+        };
+        let material = Material {
+            prf: self.channel.suite.prf,
+            keys: &self.channel.keys,
+        };
+        Some(agreed.build(step, wanted, &material, stage))
     }
 
     fn answer_child(
@@ -143,8 +188,7 @@ impl Established {
         step: &mut Step<'_>,
         payloads: &[Payload],
         only: Option<&str>,
-        stage: Stage,
-    ) -> Result<Answered, Refusal> {
+    ) -> Result<(Agreed, Vec<Payload>), Refusal> {
         let connection = step
             .connections
             .get(&self.connection)
@@ -154,32 +198,15 @@ impl Established {
             .next()
             .ok_or_else(|| Refusal::syntax("a request for a child SA lacks a nonce"))?;
         let ours = step.nonce();
-        let material = Material {
-            prf: self.channel.suite.prf,
-            keys: &self.channel.keys,
-            nonce_i: theirs.bytes(),
-            nonce_r: ours.bytes(),
-        };
         let request = Request {
             children: &connection.children,
             only,
             payloads,
             with_exchange: true,
-            stage,
+            nonces: [theirs, &ours],
         };
-        let (child, mut answer) = request.answer(step, sa.id, &material)?;
+        let (agreed, mut answer) = request.answer(step, sa.id)?;
         answer.insert(1, Payload::Nonce(ours.clone()));
-        Ok(Answered {
-            child,
-            answer,
-            lowest: lowest(theirs, &ours),
-        })
+        Ok((agreed, answer))
     }
-}
-
-/// A child SA that the peer asked for, our answer, and the lower of the exchange's nonces.
-struct Answered {
-    child: ChildSa,
-    answer: Vec<Payload>,
-    lowest: Nonce,
 }

@@ -1,17 +1,19 @@
 //! What the peer answers.
 
-use super::collision::{lowest, ours_loses};
+use super::collision::ours_loses;
+use super::followup;
 use super::tasks::Task;
 use super::{Doing, Established, Met, Standing};
+use crate::crypto::exchange::PrivateValue;
 use crate::failure::Failure;
-use crate::sa::child::ChildSa;
+use crate::sa::child::{ChildSa, Stage};
 use crate::sa::offers;
 use crate::sa::payloads::{asked_group, find_error, nonces};
-use crate::sa::pending_child::{Material, PendingChild};
+use crate::sa::pending_child::PendingChild;
 use crate::sa::step::{Step, What};
 use crate::sa::{IkeSa, State};
 use crate::transform::Group;
-use crate::wire::{Nonce, Notify, Payload, notify};
+use crate::wire::{Exchange, Nonce, Notify, Payload, notify};
 
 impl Established {
     /// The answer to our request.
@@ -41,19 +43,30 @@ impl Established {
     }
 
     fn created_child(&mut self, sa: &mut IkeSa, step: &mut Step<'_>, pending: PendingChild, payloads: &[Payload]) {
-        match self.accept_child(step, &pending, payloads) {
-            Ok((child, _)) => {
+        let name = pending.name.clone();
+        match self.accept_child(step, pending, payloads) {
+            Ok(Progress::More(pending, payloads, _)) => {
+                self.ask(
+                    sa,
+                    step,
+                    Exchange::IkeFollowupKe,
+                    &payloads,
+                    Doing::CreateChild(pending),
+                );
+            }
+            Ok(Progress::Done(child, _)) => {
                 let (name, spi) = (child.name.clone(), child.inbound.spi);
                 self.children.push(child);
                 self.activate(step.now.monotonic, spi, true);
                 step.tell(Some(&self.connection), What::ChildUp { child: name });
             }
-            Err(Trouble::OtherGroup(group)) => {
-                self.begin(sa, step, Task::CreateChild(pending.name.clone(), Some(group)))
+            Err(Trouble::OtherGroup(group)) => self.begin(sa, step, Task::CreateChild(name, Some(group))),
+            Err(Trouble::Forgotten) => {
+                self.state_forgotten();
+                self.postpone(step, &name, 1000);
             }
-            Err(Trouble::Later) => self.postpone(step, &pending.name, 1000),
-            Err(Trouble::NoSuchChild) => self.postpone(step, &pending.name, 1000),
-            Err(Trouble::Failed(why)) => self.child_failed(step, &pending.name, why),
+            Err(Trouble::Later | Trouble::NoSuchChild) => self.postpone(step, &name, 1000),
+            Err(Trouble::Failed(why)) => self.child_failed(step, &name, why),
         }
     }
 
@@ -67,12 +80,24 @@ impl Established {
         payloads: &[Payload],
     ) {
         let now = step.now.monotonic;
+        let wanted = pending.name.clone();
         let old_lives = self
             .children
             .iter()
             .any(|child| child.inbound.spi == old && child.lives());
-        match self.accept_child(step, &pending, payloads) {
-            Ok((child, ours)) => {
+        match self.accept_child(step, pending, payloads) {
+            // Ours loses: it goes no further (RFC 9370 §2.2.4: there is nothing to delete yet). The peer's does, or has.
+            Ok(Progress::More(pending, _, ours)) if met.as_ref().is_some_and(|met| ours_loses(&ours, &met.lowest)) => {
+                step.child_spis.remove(pending.spi);
+                if let Some(met) = met.filter(|_| !old_lives) {
+                    self.activate(now, met.spi, true);
+                }
+            }
+            Ok(Progress::More(pending, payloads, _)) => {
+                let doing = Doing::RekeyChild { old, pending, met };
+                self.ask(sa, step, Exchange::IkeFollowupKe, &payloads, doing);
+            }
+            Ok(Progress::Done(child, ours)) => {
                 let (name, spi) = (child.name.clone(), child.inbound.spi);
                 self.children.push(child);
                 match met {
@@ -87,6 +112,7 @@ impl Established {
                     Some(met) => {
                         self.activate(now, spi, true);
                         self.stage_of(met.spi, |child| child.replace(now, false));
+                        self.drop_series(step, |series| series.replaces(old));
                     }
                     None => self.activate(now, spi, true),
                 }
@@ -96,10 +122,14 @@ impl Established {
             Err(_) if met.is_some() => {}
             Err(Trouble::OtherGroup(group)) => self.begin(sa, step, Task::RekeyChild(old, Some(group))),
             Err(Trouble::Later) => self.rekey_later(step, old, 1000),
+            Err(Trouble::Forgotten) => {
+                self.state_forgotten();
+                self.rekey_later(step, old, 1000);
+            }
             Err(Trouble::NoSuchChild) => self.stage_of(old, |child| child.linger(now)),
             Err(Trouble::Failed(why)) => {
                 self.rekey_later(step, old, 10_000);
-                let child = pending.name.clone();
+                let child = wanted;
                 step.tell(Some(&self.connection), What::ChildFailed { child, why });
             }
         }
@@ -116,49 +146,87 @@ impl Established {
         }
     }
 
-    /// The child SA that the answer makes, and the lower of the exchange's nonces.
+    /// What the answer makes: the child SA, or the next additional key exchange.
     fn accept_child(
-        &self,
+        &mut self,
         step: &mut Step<'_>,
-        pending: &PendingChild,
+        pending: PendingChild,
         payloads: &[Payload],
-    ) -> Result<(ChildSa, Nonce), Trouble> {
+    ) -> Result<Progress, Trouble> {
+        let spi = pending.spi;
+        let progress = self.progress(step, pending, payloads);
+        match &progress {
+            Ok(Progress::Done(..)) => self.forgotten = 0,
+            Ok(Progress::More(..)) => {}
+            Err(_) => step.child_spis.remove(spi),
+        }
+        progress
+    }
+
+    fn progress(&self, step: &mut Step<'_>, pending: PendingChild, payloads: &[Payload]) -> Result<Progress, Trouble> {
+        let misbehaved = |text| Trouble::Failed(Failure::Misbehaved(text));
         let connection = step.connections.get(&self.connection).cloned();
         let wanted = connection
             .as_ref()
             .and_then(|c| c.children.iter().find(|child| child.name == pending.name));
-        let made = match (find_error(payloads), wanted, nonces(payloads).next()) {
-            (Some(error), ..) => Err(Trouble::of(
-                error,
-                pending,
-                wanted.map(|w| w.proposals.as_slice()).unwrap_or_default(),
-            )),
-            (None, None, _) => Err(Trouble::Failed(Failure::Ours)),
-            (None, Some(_), None) => Err(Trouble::Failed(Failure::Misbehaved("its answer lacks a nonce"))),
-            (None, Some(wanted), Some(theirs)) => {
-                let material = Material {
-                    prf: self.channel.suite.prf,
-                    keys: &self.channel.keys,
-                    nonce_i: pending.nonce.as_ref().map_or(&[], Nonce::bytes),
-                    nonce_r: theirs.bytes(),
-                };
-                let made = pending
-                    .accept(step, wanted, payloads, &material)
-                    .map_err(Trouble::Failed);
-                made.map(|child| (child, lowest(pending.nonce.as_ref().unwrap_or(theirs), theirs)))
+        if let Some(error) = find_error(payloads) {
+            let offered = wanted.map(|w| w.proposals.as_slice()).unwrap_or_default();
+            return Err(Trouble::of(error, &pending, offered));
+        }
+        let wanted = wanted.ok_or(Trouble::Failed(Failure::Ours))?;
+        let mut pending = pending;
+        let agreed = match pending.agreed.take() {
+            Some(mut agreed) => {
+                let shared = pending
+                    .exchange
+                    .as_ref()
+                    .and_then(|(private, _)| followup::agree(private, payloads));
+                agreed
+                    .shared
+                    .push(shared.ok_or_else(|| misbehaved(followup::NOT_VALID))?);
+                agreed
+            }
+            None => {
+                let theirs = nonces(payloads)
+                    .next()
+                    .ok_or_else(|| misbehaved("its answer lacks a nonce"))?;
+                let ours = pending.nonce.as_ref().unwrap_or(theirs);
+                Box::new(
+                    pending
+                        .agree(wanted, payloads, [ours, theirs])
+                        .map_err(Trouble::Failed)?,
+                )
             }
         };
-        if made.is_err() {
-            step.child_spis.remove(pending.spi);
-        }
-        made
+        let Some(group) = agreed.missing() else {
+            let lowest = agreed.lowest();
+            let child = self.build_child(step, *agreed, Stage::Active);
+            return Ok(Progress::Done(child.ok_or(Trouble::Failed(Failure::Ours))?, lowest));
+        };
+        let link = followup::link(payloads).ok_or_else(|| misbehaved(followup::NO_LINK))?;
+        let (private, public) = PrivateValue::generate(group, step.random);
+        let payloads = followup::request(group, &public, link);
+        pending.exchange = Some((private, Vec::new()));
+        let lowest = agreed.lowest();
+        pending.agreed = Some(agreed);
+        Ok(Progress::More(pending, payloads, lowest))
     }
+}
+
+/// What an answer leads to.
+enum Progress {
+    /// The child SA, and the lower of the nonces of its CREATE_CHILD_SA.
+    Done(ChildSa, Nonce),
+    /// IKE_FOLLOWUP_KE with these payloads; the same nonce.
+    More(PendingChild, Vec<Payload>, Nonce),
 }
 
 /// Why our request for a child SA made none.
 enum Trouble {
     OtherGroup(Group),
     Later,
+    /// The peer does not know what our additional key exchange belongs to (RFC 9370 §2.2.4).
+    Forgotten,
     NoSuchChild,
     Failed(Failure),
 }
@@ -172,6 +240,7 @@ impl Trouble {
                 Trouble::OtherGroup(group)
             }
             (notify::TEMPORARY_FAILURE, _) => Trouble::Later,
+            (notify::STATE_NOT_FOUND, _) => Trouble::Forgotten,
             (notify::CHILD_SA_NOT_FOUND, _) => Trouble::NoSuchChild,
             (kind, _) => Trouble::Failed(Failure::Refused {
                 notify: kind,

@@ -1,6 +1,7 @@
 //! What an established IKE SA does of its own accord, most urgent first.
 
-use super::heir::PendingIke;
+use super::followup::Series;
+use super::pending_ike::PendingIke;
 use super::{Doing, Established, Standing};
 use crate::connection::{Child, Connection};
 use crate::now::Milliseconds;
@@ -37,22 +38,22 @@ impl Established {
             Standing::Closing => return None,
             Standing::Current => {}
         }
-        if self.children.iter().any(|child| is_to_be_deleted(child, now)) {
+        let is_replaced = self.is_being_replaced();
+        if !is_replaced && self.children.iter().any(|child| is_to_be_deleted(child, now)) {
             return Some(Task::DeleteChildren);
         }
         let connection = step.connections.get(&self.connection)?;
-        if self.rekey_at <= now {
-            return Some(Task::RekeyIke(None));
-        }
-        if let Some(child) = self
-            .children
-            .iter()
-            .find(|child| child.is_due(now) && !self.has_heir(child))
-        {
-            return Some(Task::RekeyChild(child.inbound.spi, None));
-        }
-        if let Some((child, _)) = self.missing(sa, connection).find(|(_, at)| *at <= now) {
-            return Some(Task::CreateChild(child.name.clone(), None));
+        if !is_replaced {
+            if self.rekey_at <= now {
+                return Some(Task::RekeyIke(None));
+            }
+            let mut due = self.children.iter().filter(|child| child.is_due(now));
+            if let Some(child) = due.find(|child| !self.has_heir(child)) {
+                return Some(Task::RekeyChild(child.inbound.spi, None));
+            }
+            if let Some((child, _)) = self.missing(sa, connection).find(|(_, at)| *at <= now) {
+                return Some(Task::CreateChild(child.name.clone(), None));
+            }
         }
         let is_quiet = connection.dpd_delay_ms > 0 && self.heard.after(connection.dpd_delay_ms) <= now;
         is_quiet.then_some(Task::Liveness)
@@ -67,18 +68,29 @@ impl Established {
             Standing::Current => {}
         }
         let connection = connections.get(&self.connection)?;
+        let quiet = (connection.dpd_delay_ms > 0).then(|| self.heard.after(connection.dpd_delay_ms));
+        if self.is_being_replaced() {
+            return quiet;
+        }
         let children = self.children.iter().filter_map(|child| match child.stage {
             Stage::Active => (!self.has_heir(child)).then_some(child.rekey_at),
             Stage::Replaced { delete_at } => Some(delete_at),
             Stage::Receiving { .. } | Stage::Closing | Stage::Lingering { .. } => None,
         });
         let missing = self.missing(sa, connection).map(|(_, at)| at);
-        let quiet = (connection.dpd_delay_ms > 0).then(|| self.heard.after(connection.dpd_delay_ms));
         children.chain(missing).chain(quiet).chain([self.rekey_at]).min()
     }
 
-    /// Whether the peer has replaced a child SA already, and we are about to use the new one.
+    /// The peer replaces this IKE SA, and its additional key exchanges are to come: it refuses all else meanwhile (RFC 7296 §2.25.2).
+    fn is_being_replaced(&self) -> bool {
+        self.series.iter().any(Series::is_ike)
+    }
+
+    /// Whether the peer replaces a child SA, or has already, and we are about to use the new one.
     fn has_heir(&self, old: &ChildSa) -> bool {
+        if self.series.iter().any(|series| series.replaces(old.inbound.spi)) {
+            return true;
+        }
         let receives = |child: &ChildSa| matches!(child.stage, Stage::Receiving { .. });
         self.children
             .iter()
@@ -96,7 +108,9 @@ impl Established {
             .children
             .iter()
             .filter(move |_| is_initiator || connection.initiate);
-        let absent = wanted.filter(|child| !self.children.iter().any(|sa| sa.lives() && sa.name == child.name));
+        let absent = wanted
+            .filter(|child| !self.children.iter().any(|sa| sa.lives() && sa.name == child.name))
+            .filter(|child| !self.series.iter().any(|series| series.creates(&child.name)));
         absent.map(move |child| {
             let later = self
                 .later

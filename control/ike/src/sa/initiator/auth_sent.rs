@@ -5,6 +5,7 @@ use crate::connection::{Connection, Path};
 use crate::failure::Failure;
 use crate::sa::begun::Begun;
 use crate::sa::channel;
+use crate::sa::child::Stage;
 use crate::sa::established::{Established, Origin};
 use crate::sa::offers;
 use crate::sa::payloads::find_error;
@@ -153,10 +154,9 @@ impl Child<'_> {
         let material = Material {
             prf: self.begun.channel.suite.prf,
             keys: &self.begun.channel.keys,
-            nonce_i: self.begun.nonce_i.bytes(),
-            nonce_r: self.begun.nonce_r.bytes(),
         };
-        Some(pending.accept(step, wanted, self.payloads, &material))
+        let agreed = pending.agree(wanted, self.payloads, [&self.begun.nonce_i, &self.begun.nonce_r]);
+        Some(agreed.map(|agreed| agreed.build(step, wanted, &material, Stage::Active)))
     }
 }
 

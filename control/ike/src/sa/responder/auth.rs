@@ -9,7 +9,7 @@ use crate::sa::child::Stage;
 use crate::sa::established::{Established, Origin};
 use crate::sa::offers;
 use crate::sa::payloads::find_notify;
-use crate::sa::pending_child::{self, Material};
+use crate::sa::pending_child::{self, Material, Refusal};
 use crate::sa::proof;
 use crate::sa::step::Step;
 use crate::sa::{IkeSa, State};
@@ -43,25 +43,26 @@ pub(crate) fn answer(
     };
     let InitAnswered { begun, .. } = state;
     let initial_contact = find_notify(inside, notify::INITIAL_CONTACT).is_some();
-    let material = Material {
-        prf: begun.channel.suite.prf,
-        keys: &begun.channel.keys,
-        nonce_i: begun.nonce_i.bytes(),
-        nonce_r: begun.nonce_r.bytes(),
-    };
     let wants_child = inside
         .iter()
         .any(|payload| matches!(payload, Payload::SecurityAssociation(_)));
     // RFC 7296 §1.2: the first child SA has no key exchange of its own.
-    let child = wants_child.then(|| {
+    let child = wants_child.then(|| -> Result<_, Refusal> {
         let request = pending_child::Request {
             children: &connection.children,
             only: None,
             payloads: inside,
             with_exchange: false,
-            stage: Stage::Active,
+            nonces: [&begun.nonce_i, &begun.nonce_r],
         };
-        request.answer(step, sa.id, &material)
+        let (agreed, answer) = request.answer(step, sa.id)?;
+        let (prf, keys) = (begun.channel.suite.prf, &begun.channel.keys);
+        let wanted = connection.children.iter().find(|child| child.name == agreed.name);
+        let wanted = wanted.ok_or_else(Refusal::temporary)?;
+        Ok((
+            agreed.build(step, wanted, &Material { prf, keys }, Stage::Active),
+            answer,
+        ))
     });
     let origin = Origin {
         connection: &connection,
