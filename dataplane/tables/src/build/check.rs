@@ -4,9 +4,9 @@
 use super::known::{Known, Overlay};
 use super::{BuildError, Kind, Route, World};
 use crate::layout::{
-    NatRuleRecord, NeighbourIndex, NeighbourRecord, NextHop, OwnAddressRecord, PolicyRuleRecord, PoolRecord, SaRecord,
-    SelectorRecord, TunnelRecord, cipher, encapsulation, nat_kind, neighbour_state, rule_action, sa_flag, tunnel_flag,
-    wildcard,
+    NatRuleRecord, NeighbourIndex, NeighbourRecord, NextHop, OUTBOUND_MAX, OwnAddressRecord, PolicyRuleRecord,
+    PoolRecord, SaRecord, SelectorRecord, TunnelRecord, cipher, encapsulation, nat_kind, neighbour_state, rule_action,
+    sa_flag, tunnel_flag, wildcard,
 };
 use crate::view::has_ports;
 use core::ops::Range;
@@ -313,10 +313,18 @@ fn tunnel(record: &Record<'_>, tunnel: &TunnelRecord) -> Result<(), BuildError> 
     if tunnel.outbound == wildcard::NONE {
         return Ok(());
     }
-    let sa = record.known.sa(tunnel.outbound);
-    record.names(Kind::Sa, tunnel.outbound, sa.is_some())?;
     let seals = |sa: &SaRecord| sa.flags & sa_flag::INBOUND == 0 && sa.tunnel as usize == record.at;
-    record.field("outbound SA: inbound, or another tunnel's", sa.is_some_and(seals))
+    let mut next = tunnel.outbound;
+    for _ in 0..OUTBOUND_MAX {
+        let sa = record.known.sa(next);
+        record.names(Kind::Sa, next, sa.is_some())?;
+        record.field("outbound SA: inbound, or another tunnel's", sa.is_some_and(seals))?;
+        match sa.map(|sa| sa.next) {
+            Some(further) if further != wildcard::NONE => next = further,
+            Some(_) | None => return Ok(()),
+        }
+    }
+    record.field("outbound SAs: too many, or in a circle", false)
 }
 
 fn sa(record: &Record<'_>, sa: &SaRecord) -> Result<(), BuildError> {
@@ -327,7 +335,9 @@ fn sa(record: &Record<'_>, sa: &SaRecord) -> Result<(), BuildError> {
     let known = [cipher::AES_128_GCM, cipher::AES_256_GCM, cipher::CHACHA20_POLY1305];
     record.field("cipher", known.contains(&sa.cipher))?;
     let until = u64::from(sa.selector_first) + u64::from(sa.selector_count);
-    let last = sa.selector_first.saturating_add(sa.selector_count.saturating_sub(1));
+    let last = sa
+        .selector_first
+        .saturating_add(u32::from(sa.selector_count.saturating_sub(1)));
     record.names(
         Kind::Selector,
         last,

@@ -154,6 +154,8 @@ pub(super) fn tunnels(text: &mut String, tables: &Tables<'_>) {
         (tunnel_flag::DF_SET, "df-set"),
         (tunnel_flag::DF_COPY, "df-copy"),
         (tunnel_flag::DSCP_COPY, "dscp-copy"),
+        (tunnel_flag::CHOOSES, "chooses"),
+        (tunnel_flag::FOLLOWS, "follows"),
     ];
     for at in 0..tables.tunnels().len() {
         let Some(tunnel) = tables.tunnel(TunnelIndex(at as u32)) else {
@@ -187,6 +189,8 @@ pub(super) fn sas(text: &mut String, tables: &Tables<'_>) {
         (sa_flag::INBOUND, "inbound"),
         (sa_flag::NO_REPLAY_CHECK, "no-replay-check"),
         (sa_flag::WIDE_PEER_WINDOW, "wide-peer-window"),
+        (sa_flag::NEGOTIATED, "negotiated"),
+        (sa_flag::OWN_WORKER, "own-worker"),
     ]
     .map(|(flag, name)| (u16::from(flag), name));
     for at in 0..tables.sas().len() {

@@ -13,7 +13,7 @@ pub use ids::{
 };
 pub use next_hop::NextHop;
 pub use records::{
-    NatRuleRecord, NeighbourRecord, OwnAddressRecord, PolicyRuleRecord, PoolRecord, PortRecord, SaRecord,
+    NatRuleRecord, NeighbourRecord, OUTBOUND_MAX, OwnAddressRecord, PolicyRuleRecord, PoolRecord, PortRecord, SaRecord,
     SegmentRecord, SelectorRecord, TunnelRecord, cipher, encapsulation, nat_kind, neighbour_state, port_flag,
     rule_action, sa_flag, segment_flag, tunnel_flag, wildcard,
 };

@@ -111,13 +111,13 @@ pub fn sa(spi: u32, tunnel: u32, flags: u8) -> SaRecord {
         spi,
         tunnel,
         selector_first: 0,
+        next: wildcard::NONE,
         selector_count: 0,
         key_version: 1,
         cipher: cipher::AES_256_GCM,
         flags,
         replay_window: 4096,
         sealing_worker: 0,
-        reserved: 0,
     }
 }
 
@@ -204,6 +204,7 @@ pub fn full_world() -> World {
         ..tunnel("to-b", "192.0.2.1")
     }];
     let inbound = SaRecord {
+        next: wildcard::NONE,
         selector_count: 1,
         ..sa(0x1001, 0, sa_flag::INBOUND | sa_flag::ESN)
     };
