@@ -114,7 +114,8 @@ fn tunnel_record(draft: &Draft<'_>, at: usize, outbound: Outbound) -> TunnelReco
         } else {
             encapsulation::ESP
         },
-        reserved: [0; 3],
+        reserved: 0,
+        bundle: 0,
     }
 }
 

@@ -341,7 +341,8 @@ fn tunnel(side: Side, cloud: u16, kind: TunnelKind) -> TunnelRecord {
         } else {
             encapsulation::ESP
         },
-        reserved: [0; 3],
+        reserved: 0,
+        bundle: 0,
     }
 }
 

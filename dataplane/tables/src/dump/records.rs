@@ -6,6 +6,7 @@ use crate::layout::{
     rule_action, sa_flag, segment_flag, tunnel_flag, wildcard,
 };
 use crate::view::Tables;
+use std::collections::BTreeMap;
 
 pub(super) fn ports(text: &mut String, tables: &Tables<'_>) {
     Line::heading(text, "ports");
@@ -156,6 +157,7 @@ pub(super) fn tunnels(text: &mut String, tables: &Tables<'_>) {
         (tunnel_flag::DSCP_COPY, "dscp-copy"),
         (tunnel_flag::CHOOSES, "chooses"),
         (tunnel_flag::FOLLOWS, "follows"),
+        (tunnel_flag::BUNDLED, "bundled"),
     ];
     for at in 0..tables.tunnels().len() {
         let Some(tunnel) = tables.tunnel(TunnelIndex(at as u32)) else {
@@ -173,6 +175,22 @@ pub(super) fn tunnels(text: &mut String, tables: &Tables<'_>) {
             .field("mtu", tunnel.mtu)
             .field("outbound", index(tunnel.outbound))
             .flags(tunnel.flags, &flags);
+    }
+}
+
+/// Each bundle, and how many shares of it each tunnel carries.
+pub(super) fn bundles(text: &mut String, tables: &Tables<'_>) {
+    Line::heading(text, "bundles");
+    for (at, bundle) in tables.bundles().iter().enumerate() {
+        let mut shares = BTreeMap::new();
+        for tunnel in bundle.shares {
+            *shares.entry(tunnel).or_insert(0) += 1;
+        }
+        let shares: Vec<String> = shares
+            .iter()
+            .map(|(tunnel, count)| format!("{tunnel}:{count}"))
+            .collect();
+        Line::new(text, format_args!("{at} {}", name(&bundle.name))).field("shares", shares.join(","));
     }
 }
 

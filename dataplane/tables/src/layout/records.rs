@@ -263,6 +263,8 @@ pub mod tunnel_flag {
     pub const CHOOSES: u16 = 16;
     /// ESP in UDP to a peer behind a NAT: sealed for where its last authentic packet came from (RFC 7296 §2.23), if the state says.
     pub const FOLLOWS: u16 = 32;
+    /// A member of the bundle `TunnelRecord::bundle`.
+    pub const BUNDLED: u16 = 64;
 }
 
 /// One tunnel. `outbound` changes at a rekey; the index does not.
@@ -295,7 +297,9 @@ pub struct TunnelRecord {
     /// `encapsulation`.
     pub encapsulation: u8,
     /// Zero.
-    pub reserved: [u8; 3],
+    pub reserved: u8,
+    /// `BundleIndex`, with `tunnel_flag::BUNDLED`.
+    pub bundle: u16,
 }
 
 /// Most outbound SAs of a tunnel: children, and one for each worker.

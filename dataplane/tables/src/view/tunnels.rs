@@ -3,7 +3,10 @@
 use super::Tables;
 use crate::build::hash_index::hash;
 use crate::layout::OUTBOUND_MAX;
-use crate::layout::{Address, SaIndex, SaRecord, SelectorRecord, TunnelIndex, TunnelRecord, sa_flag, tunnel_flag};
+use crate::layout::{
+    Address, BundleIndex, BundleRecord, SaIndex, SaRecord, SelectorRecord, TunnelIndex, TunnelRecord, sa_flag,
+    tunnel_flag,
+};
 
 impl<'g> Tables<'g> {
     /// The tunnel, or `None` if its slot is free, disabled or does not exist.
@@ -18,6 +21,18 @@ impl<'g> Tables<'g> {
     #[inline]
     pub fn tunnels(&self) -> &'g [TunnelRecord] {
         self.tunnels
+    }
+
+    /// The bundle, or `None` if it does not exist.
+    #[inline]
+    pub fn bundle(&self, bundle: BundleIndex) -> Option<&'g BundleRecord> {
+        self.bundles.get(bundle.usize())
+    }
+
+    /// All bundles by `BundleIndex`.
+    #[inline]
+    pub fn bundles(&self) -> &'g [BundleRecord] {
+        self.bundles
     }
 
     /// The SA, or `None` if its slot is free or does not exist.

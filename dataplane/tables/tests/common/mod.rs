@@ -99,7 +99,8 @@ pub fn tunnel(text: &str, local: &str) -> TunnelRecord {
         mtu: 1438,
         flags: tunnel_flag::ENABLED,
         encapsulation: encapsulation::ESP,
-        reserved: [0; 3],
+        reserved: 0,
+        bundle: 0,
     }
 }
 
@@ -202,6 +203,10 @@ pub fn full_world() -> World {
         outbound: 1,
         flags: tunnel_flag::ENABLED | tunnel_flag::DF_SET,
         ..tunnel("to-b", "192.0.2.1")
+    }];
+    world.bundles = vec![BundleRecord {
+        name: name("both"),
+        shares: [0; BUNDLE_SHARES],
     }];
     let inbound = SaRecord {
         next: wildcard::NONE,

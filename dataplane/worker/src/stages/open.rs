@@ -160,7 +160,8 @@ impl<'a> OpenFrom<'a> {
         let sa = tables.sa(index).ok_or(DropReason::EspUnknownSpi)?;
         let tunnel = tables.tunnel(TunnelIndex(sa.tunnel)).ok_or(DropReason::EspUnknownSpi)?;
         let in_udp = sealed.at != usize::from(outer.l4);
-        if in_udp != (tunnel.encapsulation == encapsulation::ESP_UDP) {
+        // RFC 7296 §2.23: who negotiated takes both at any time, whatever it sends itself.
+        if sa.flags & sa_flag::NEGOTIATED == 0 && in_udp != (tunnel.encapsulation == encapsulation::ESP_UDP) {
             return Err(DropReason::EspUnknownSpi);
         }
         Ok(OpenFrom {
