@@ -5,6 +5,7 @@
 //! the operator's order where there is one.
 #![forbid(unsafe_code)]
 
+mod bundles;
 mod capture;
 mod config;
 mod counters;
@@ -13,6 +14,7 @@ mod network;
 mod status;
 mod tunnels;
 
+pub use bundles::*;
 pub use capture::*;
 pub use config::*;
 pub use counters::*;
@@ -43,6 +45,8 @@ pub mod path {
     pub const SESSIONS: &str = "/v1/sessions";
     /// GET: `Vec<`[`super::Tunnel`]`>`.
     pub const TUNNELS: &str = "/v1/tunnels";
+    /// GET: `Vec<`[`super::Bundle`]`>`.
+    pub const BUNDLES: &str = "/v1/bundles";
     /// GET: `Vec<`[`super::Neighbour`]`>`.
     pub const NEIGHBOURS: &str = "/v1/neighbours";
     /// GET: `Vec<`[`super::PortCounters`]`>`.
@@ -61,7 +65,7 @@ pub mod path {
     pub const METRICS: &str = "/metrics";
 
     /// Every path there is.
-    pub const ALL: [&str; 18] = [
+    pub const ALL: [&str; 19] = [
         STATUS,
         CONFIG,
         CONFIG_CHECK,
@@ -72,6 +76,7 @@ pub mod path {
         NAT,
         SESSIONS,
         TUNNELS,
+        BUNDLES,
         NEIGHBOURS,
         COUNTERS,
         DROPS,

@@ -195,6 +195,29 @@ fn tunnels_have_no_key() {
 }
 
 #[test]
+fn bundles_say_who_carries_what() {
+    let member = BundleMember {
+        tunnel: "a".into(),
+        up: true,
+        shares: 128,
+        shares_all: 256,
+        ceiling_bits: Some(1_250_000_000),
+        ceiling_packets: None,
+    };
+    golden(
+        Bundle {
+            name: "both".into(),
+            segment: "prod".into(),
+            members: vec![member],
+        },
+        concat!(
+            r#"{"name":"both","segment":"prod","members":[{"tunnel":"a","up":true,"shares":128,"shares-all":256,"#,
+            r#""ceiling-bits":1250000000}]}"#
+        ),
+    );
+}
+
+#[test]
 fn a_captures_lines_tell_packets_from_what_was_missed() {
     let missed = CaptureMissed {
         ring_full: 2,

@@ -157,6 +157,8 @@ pub(crate) enum Show {
     Sessions,
     /// Tunnels and their SAs.
     Tunnels,
+    /// Bundles of tunnels: who carries how much, and what it may carry.
+    Bundles,
     /// Hosts on the links.
     Neighbours,
     /// Drops by port and reason.

@@ -97,4 +97,9 @@ fn add_route(digest: &mut Digest, world: &World, route: &Route) {
     {
         digest.add(&tunnel.name);
     }
+    if let NextHop::Bundle(index) = route.next_hop
+        && let Some(bundle) = world.bundles.get(index.usize())
+    {
+        digest.add(bundle.as_bytes());
+    }
 }

@@ -18,7 +18,7 @@ use crate::kernel::{
     DesiredTap, KernelAddress, KernelRoute, KernelRule, KernelTarget, ManagedNeighbour, RULE_PRIORITIES, Sysctl,
     TABLE_FIRST,
 };
-use crate::{Draft, links, routes};
+use crate::{Draft, inside, links, routes};
 use std::collections::BTreeSet;
 use tombolo_config::{PortId, Prefix, RouteTarget};
 
@@ -58,10 +58,12 @@ pub(crate) fn fill(draft: &mut Draft<'_>) {
             draft.plan.kernel.up.insert(port.device.to_string());
         }
     }
+    inside::kernel(draft);
     neighbours(draft);
     let kernel = &mut draft.plan.kernel;
     kernel.addresses.sort();
     kernel.rules.sort();
+    kernel.rules.dedup();
     kernel.routes.sort();
     kernel.routes.dedup();
     kernel.taps.sort();

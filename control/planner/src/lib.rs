@@ -2,12 +2,14 @@
 //! pure function. The same arguments give the same plan, byte for byte.
 //!
 //! Reading order: `plan` below names the steps; `indices` says why indices are stable, `epochs` when sessions are decided
-//! again; `links`, `routes`, `tunnels` (with `sas`), `nat` and `policy` each fill their tables; `kernel` is the kernel's side.
+//! again; `links`, `routes`, `tunnels` (with `sas`), `bundles`, `nat` and `policy` each fill their tables; `kernel` is the kernel's side.
 #![forbid(unsafe_code)]
 
+mod bundles;
 mod digest;
 mod epochs;
 mod indices;
+mod inside;
 pub mod kernel;
 mod kernel_plan;
 mod learned;
@@ -140,6 +142,7 @@ pub fn plan(desired: &Gateway, learned: &Learned, previous: &Indices) -> Result<
     tunnels::assign(&mut draft);
     routes::fill(&mut draft);
     tunnels::fill(&mut draft);
+    bundles::fill(&mut draft);
     nat::fill(&mut draft)?;
     policy::fill(&mut draft);
     epochs::fill(&mut draft);

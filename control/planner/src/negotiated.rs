@@ -26,7 +26,8 @@ pub struct Negotiated {
     pub path: OuterPath,
     /// What may be received with: old and new ones during a rekey, of all children and workers.
     pub inbound: Vec<NegotiatedSa>,
-    /// What is sealed with; the first one that can be used is.
+    /// What is sealed with: of each child one in use, and beside it one for each worker where the peer takes part in that (RFC 9611).
+    /// Children are tried in the order in which they come here; an SA of the worker's own comes before the shared one.
     pub outbound: Vec<NegotiatedSa>,
 }
 
@@ -39,6 +40,9 @@ pub struct OuterPath {
     pub remote: IpAddr,
     /// ESP in UDP (RFC 3948); none = ESP straight in IP.
     pub udp: Option<UdpPorts>,
+    /// The peer is behind a NAT and we are not: workers follow it to where its authentic packets come from (RFC 7296 §2.23). Only with
+    /// `udp`. Where it went is in the state; give it here once it is known, for the way there may be another.
+    pub follow: bool,
 }
 
 /// Ports of ESP in UDP.
@@ -55,6 +59,8 @@ pub struct UdpPorts {
 pub struct NegotiatedSa {
     /// Its child's name.
     pub child: String,
+    /// Outbound: the only worker that seals with it (RFC 9611); none = all of them. Of an inbound SA it does not matter.
+    pub worker: Option<u16>,
     /// SPI: of an inbound SA ours, of an outbound one the peer's. From 256 on (RFC 4303 §2.1).
     pub spi: u32,
     /// Cipher, key and salt.

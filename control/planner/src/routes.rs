@@ -2,12 +2,14 @@
 
 use crate::indices::Wanted;
 use crate::learned::Neighbour;
-use crate::{Draft, Learned, links, tunnels};
+use crate::{Draft, Learned, inside, links, tunnels};
 use core::net::{IpAddr, Ipv6Addr};
 use std::collections::{BTreeMap, BTreeSet};
-use tombolo_config::{BundleId, Gateway, PortId, Prefix, Reach, RouteIndex, RouteTarget, Tunnel};
+use tombolo_config::{Gateway, PortId, Prefix, Reach, RouteIndex, RouteTarget, Tunnel};
 use tombolo_tables::build::{Change, Route, World};
-use tombolo_tables::layout::{Address, NeighbourIndex, NeighbourRecord, NextHop, SegmentIndex, neighbour_state};
+use tombolo_tables::layout::{
+    Address, BundleIndex, NeighbourIndex, NeighbourRecord, NextHop, SegmentIndex, neighbour_state,
+};
 use zerocopy::FromZeros;
 
 /// `fe80::/10`.
@@ -65,10 +67,6 @@ pub(crate) fn requested(desired: &Gateway, learned: &Learned) -> BTreeSet<Host> 
 
 pub(crate) fn fill(draft: &mut Draft<'_>) {
     draft.neighbours = neighbours(draft);
-    let desired = draft.desired;
-    for bundle in &desired.bundles {
-        draft.warn(format!("bundle {}: its first tunnel carries everything", bundle.name));
-    }
     let mut routes = Vec::new();
     for id in draft.desired.port_ids() {
         connected(draft, id, &mut routes);
@@ -91,23 +89,18 @@ pub(crate) fn fill(draft: &mut Draft<'_>) {
                 .get(&(port, address))
                 .map_or(NextHop::Unreachable, |index| NextHop::Neighbour(*index)),
             RouteTarget::Tunnel(tunnel) => NextHop::Tunnel(draft.tunnel(tunnel)),
-            RouteTarget::Bundle(bundle) => bundle_hop(draft, bundle),
+            RouteTarget::Bundle(bundle) => NextHop::Bundle(BundleIndex(bundle.usize() as u32)),
             RouteTarget::Segment(segment) => NextHop::Segment(draft.segment(segment)),
             RouteTarget::Discard => NextHop::Discard,
             RouteTarget::Unreachable => NextHop::Unreachable,
         };
         routes.push(entry(draft.segment(route.segment), route.to, next_hop));
     }
+    inside::routes(draft, &mut routes);
     draft.plan.world.routes = routes;
 }
 
-/// The first tunnel of a bundle carries all of it.
-fn bundle_hop(draft: &Draft<'_>, bundle: BundleId) -> NextHop {
-    let first = draft.desired.bundle(bundle).tunnels.first();
-    first.map_or(NextHop::Discard, |tunnel| NextHop::Tunnel(draft.tunnel(*tunnel)))
-}
-
-fn entry(segment: SegmentIndex, to: Prefix, next_hop: NextHop) -> Route {
+pub(crate) fn entry(segment: SegmentIndex, to: Prefix, next_hop: NextHop) -> Route {
     Route {
         segment,
         prefix: to.address().into(),

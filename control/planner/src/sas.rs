@@ -8,9 +8,9 @@ use crate::negotiated::{Negotiated, NegotiatedSa, SelectorPair};
 use crate::{Action, Draft, Numbering, PlannedSa, tunnels};
 use core::net::IpAddr;
 use std::collections::BTreeSet;
-use tombolo_config::Selector;
 use tombolo_config::sa_file::{Cipher, SaKey, SaPair};
-use tombolo_tables::layout::{SaIndex, SaRecord, SelectorRecord, cipher, sa_flag, wildcard};
+use tombolo_config::{Prefix, Selector};
+use tombolo_tables::layout::{Address, OUTBOUND_MAX, SaIndex, SaRecord, SelectorRecord, cipher, sa_flag, wildcard};
 use zerocopy::FromZeros;
 
 /// From this window on the peer takes what several workers seal in any order.
@@ -25,6 +25,7 @@ struct Wish<'a> {
     /// Place of its tunnel in the configuration.
     tunnel: usize,
     child: &'a str,
+    worker: Option<u16>,
     inbound: bool,
     spi: u32,
     cipher: Cipher,
@@ -36,19 +37,27 @@ struct Wish<'a> {
     fingerprint: String,
 }
 
-/// Fills the tables of SAs and selectors; the outbound SA of each tunnel of the configuration, or `wildcard::NONE`.
-pub(crate) fn fill(draft: &mut Draft<'_>) -> Vec<u32> {
+/// What a tunnel seals with.
+#[derive(Clone, Copy)]
+pub(crate) struct Outbound {
+    /// The first SA to try, or `wildcard::NONE`.
+    pub(crate) first: u32,
+    /// There are others, or not every packet may use it.
+    pub(crate) chooses: bool,
+}
+
+/// Fills the tables of SAs and selectors; what each tunnel of the configuration seals with.
+pub(crate) fn fill(draft: &mut Draft<'_>) -> Vec<Outbound> {
     let wishes = wishes(draft);
     let given = assign(draft, &wishes);
     draft.plan.world.sas = vec![SaRecord::new_zeroed(); draft.plan.indices.sas.used()];
-    let mut outbound = vec![wildcard::NONE; draft.desired.tunnels.len()];
-    for (wish, given) in wishes.iter().zip(given) {
-        let Some(given) = given else { continue };
+    let mut outbound: Vec<Vec<usize>> = vec![Vec::new(); draft.desired.tunnels.len()];
+    for (at, (wish, given)) in wishes.iter().zip(&given).enumerate() {
+        let Some(given) = *given else { continue };
         let record = record(draft, wish, given);
         draft.plan.world.sas[given.index as usize] = record;
-        let first = &mut outbound[wish.tunnel];
-        if !wish.inbound && *first == wildcard::NONE {
-            *first = given.index;
+        if !wish.inbound {
+            outbound[wish.tunnel].push(at);
         }
         draft.plan.sas.push(PlannedSa {
             tunnel: draft.desired.tunnels[wish.tunnel].name.to_string(),
@@ -59,6 +68,46 @@ pub(crate) fn fill(draft: &mut Draft<'_>) -> Vec<u32> {
         });
     }
     outbound
+        .into_iter()
+        .map(|all| link(&mut draft.plan.world.sas, &wishes, &given, all))
+        .collect()
+}
+
+/// Links the outbound SAs of a tunnel in the order in which workers shall try them.
+fn link(sas: &mut [SaRecord], wishes: &[Wish<'_>], given: &[Option<Given>], mut all: Vec<usize>) -> Outbound {
+    let mut children: Vec<&str> = Vec::new();
+    for at in &all {
+        if !children.contains(&wishes[*at].child) {
+            children.push(wishes[*at].child);
+        }
+    }
+    let place = |at: &usize| children.iter().position(|child| *child == wishes[*at].child);
+    all.sort_by_key(|at| (place(at), wishes[*at].worker.is_none()));
+    all.truncate(OUTBOUND_MAX);
+    let everything = |at: &usize| covers_everything(&wishes[*at].selectors);
+    let chooses = all.len() > 1 || !all.iter().all(everything) || all.iter().any(|at| wishes[*at].worker.is_some());
+    let mut first = wildcard::NONE;
+    for at in all.iter().rev() {
+        if let Some(given) = given[*at] {
+            sas[given.index as usize].next = core::mem::replace(&mut first, given.index);
+        }
+    }
+    Outbound { first, chooses }
+}
+
+/// Whether any packet of either family is inside.
+fn covers_everything(selectors: &[SelectorRecord]) -> bool {
+    let all = |v6: bool| configured_range(Prefix::all(v6));
+    [false, true].into_iter().map(all).all(|(first, last)| {
+        selectors.iter().any(|selector| {
+            (selector.local_first, selector.remote_first) == (first, first)
+                && (selector.local_last, selector.remote_last) == (last, last)
+        })
+    })
+}
+
+fn configured_range(prefix: Prefix) -> (Address, Address) {
+    (prefix.address().into(), prefix.last().into())
 }
 
 /// What is in use already: one nonce must never come twice, and one SPI must find one SA.
@@ -95,6 +144,7 @@ fn manual_wishes<'a>(draft: &mut Draft<'a>, used: &mut Used, at: usize, pair: &'
     let wish = |key: &'a SaKey, inbound| Wish {
         tunnel: at,
         child: "",
+        worker: None,
         inbound,
         spi: key.spi(),
         cipher: pair.cipher,
@@ -139,6 +189,8 @@ fn negotiated_wishes<'a>(
         let wish = negotiated_wish(at, sa, inbound);
         let why = if sa.spi < SPI_FIRST {
             Some("is reserved")
+        } else if sa.selectors.len() > usize::from(u16::MAX) {
+            Some("has more selectors than there is room for")
         } else if wish.selectors.len() != sa.selectors.len() {
             Some("has selectors of two families in one pair, or none between their ends")
         } else if inbound && !used.spis.insert((sa.spi, negotiated.path.local)) {
@@ -163,6 +215,7 @@ fn negotiated_wish(at: usize, sa: &NegotiatedSa, inbound: bool) -> Wish<'_> {
     Wish {
         tunnel: at,
         child: &sa.child,
+        worker: sa.worker.filter(|_| !inbound),
         inbound,
         spi: sa.spi,
         cipher,
@@ -243,7 +296,8 @@ fn record(draft: &mut Draft<'_>, wish: &Wish<'_>, given: Given) -> SaRecord {
         spi: wish.spi,
         tunnel: index.0,
         selector_first: selectors(&mut draft.plan.world.selectors, &wish.selectors),
-        selector_count: wish.selectors.len() as u32,
+        next: wildcard::NONE,
+        selector_count: wish.selectors.len() as u16,
         key_version: given.version,
         cipher: match wish.cipher {
             Cipher::Aes128Gcm => cipher::AES_128_GCM,
@@ -253,12 +307,14 @@ fn record(draft: &mut Draft<'_>, wish: &Wish<'_>, given: Given) -> SaRecord {
         flags: flag(wish.inbound, sa_flag::INBOUND)
             | flag(wish.esn, sa_flag::ESN)
             | flag(wish.numbering == Numbering::FromOne, sa_flag::NEGOTIATED)
+            | flag(wish.worker.is_some(), sa_flag::OWN_WORKER)
             | flag(tunnel.replay_window == 0, sa_flag::NO_REPLAY_CHECK)
             | flag(tunnel.peer_window >= WIDE_WINDOW, sa_flag::WIDE_PEER_WINDOW),
         replay_window: tunnel.replay_window.max(WINDOW_MIN),
         // Spread, so that one worker does not seal for every narrow peer.
-        sealing_worker: (index.0 % u32::from(draft.desired.workers.max(1))) as u16,
-        ..SaRecord::new_zeroed()
+        sealing_worker: wish
+            .worker
+            .unwrap_or((index.0 % u32::from(draft.desired.workers.max(1))) as u16),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tunnels and their SAs. A tunnel without keys keeps its place and has no outbound SA: what is routed into it is dropped.
 
 use crate::indices::Wanted;
+use crate::sas::Outbound;
 use crate::{Action, Draft, Learned, OuterPath, UdpPorts, links, padded, routes, sas};
 use tombolo_config::{DontFragment, Dscp, ESP_UDP_PORT, Encapsulation, Gateway, Keying, Prefix, Tunnel};
 use tombolo_tables::layout::{NextHop, TunnelIndex, TunnelRecord, encapsulation, tunnel_flag};
@@ -49,6 +50,7 @@ pub(crate) fn path(desired: &Gateway, learned: &Learned, tunnel: &Tunnel) -> Out
             local: tunnel.local,
             remote: tunnel.remote().unwrap_or(Prefix::all(tunnel.local.is_ipv6()).address()),
             udp: udp_ports(tunnel),
+            follow: false,
         },
     }
 }
@@ -83,7 +85,7 @@ pub(crate) fn wrong_path(desired: &Gateway, tunnel: &Tunnel, path: &OuterPath) -
     }
 }
 
-fn tunnel_record(draft: &Draft<'_>, at: usize, outbound: u32) -> TunnelRecord {
+fn tunnel_record(draft: &Draft<'_>, at: usize, outbound: Outbound) -> TunnelRecord {
     let tunnel = &draft.desired.tunnels[at];
     let path = path(draft.desired, draft.learned, tunnel);
     let hop = routes::tunnel_hop(draft.desired, &draft.reach, tunnel, path.remote);
@@ -98,19 +100,22 @@ fn tunnel_record(draft: &Draft<'_>, at: usize, outbound: u32) -> TunnelRecord {
         local: path.local.into(),
         remote: path.remote.into(),
         underlay_next_hop: underlay_next_hop.unwrap_or(NextHop::Unreachable).to_bits(),
-        outbound,
+        outbound: outbound.first,
         local_port: path.udp.map_or(0, |ports| ports.local),
         remote_port: path.udp.map_or(0, |ports| ports.remote),
         segment: draft.segment(tunnel.segment).0,
         underlay_segment: draft.segment(draft.desired.port(tunnel.port).segment).0,
         mtu: tunnel.inner_mtu(outer_mtu, udp),
-        flags: flags(tunnel),
+        flags: flags(tunnel)
+            | if outbound.chooses { tunnel_flag::CHOOSES } else { 0 }
+            | if path.follow && udp { tunnel_flag::FOLLOWS } else { 0 },
         encapsulation: if udp {
             encapsulation::ESP_UDP
         } else {
             encapsulation::ESP
         },
-        reserved: [0; 3],
+        reserved: 0,
+        bundle: 0,
     }
 }
 

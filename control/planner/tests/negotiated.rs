@@ -9,7 +9,7 @@ use tombolo_config::sa_file::Cipher;
 use tombolo_planner::{
     Action, Indices, Negotiated, NegotiatedSa, Numbering, OuterPath, Plan, PlannedSa, SaSecret, SelectorPair, UdpPorts,
 };
-use tombolo_tables::layout::{NextHop, SaIndex, SaRecord, encapsulation, sa_flag, wildcard};
+use tombolo_tables::layout::{NextHop, SaIndex, SaRecord, encapsulation, sa_flag, tunnel_flag, wildcard};
 
 const TUNNEL: &str = "prod-to-b";
 
@@ -31,6 +31,7 @@ fn all() -> Vec<SelectorPair> {
 fn sa(number: u8) -> NegotiatedSa {
     NegotiatedSa {
         child: "net".into(),
+        worker: None,
         spi: 0x1000 + u32::from(number),
         secret: SaSecret::new(Cipher::Aes256Gcm, &[number; 32], [number; 4]).unwrap(),
         esn: true,
@@ -43,6 +44,7 @@ fn path(remote: &str, udp: Option<u16>) -> OuterPath {
         local: address("192.0.2.1"),
         remote: address(remote),
         udp: udp.map(|remote| UdpPorts { local: 4500, remote }),
+        follow: udp.is_some(),
     }
 }
 
@@ -185,6 +187,8 @@ fn the_learned_path_is_the_tunnels() {
         NextHop::from_bits(tunnel.underlay_next_hop),
         NextHop::Neighbour(_)
     ));
+    assert_ne!(tunnel.flags & tunnel_flag::FOLLOWS, 0);
+    assert_eq!(here.world.tunnels[0].flags & tunnel_flag::FOLLOWS, 0);
     assert!(tunnel.mtu < here.world.tunnels[0].mtu, "UDP takes room");
     assert!(
         matches!(there.actions[..], [Action::ResetTunnel { .. }]),
@@ -287,4 +291,48 @@ fn with_no_room_what_is_there_stays_and_what_is_new_is_missing() {
     }
     let later = plan(&swapped, &negotiated(&[201, 202], &[203]));
     assert_eq!(records(&later).len(), 3, "{:?}", later.warnings);
+}
+
+#[test]
+fn several_outbound_sas_are_tried_child_by_child_and_a_workers_own_first() {
+    let number = |number: u8, child: &str, worker: Option<u16>| NegotiatedSa {
+        child: child.into(),
+        worker,
+        ..sa(number)
+    };
+    let mut list = negotiated(&[1], &[]);
+    list.outbound = vec![
+        number(101, "one", None),
+        number(102, "two", None),
+        number(103, "one", Some(1)),
+        number(104, "one", Some(0)),
+    ];
+    let plan = plan(&first(GATEWAY_A), &list);
+    let tunnel = plan.world.tunnels[0];
+    assert_ne!(tunnel.flags & tunnel_flag::CHOOSES, 0);
+    let mut next = tunnel.outbound;
+    let mut order = Vec::new();
+    while next != wildcard::NONE {
+        let record = plan.world.sas[next as usize];
+        let own = record.flags & sa_flag::OWN_WORKER != 0;
+        order.push((record.spi - 0x1000, own.then_some(record.sealing_worker)));
+        next = record.next;
+    }
+    assert_eq!(order, [(103, Some(1)), (104, Some(0)), (101, None), (102, None)]);
+}
+
+#[test]
+fn one_sa_for_everything_is_not_chosen_and_a_narrow_one_is() {
+    let mut list = negotiated(&[1], &[101]);
+    let before = first(GATEWAY_A);
+    let chooses = |list: &Negotiated| plan(&before, list).world.tunnels[0].flags & tunnel_flag::CHOOSES != 0;
+    assert!(!chooses(&list));
+    list.outbound[0].selectors.pop();
+    assert!(chooses(&list), "IPv6 has no way");
+    list = negotiated(&[1], &[101]);
+    list.outbound[0].selectors[0].remote.1 = address("10.255.255.255");
+    assert!(chooses(&list));
+    list = negotiated(&[1], &[101]);
+    list.outbound[0].worker = Some(0);
+    assert!(chooses(&list), "the other workers have none");
 }

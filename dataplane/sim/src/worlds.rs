@@ -341,7 +341,8 @@ fn tunnel(side: Side, cloud: u16, kind: TunnelKind) -> TunnelRecord {
         } else {
             encapsulation::ESP
         },
-        reserved: [0; 3],
+        reserved: 0,
+        bundle: 0,
     }
 }
 
@@ -362,13 +363,13 @@ fn sa(side: Side, cloud: u16, tunnel: TunnelIndex, kind: TunnelKind, inbound: bo
         spi: 0x1000 + u32::from(number),
         tunnel: tunnel.0,
         selector_first: 0,
+        next: wildcard::NONE,
         selector_count: 2,
         key_version: 1,
         cipher: kind.cipher,
         flags,
         replay_window: 4096,
         sealing_worker: 0,
-        reserved: 0,
     }
 }
 

@@ -5,7 +5,7 @@ use tombolo_sim::lab::{Lab, ends, fix_header_checksum, from_host, from_internet,
 use tombolo_sim::packets::Trip;
 use tombolo_sim::worlds::{DEV, PROD, Side, TunnelKind, UPLINK, demo};
 use tombolo_tables::fate::DropReason;
-use tombolo_tables::layout::port_flag;
+use tombolo_tables::layout::{port_flag, sa_flag, tunnel_flag};
 use tombolo_wire::icmp;
 use tombolo_wire::mtu::{AEAD, Outer, esp_inner_mtu};
 
@@ -230,5 +230,53 @@ fn a_narrow_path_under_an_outer_ipv6_lowers_the_mtu_down_to_its_floor() {
             assert_eq!(told_mtu(&mut a), Some(expected.into()), "UDP {udp}");
         }
         a.assert_books();
+    }
+}
+
+/// RFC 7296 §2.23: a peer may encapsulate at any time. Keys by hand say how, and then nothing else is taken.
+#[test]
+fn what_was_negotiated_is_taken_in_udp_and_without() {
+    for (negotiated, lane, udp) in (0..8).map(|bits| (bits & 1 != 0, bits & 2 != 0, bits & 4 != 0)) {
+        let here = TunnelKind {
+            udp,
+            ..TunnelKind::PLAIN
+        };
+        let there = TunnelKind {
+            udp: !udp,
+            ..TunnelKind::PLAIN
+        };
+        let mut world = demo(Side::A, here);
+        world.capture = if lane { 0 } else { 1 << 63 };
+        for sa in world.sas.iter_mut().filter(|_| negotiated) {
+            sa.flags |= sa_flag::NEGOTIATED;
+        }
+        for tunnel in &mut world.tunnels {
+            tunnel.flags |= if udp { tunnel_flag::FOLLOWS } else { 0 };
+        }
+        let mut lab = Lab {
+            a: SimGateway::new(&world, SMALL, 1),
+            b: SimGateway::new(&demo(Side::B, there), SMALL, 1),
+        };
+        for v6 in [false, true] {
+            let to = host(Side::A, PROD, v6).ip;
+            lab.b
+                .arrive(0, PROD as u8, &from_host(Side::B, PROD, to).udp(1, 2, b"otherwise"));
+        }
+        lab.b.run();
+        assert_eq!(lab.carry(Side::B).len(), 2);
+        let arrived = lab.a.sent(PROD as u8).len();
+        assert_eq!(
+            arrived,
+            if negotiated { 2 } else { 0 },
+            "negotiated {negotiated}, lane {lane}, udp {udp}"
+        );
+        // What goes back is as it was agreed, and where it was agreed.
+        let back = sealed(&mut lab.a);
+        assert_eq!(back[23], if udp { 17 } else { 50 });
+        assert_eq!(ends(&parsed(&back)).1, Side::B.outside4());
+        if udp {
+            assert_eq!(parsed(&back).destination_port, 4500);
+        }
+        lab.assert_books();
     }
 }

@@ -60,6 +60,7 @@ drop_reasons! {
     EcnNotCapable => ("ecn-not-capable", "The outer header says congestion, the inner transport cannot hear of it (RFC 6040 §4.2)."),
     EspDummy => ("esp-dummy", "A dummy packet (next header 59, RFC 4303 §2.6): discarded as intended."),
     TunnelDown => ("tunnel-down", "The tunnel has no outbound SA; the packet may not leave another way."),
+    TunnelSelectors => ("tunnel-selectors", "No child SA of the tunnel may carry these inner addresses (RFC 4301 §5.1)."),
     SequenceExhausted => ("sequence-exhausted", "The SA has no leased sequence number left."),
     NeighbourFailed => ("neighbour-failed", "The next hop does not answer to ARP or ND; senders of packets after the first ones were told (rate limited)."),
     HoldOverflow => ("hold-overflow", "Too many packets wait for an unresolved next hop."),

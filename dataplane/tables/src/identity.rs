@@ -4,7 +4,7 @@ use crate::fate::COUNTERS_PER_PORT;
 use crate::layout::SECTION_COUNT;
 
 /// Moved by hand whenever the meaning of a word in the state region, of an index section, or of a message changes.
-pub const LAYOUT_VERSION: u32 = 7;
+pub const LAYOUT_VERSION: u32 = 9;
 
 /// A hash over the definitions of everything that lies in shared memory: comments and indentation do not count.
 pub const LAYOUT_HASH: u64 = {
@@ -13,6 +13,7 @@ pub const LAYOUT_HASH: u64 = {
     hash = mix(hash, COUNTERS_PER_PORT as u64);
     hash = source(hash, include_bytes!("layout/records.rs"));
     hash = source(hash, include_bytes!("layout/section.rs"));
+    hash = source(hash, include_bytes!("layout/bundles.rs"));
     hash = source(hash, include_bytes!("layout/next_hop.rs"));
     hash = source(hash, include_bytes!("fate.rs"));
     hash = source(hash, include_bytes!("state/parts.rs"));

@@ -83,11 +83,12 @@ impl Model {
     }
 
     fn hop(&mut self) -> NextHop {
-        match self.random.below(5) {
+        match self.random.below(6) {
             0 => NextHop::Discard,
             1 => NextHop::Neighbour(NeighbourIndex(self.random.below(self.world.neighbours.len()) as u32)),
             2 => NextHop::Tunnel(TunnelIndex(self.random.below(TUNNELS) as u32)),
             3 => NextHop::Unreachable,
+            4 if !self.world.bundles.is_empty() => NextHop::Bundle(BundleIndex(0)),
             _ => NextHop::Segment(SegmentIndex(self.random.below(3) as u16)),
         }
     }

@@ -116,7 +116,7 @@ fn a_world_of_broken_records_is_refused_or_built() {
         route.v6 ^= random.below(8) == 0;
         world.routes.push(route);
         for _ in 0..1 + random.below(3) {
-            match random.below(9) {
+            match random.below(10) {
                 0 => scramble(&mut world.ports, &mut random),
                 1 => scramble(&mut world.own_addresses, &mut random),
                 2 => scramble(&mut world.neighbours, &mut random),
@@ -125,6 +125,7 @@ fn a_world_of_broken_records_is_refused_or_built() {
                 5 => scramble(&mut world.pools, &mut random),
                 6 => scramble(&mut world.tunnels, &mut random),
                 7 => scramble(&mut world.sas, &mut random),
+                8 => scramble(&mut world.bundles, &mut random),
                 _ => scramble(&mut world.selectors, &mut random),
             }
         }

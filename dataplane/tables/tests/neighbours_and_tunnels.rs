@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{address, neighbour, sa, tables, tunnel, world};
+use common::{address, neighbour, route, sa, tables, tunnel, world};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use tombolo_tables::build::{BuildError, Kind, World};
 use tombolo_tables::layout::*;
@@ -166,6 +166,37 @@ fn contradictions_of_tunnels_are_refused() {
             index: 3
         }
     );
+    let no_bundle = refused(|world| {
+        world.tunnels[0].flags |= tunnel_flag::BUNDLED;
+        world.tunnels[0].bundle = 1;
+    });
+    assert_eq!(
+        no_bundle,
+        BuildError::Unknown {
+            by: Kind::Tunnel,
+            at: 0,
+            kind: Kind::Bundle,
+            index: 1
+        }
+    );
+    let no_member = refused(|world| {
+        let shares = [99; BUNDLE_SHARES];
+        world.bundles = vec![BundleRecord { name: [0; 32], shares }];
+    });
+    assert_eq!(
+        no_member,
+        BuildError::Unknown {
+            by: Kind::Bundle,
+            at: 0,
+            kind: Kind::Tunnel,
+            index: 99
+        }
+    );
+    let no_route = refused(|world| {
+        let to = NextHop::Bundle(BundleIndex(0));
+        world.routes.push(route(0, "10.9.0.0/16", to));
+    });
+    assert!(matches!(no_route, BuildError::Unknown { kind: Kind::Bundle, .. }));
     let window = refused(|world| world.sas[0].replay_window = 100);
     assert_eq!(
         window,

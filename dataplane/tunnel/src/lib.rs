@@ -6,6 +6,7 @@
 //! * [`envelope`]: all in front of the ciphertext, for the many packets of one SA;
 //! * [`replay`]: which sequence numbers were received, in words that several workers share;
 //! * [`sequence`]: which sequence numbers may be sent, likewise;
+//! * [`endpoint`]: where the peer was last seen, likewise;
 //! * [`aead`]: the one seam to the cryptographic providers.
 //!
 //! Packets come from strangers until [`esp::open`] says otherwise. Keys, windows and sequence words come from the state
@@ -14,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 pub mod aead;
+pub mod endpoint;
 pub mod envelope;
 pub mod esp;
 #[doc(hidden)]

@@ -17,6 +17,7 @@ use tombolo_tables::layout::{SaIndex, SaRecord, TunnelIndex, sa_flag};
 use tombolo_tables::region_prefetch::{prefetch_near, prefetch_to_write};
 use tombolo_tables::sa_counters;
 use tombolo_tables::state::{Limits, State, StatePart};
+use tombolo_tunnel::endpoint::Endpoint;
 use tombolo_tunnel::replay::Window;
 use tombolo_tunnel::sequence::{self, Sequence};
 
@@ -53,6 +54,7 @@ pub struct SharedState<'s> {
     sequences: &'s [AtomicU64],
     windows: &'s [AtomicU64],
     tunnel_mtu: &'s [AtomicU64],
+    endpoints: &'s [AtomicU64],
     sa_counters: &'s [AtomicU64],
     control: Option<OwnedFd>,
     inboxes: Vec<Inbox>,
@@ -69,6 +71,7 @@ impl<'s> SharedState<'s> {
             sequences: state.part(StatePart::Sequences),
             windows: state.part(StatePart::Replay),
             tunnel_mtu: state.part(StatePart::TunnelMtu),
+            endpoints: state.part(StatePart::Endpoints),
             sa_counters: state.part(StatePart::SaCounters),
             state,
             limits,
@@ -187,6 +190,12 @@ impl<'s> SharedState<'s> {
             return None;
         }
         Window::at(self.windows, index.usize(), sa.replay_window.into())
+    }
+
+    /// Where a tunnel's peer was last seen.
+    #[inline]
+    pub fn endpoint(&self, tunnel: TunnelIndex) -> Option<Endpoint<'s>> {
+        Endpoint::at(self.endpoints, tunnel.usize())
     }
 
     /// What a router of the underlay said about a tunnel's path: the largest inner packet in bytes, 0 = nothing.

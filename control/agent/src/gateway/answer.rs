@@ -39,6 +39,7 @@ impl Gateway {
             Request::Nat => Answer::json(&views::nat(world)),
             Request::Sessions(limit) => Answer::json(&views::sessions(world, state, limit)),
             Request::Tunnels => Answer::json(&views::tunnels(world, state, &self.notes, &self.ike_views())),
+            Request::Bundles => Answer::json(&views::bundles(&self.desired, world)),
             Request::Neighbours => Answer::json(&views::neighbours(world)),
             Request::Counters => Answer::json(&views::counters(world, state)),
             Request::Drops => Answer::json(&views::drops(world, state)),

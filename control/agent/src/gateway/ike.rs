@@ -2,11 +2,13 @@
 //! the peer knows.
 
 use super::Gateway;
+use crate::ike::followed::followed;
 use crate::ike::names::Names;
 use crate::ike::random::Kernel;
 use crate::ike::sockets::{Datagram, Sockets};
 use crate::ike::{children, clock, credentials};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tombolo_config::{Remote, Tunnel};
 use tombolo_ike::connection::Connection;
@@ -165,6 +167,7 @@ impl Gateway {
         if self.ike.traffic_at.elapsed() >= TRAFFIC_PAUSE {
             self.ike.traffic_at = Instant::now();
             self.tell_ike_of_traffic();
+            self.tell_ike_of_moves();
         }
         if self.ike.settings_at.elapsed() >= SETTINGS_PAUSE {
             self.ike.settings_at = Instant::now();
@@ -192,7 +195,9 @@ impl Gateway {
         let outbound = self.plan.sas.iter().filter(|sa| !sa.inbound && !sa.child.is_empty());
         for sa in outbound {
             let counters = sa_counters::sum(self.regions.state, sa.sa);
-            sums.insert((&sa.tunnel, &sa.child), (counters.packets, counters.bytes));
+            // Workers with SAs of their own share a child: the busiest one counts.
+            let most = sums.entry((&sa.tunnel, &sa.child)).or_default();
+            *most = (most.0.max(counters.packets), most.1.max(counters.bytes));
         }
         for sa in self.plan.sas.iter().filter(|sa| sa.inbound && !sa.child.is_empty()) {
             let counters = sa_counters::sum(self.regions.state, sa.sa);
@@ -203,6 +208,24 @@ impl Gateway {
             let last = (counters.last_ms != 0).then_some(Milliseconds(counters.last_ms));
             let (packets, bytes) = (counters.packets.max(packets), counters.bytes.max(bytes));
             self.ike.endpoint.handle_traffic(now, sa.spi, last, packets, bytes);
+        }
+    }
+
+    /// Where workers followed peers to. While the tables are older than what IKE knows, it is they that are behind.
+    fn tell_ike_of_moves(&mut self) {
+        if self.ike.unpublished {
+            return;
+        }
+        let world = &self.plan.world;
+        for sa in self.plan.sas.iter().filter(|sa| sa.inbound && !sa.child.is_empty()) {
+            let tunnel = world.sas.get(sa.sa.usize()).map(|record| record.tunnel as usize);
+            let Some((at, record)) = tunnel.and_then(|at| Some((at, world.tunnels.get(at)?))) else {
+                continue;
+            };
+            if let Some((address, port)) = followed(self.regions.state, at, record) {
+                let remote = SocketAddr::new(address.into(), port);
+                self.ike.endpoint.handle_moved(clock::now(), sa.spi, remote);
+            }
         }
     }
 

@@ -4,9 +4,10 @@ use super::sequences;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tombolo_planner::{Action, Numbering, Plan};
 use tombolo_tables::build::World;
-use tombolo_tables::layout::SaIndex;
+use tombolo_tables::layout::{Address, SaIndex};
 use tombolo_tables::sa_counters;
 use tombolo_tables::state::{State, StatePart};
+use tombolo_tunnel::endpoint::Endpoint;
 use tombolo_tunnel::replay::Window;
 
 /// Whether a plan has new SAs. Then no worker may be busy with a generation older than the current one.
@@ -26,7 +27,9 @@ pub(super) fn prepare(state: &State, current: &World, plan: &Plan) -> Result<(),
             return Err(format!("the key of tunnel {tunnel} cannot be replaced in place"));
         }
     }
-    plan.actions.iter().for_each(|action| perform(state, action));
+    plan.actions
+        .iter()
+        .for_each(|action| perform(state, &plan.world, action));
     Ok(())
 }
 
@@ -39,7 +42,7 @@ fn is_in_use(current: &World, new: &World, sa: SaIndex) -> bool {
     }
 }
 
-fn perform(state: &State, action: &Action) {
+fn perform(state: &State, new: &World, action: &Action) {
     match action {
         Action::StartOutbound { sa, numbering, .. } => {
             sa_counters::reset(state, *sa);
@@ -56,9 +59,14 @@ fn perform(state: &State, action: &Action) {
         }
         Action::ResetTunnel { tunnel } => {
             zero(state.part(StatePart::TunnelMtu), tunnel.usize(), 1);
-            let rows = state.limits().tunnels.max(1) as usize;
-            let endpoints = state.part(StatePart::Endpoints);
-            zero(endpoints, tunnel.usize(), endpoints.len() / rows);
+            let record = new.tunnels.get(tunnel.usize());
+            if let Some(endpoint) = Endpoint::at(state.part(StatePart::Endpoints), tunnel.usize()) {
+                // Where workers have followed the peer already is where they stay.
+                let seen = endpoint.read().map(|seen| (Address(seen.address), seen.port));
+                if seen.is_none() || seen != record.map(|record| (record.remote, record.remote_port)) {
+                    endpoint.write(None);
+                }
+            }
         }
     }
 }
@@ -73,11 +81,14 @@ fn zero(part: &[AtomicU64], row: usize, words: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ike::followed::followed;
     use std::collections::BTreeMap;
     use std::net::IpAddr;
     use tombolo_config::sa_file::Cipher;
-    use tombolo_planner::{Learned, Link, Negotiated, NegotiatedSa, OuterPath, SaSecret, SelectorPair, plan};
+    use tombolo_planner::{Learned, Link, Negotiated, NegotiatedSa, OuterPath, SaSecret, SelectorPair, UdpPorts, plan};
+    use tombolo_tables::layout::tunnel_flag;
     use tombolo_tables::region::{HugePages, Region};
+    use tombolo_tunnel::endpoint::Seen;
     use tombolo_tunnel::sequence::Sequence;
 
     const GATEWAY: &str = include_str!("../../../config/examples/gw-a.yaml");
@@ -86,6 +97,7 @@ mod tests {
         let (first, last): (IpAddr, IpAddr) = ([0; 4].into(), [255; 4].into());
         NegotiatedSa {
             child: "net".into(),
+            worker: None,
             spi: 0x1000 + u32::from(number),
             secret: SaSecret::new(Cipher::Aes128Gcm, &[number; 16], [number; 4]).unwrap(),
             esn: false,
@@ -97,13 +109,19 @@ mod tests {
     }
 
     fn planned(previous: &Plan, inbound: &[u8], outbound: u8) -> Plan {
+        let path = OuterPath {
+            local: [192, 0, 2, 1].into(),
+            remote: [198, 51, 100, 1].into(),
+            udp: None,
+            follow: false,
+        };
+        planned_to(path, previous, inbound, outbound)
+    }
+
+    fn planned_to(path: OuterPath, previous: &Plan, inbound: &[u8], outbound: u8) -> Plan {
         let desired = tombolo_config::parse(GATEWAY, "tombolo.yaml").expect("the example is right");
         let negotiated = Negotiated {
-            path: OuterPath {
-                local: [192, 0, 2, 1].into(),
-                remote: [198, 51, 100, 1].into(),
-                udp: None,
-            },
+            path,
             inbound: inbound.iter().copied().map(sa).collect(),
             outbound: vec![sa(outbound)],
         };
@@ -173,5 +191,48 @@ mod tests {
         );
         assert_eq!(sequence(&state, row(&before, 0x1065)).next(), 6, "nothing was touched");
         assert_eq!(window(&state, row(&before, 0x1001)).highest(), 9);
+    }
+
+    /// Brings the state into a plan's with the peer behind that UDP port, and says where workers are to seal for.
+    fn publish(state: &State, last: &mut Plan, remote_port: u16) -> Option<(Address, u16)> {
+        let path = OuterPath {
+            local: [192, 0, 2, 1].into(),
+            remote: [198, 51, 100, 1].into(),
+            udp: Some(UdpPorts {
+                local: 4500,
+                remote: remote_port,
+            }),
+            follow: true,
+        };
+        let next = planned_to(path, last, &[1], 101);
+        prepare(state, &last.world, &next).unwrap();
+        *last = next;
+        followed(state, 0, &last.world.tunnels[0])
+    }
+
+    #[test]
+    fn where_workers_followed_a_peer_to_outlives_plans_that_know_it_or_nothing_new() {
+        let (state, mut last) = (state(), Plan::default());
+        let endpoint = Endpoint::at(state.part(StatePart::Endpoints), 0).unwrap();
+        let seen = |port| Seen {
+            address: Address::from(IpAddr::from([198, 51, 100, 1])).0,
+            port,
+        };
+        assert_eq!(publish(&state, &mut last, 4500), None);
+        endpoint.write(Some(seen(31_000)));
+        let there = Some((Address(seen(1).address), 31_000));
+        assert_eq!(publish(&state, &mut last, 4500), there, "nothing new");
+        assert_eq!(publish(&state, &mut last, 31_000), None, "the plan knows it");
+        assert_eq!(endpoint.read(), Some(seen(31_000)), "and leaves it");
+        assert_eq!(
+            publish(&state, &mut last, 32_000),
+            None,
+            "the key exchange knows better"
+        );
+        assert_eq!(endpoint.read(), None);
+        endpoint.write(Some(seen(33_000)));
+        let mut still = last.world.tunnels[0];
+        still.flags &= !tunnel_flag::FOLLOWS;
+        assert_eq!(followed(&state, 0, &still), None);
     }
 }

@@ -36,6 +36,8 @@ pub enum Request {
     Sessions(usize),
     /// Tunnels.
     Tunnels,
+    /// Bundles of tunnels.
+    Bundles,
     /// Neighbours.
     Neighbours,
     /// Counters of all ports.
@@ -68,7 +70,7 @@ fn methods(path: &str) -> Option<&'static [Method]> {
         path::TUNNELS | path::NEIGHBOURS | path::COUNTERS | path::DROPS | path::GENERATION | path::CAPTURE => {
             Some(&[Method::GET])
         }
-        path::METRICS => Some(&[Method::GET]),
+        path::BUNDLES | path::METRICS => Some(&[Method::GET]),
         path::CONFIG => Some(&[Method::GET, Method::PUT]),
         path::CONFIG_CHECK | path::SA_INIT | path::TUNNEL => Some(&[Method::POST]),
         _ => None,
@@ -128,6 +130,7 @@ impl Request {
                 Request::Sessions(usize::try_from(limit).unwrap_or(SESSIONS_MAX).min(SESSIONS_MAX))
             }
             path::TUNNELS => Request::Tunnels,
+            path::BUNDLES => Request::Bundles,
             path::NEIGHBOURS => Request::Neighbours,
             path::COUNTERS => Request::Counters,
             path::DROPS => Request::Drops,
@@ -228,6 +231,7 @@ mod tests {
         for path in [
             path::SESSIONS,
             path::TUNNELS,
+            path::BUNDLES,
             path::NEIGHBOURS,
             path::COUNTERS,
             path::DROPS,

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use tombolo_config::sa_file::Cipher;
 use tombolo_ike::Half;
-use tombolo_ike::connection::Path;
 use tombolo_ike::endpoint::{ChildView, Endpoint};
 use tombolo_ike::selector::Selector;
 use tombolo_ike::transform::Encryption;
@@ -22,7 +21,7 @@ pub fn negotiated(endpoint: &Endpoint, refused: &mut BTreeMap<String, String>) -
             continue;
         };
         let tunnel = tunnels.entry(view.connection.to_owned()).or_insert_with(|| Negotiated {
-            path: outer(view.path, view.udp),
+            path: outer(&view),
             inbound: Vec::new(),
             outbound: Vec::new(),
         });
@@ -34,11 +33,13 @@ pub fn negotiated(endpoint: &Endpoint, refused: &mut BTreeMap<String, String>) -
     tunnels
 }
 
-fn outer(path: Path, udp: bool) -> OuterPath {
+fn outer(view: &ChildView<'_>) -> OuterPath {
+    let path = view.path;
     OuterPath {
         local: path.local.ip(),
         remote: path.remote.ip(),
-        udp: udp.then_some(UdpPorts {
+        follow: view.follows,
+        udp: view.udp.then_some(UdpPorts {
             local: path.local.port(),
             remote: path.remote.port(),
         }),
@@ -58,6 +59,7 @@ fn pair(view: &ChildView<'_>) -> Option<(NegotiatedSa, NegotiatedSa)> {
     let half = |half: &Half| {
         Some(NegotiatedSa {
             child: child.name.clone(),
+            worker: child.resource.and_then(|worker| u16::try_from(worker).ok()),
             spi: half.spi,
             secret: SaSecret::new(cipher, half.key.expose(), half.salt)?,
             esn: child.suite.esn,

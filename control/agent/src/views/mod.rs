@@ -2,6 +2,7 @@
 //!
 //! What workers wrote into the state region is read as numbers only; a number that is out of range shows as such.
 
+mod bundles;
 mod counters;
 mod flows;
 mod ike;
@@ -9,6 +10,7 @@ mod network;
 mod sessions;
 mod tunnels;
 
+pub use bundles::bundles;
 pub use counters::{counters, drops};
 pub use flows::{nat, policy};
 pub use ike::ike;

@@ -77,6 +77,10 @@ fn next_hop(world: &World, hop: NextHop) -> String {
         },
         NextHop::Local(port) => format!("local {}", port_name(world, port.0)),
         NextHop::Segment(segment) => format!("segment {}", segment_name(world, segment.0)),
+        NextHop::Bundle(index) => match world.bundles.get(index.usize()) {
+            Some(bundle) => format!("bundle {}", text(&bundle.name)),
+            None => format!("bundle #{}", index.0),
+        },
     }
 }
 

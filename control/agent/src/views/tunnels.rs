@@ -1,6 +1,7 @@
 //! Tunnels and SAs; keys are left out here, and `tombolo-api` could not hold them.
 
 use super::{segment_name, text};
+use crate::ike::followed::followed;
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use tombolo_api::{Ike, Sa, Tunnel};
@@ -41,7 +42,9 @@ fn tunnel(world: &World, state: &State, notes: &TunnelNotes, index: u32, record:
         reason,
         segment: segment_name(world, record.segment),
         local: record.local.to_string(),
-        remote: record.remote.to_string(),
+        remote: followed(state, index as usize, record)
+            .map_or(record.remote, |(address, _)| address)
+            .to_string(),
         encapsulation: match record.encapsulation {
             encapsulation::ESP => "none".into(),
             encapsulation::ESP_UDP => "udp".into(),

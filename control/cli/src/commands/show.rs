@@ -20,6 +20,7 @@ pub(super) fn run(client: &Client, what: Show, limit: u32, json: bool) -> Result
         Show::Nat => ask.show(path::NAT, nat),
         Show::Sessions => ask.show(&format!("{}?limit={limit}", path::SESSIONS), sessions),
         Show::Tunnels => ask.show(path::TUNNELS, tunnels),
+        Show::Bundles => ask.show(path::BUNDLES, bundles),
         Show::Neighbours => ask.show(path::NEIGHBOURS, neighbours),
         Show::Drops => ask.show(path::DROPS, drops),
         Show::Counters => ask.show(path::COUNTERS, counters),
@@ -323,6 +324,34 @@ fn tunnels(tunnels: &Vec<api::Tunnel>) -> String {
         false => String::new(),
     };
     format!("{}{reasons}{ike}\n{}", or_none(table), or_none(sas))
+}
+
+fn bundles(bundles: &Vec<api::Bundle>) -> String {
+    let mut table = Table::new(&[
+        "BUNDLE",
+        "SEGMENT",
+        "TUNNEL",
+        "STATE",
+        "SHARE %",
+        "CEILING Mbit/s",
+        "CEILING packets/s",
+    ]);
+    let or_unknown = |ceiling: Option<u64>| ceiling.map_or("-".into(), |ceiling| ceiling.to_string());
+    for bundle in bundles {
+        for member in &bundle.members {
+            let share = 100.0 * f64::from(member.shares) / f64::from(member.shares_all.max(1));
+            table.row([
+                &bundle.name,
+                &bundle.segment,
+                &member.tunnel,
+                &if member.up { "up" } else { "down" },
+                &format!("{share:.1}"),
+                &or_unknown(member.ceiling_bits.map(|bits| bits / 1_000_000)),
+                &or_unknown(member.ceiling_packets),
+            ]);
+        }
+    }
+    or_none(table)
 }
 
 fn neighbours(neighbours: &Vec<api::Neighbour>) -> String {

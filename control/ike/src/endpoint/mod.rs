@@ -38,12 +38,13 @@ use crate::now::{Milliseconds, Now};
 use crate::random::Random;
 use crate::sa::child::ChildSa;
 use crate::sa::child_spis::ChildSpis;
+use crate::sa::established::Established;
 use crate::sa::responder::{self, Refused};
 use crate::sa::step::{Connections, News, Step, Transmit, What};
 use crate::sa::{IkeSa, SaId, State};
 use crate::wire::{Exchange, Header, Message};
 use admission::{Admission, Verdict};
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use tunnels::Tunnel;
@@ -233,6 +234,24 @@ impl Endpoint {
             self.dirty.insert(id);
         }
         self.reschedule(id);
+    }
+
+    /// Workers saw authentic packets of a child SA, named by its inbound SPI, come from another address or port (RFC 7296 §2.23). A peer
+    /// that is not behind a NAT is not followed, nor is anybody if we are behind one.
+    pub fn handle_moved(&mut self, now: Now, inbound_spi: u32, remote: SocketAddr) {
+        let Some(id) = self.child_spis.owner(inbound_spi) else {
+            return;
+        };
+        let moved = self.sas.get(&id).is_some_and(|sa| {
+            let known = sa.path.remote;
+            sa.established().is_some_and(Established::follows) && known != remote && known.is_ipv4() == remote.is_ipv4()
+        });
+        if moved {
+            self.turn(now, id, |sa, step| {
+                sa.path.remote = remote;
+                step.tell(sa.connection(), What::Moved { path: sa.path });
+            });
+        }
     }
 
     /// One step of an IKE SA, and what follows from it.

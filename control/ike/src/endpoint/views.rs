@@ -73,7 +73,7 @@ impl Endpoint {
                     connection: &state.connection,
                     path: sa.path,
                     udp: force_udp || state.nat.is_some_and(Nat::any),
-                    follows: state.nat.is_some_and(|nat| nat.there && !nat.here),
+                    follows: state.follows(),
                     sends: child.sends() && !self.is_outshone(sa, state),
                     child,
                 })

@@ -174,6 +174,12 @@ impl Lab {
         killed
     }
 
+    /// Kills the process of that side, which is up again at once.
+    pub(crate) fn kill(&mut self, side: usize) {
+        let now = self.clock();
+        self.hosts[side].restart(now);
+    }
+
     /// Commit, install, send, in this order, as the agent does; killed anywhere.
     pub(crate) fn settle(&mut self, side: usize) {
         loop {

@@ -2,7 +2,11 @@
 
 use super::{Seed, address, seen_from_there};
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use tombolo_ike::connection::Path;
+
+/// From an inside port to its outside one.
+pub(crate) const NAT_PORTS: u16 = 10_000;
 
 /// In 1000.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,6 +25,8 @@ pub(crate) struct Network {
     flights: BTreeMap<(u64, u64), (Path, Vec<u8>)>,
     count: u64,
     pub(crate) sent: u64,
+    /// Side 0 is behind a NAT with this address outside, and each port 10,000 higher there.
+    pub(crate) outside: Option<IpAddr>,
 }
 
 impl Network {
@@ -31,7 +37,21 @@ impl Network {
             flights: BTreeMap::new(),
             count: 0,
             sent: 0,
+            outside: None,
         }
+    }
+
+    /// As the NAT rewrites it; what goes to none of its addresses is lost.
+    fn translate(&self, mut path: Path) -> Option<Path> {
+        let Some(outside) = self.outside else { return Some(path) };
+        if path.local.ip() == address(0) {
+            path.local = SocketAddr::new(outside, path.local.port() + NAT_PORTS);
+        } else if path.remote.ip() == outside {
+            path.remote = SocketAddr::new(address(0), path.remote.port().checked_sub(NAT_PORTS)?);
+        } else {
+            return None;
+        }
+        Some(path)
     }
 
     pub(crate) fn send(&mut self, now: u64, path: Path, bytes: Vec<u8>) {
@@ -58,6 +78,7 @@ impl Network {
     pub(crate) fn arrive(&mut self, now: u64) -> Option<(usize, Path, Vec<u8>)> {
         let key = *self.flights.keys().next().filter(|(at, _)| *at <= now)?;
         let (path, bytes) = self.flights.remove(&key)?;
+        let path = self.translate(path)?;
         let side = (0..2).find(|side| address(*side) == path.remote.ip())?;
         Some((side, seen_from_there(path), bytes))
     }

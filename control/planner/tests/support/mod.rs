@@ -8,9 +8,10 @@ use tombolo_planner::{Indices, Learned, Link, Neighbour, Plan, plan};
 use tombolo_tables::layout::SegmentRecord;
 
 /// The example of gateway A.
+#[allow(dead_code, reason = "not every test binary needs it")]
 pub(crate) const GATEWAY_A: &str = include_str!("../../../config/examples/gw-a.yaml");
 /// The example of gateway B.
-#[allow(dead_code, reason = "not every test binary needs both")]
+#[allow(dead_code, reason = "not every test binary needs it")]
 pub(crate) const GATEWAY_B: &str = include_str!("../../../config/examples/gw-b.yaml");
 
 /// Parses a configuration that must be right.

@@ -38,9 +38,9 @@ pub(super) fn decide(
     let Egress {
         segment: egress,
         next_hop,
-    } = resolve(tables, translated.segment, &translated.addresses);
+    } = resolve(tables, translated.segment, &translated.addresses, question.ports());
     match next_hop {
-        NextHop::Unreachable | NextHop::Segment(_) => return Err(DropReason::NoRoute),
+        NextHop::Unreachable | NextHop::Segment(_) | NextHop::Bundle(_) => return Err(DropReason::NoRoute),
         NextHop::Discard => return Err(DropReason::RouteDiscard),
         NextHop::Local(_) => return Err(DropReason::NatUntranslatable),
         NextHop::Neighbour(_) | NextHop::OnLink(_) | NextHop::Tunnel(_) => {}

@@ -4,9 +4,11 @@
 //! translated). Asked again with the same flow's key when an epoch moved, it may answer otherwise: that is how a revoked
 //! permission ends old flows.
 
+mod bundle;
 mod hairpin;
 mod route;
 
+pub use bundle::{NO_PORTS, Ports, member};
 pub use route::{Egress, egress_port, resolve};
 
 use tombolo_tables::fate::DropReason;
@@ -42,9 +44,21 @@ pub struct Question {
     pub destination_port: u16,
     /// Whether this is an ICMP echo request: rules then match its type, not its id.
     pub echo: bool,
+    /// Whether it is one packet of several that do not all show their ports.
+    pub fragment: bool,
 }
 
 impl Question {
+    /// What a bundle may choose by.
+    #[inline(always)]
+    fn ports(&self) -> Ports {
+        if self.fragment {
+            NO_PORTS
+        } else {
+            [self.source_port, self.destination_port]
+        }
+    }
+
     /// As rules match it, towards `to`: with a destination (translated or not) and its port.
     #[inline(always)]
     fn query(&self, to: SegmentIndex, addresses: Addresses, destination_port: u16) -> PolicyQuery {
@@ -154,7 +168,7 @@ pub fn propose(tables: &Tables<'_>, question: &Question, find: FindMapped<'_>) -
     let Egress {
         segment: egress,
         next_hop,
-    } = resolve(tables, translated.segment, &translated.addresses);
+    } = resolve(tables, translated.segment, &translated.addresses, question.ports());
     match next_hop {
         NextHop::Local(_) if translated.changed => return Err(DropReason::NatUntranslatable),
         NextHop::Local(port) => {
@@ -164,7 +178,7 @@ pub fn propose(tables: &Tables<'_>, question: &Question, find: FindMapped<'_>) -
             };
             return Ok(Proposal::Decided(decision));
         }
-        NextHop::Unreachable | NextHop::Segment(_) => return Err(DropReason::NoRoute),
+        NextHop::Unreachable | NextHop::Segment(_) | NextHop::Bundle(_) => return Err(DropReason::NoRoute),
         NextHop::Discard => return Err(DropReason::RouteDiscard),
         NextHop::Neighbour(_) | NextHop::OnLink(_) | NextHop::Tunnel(_) => {}
     }
@@ -301,7 +315,7 @@ fn refuse_clear_text(
         return Ok(());
     }
     let reversed = question.addresses.reversed();
-    let source = resolve(tables, egress, &reversed).next_hop;
+    let source = resolve(tables, egress, &reversed, NO_PORTS).next_hop;
     // What would only bounce back into the underlay belongs to no segment of ours: it is compared with what every tunnel
     // protects, whichever segment that is in.
     let bounces = egress_port(tables, next_hop).is_some_and(|port| is_underlay(tables, port));
@@ -322,7 +336,12 @@ fn is_underlay(tables: &Tables<'_>, port: PortIndex) -> bool {
 
 /// Whether some segment routes the destination of `addresses` into a tunnel.
 fn is_protected(tables: &Tables<'_>, addresses: &Addresses) -> bool {
-    let leads_into_tunnel = |segment| matches!(resolve(tables, segment, addresses).next_hop, NextHop::Tunnel(_));
+    let leads_into_tunnel = |segment| {
+        matches!(
+            resolve(tables, segment, addresses, NO_PORTS).next_hop,
+            NextHop::Tunnel(_)
+        )
+    };
     tables
         .tunnels()
         .iter()
@@ -375,9 +394,15 @@ pub fn source_nat(
 /// Replies go back into the tunnel that the flow came from, or where the route to its source leads.
 fn reverse_hop(tables: &Tables<'_>, question: &Question) -> Result<NextHop, DropReason> {
     match question.origin {
-        Origin::Tunnel(tunnel) => Ok(NextHop::Tunnel(tunnel)),
+        Origin::Tunnel(tunnel) => Ok(bundle::back(tables, tunnel, &question.addresses, question.ports())),
         Origin::Port(_) => {
-            let next_hop = resolve(tables, question.segment, &question.addresses.reversed()).next_hop;
+            let next_hop = resolve(
+                tables,
+                question.segment,
+                &question.addresses.reversed(),
+                question.ports(),
+            )
+            .next_hop;
             if matches!(next_hop, NextHop::Local(_)) {
                 Err(DropReason::SourceSpoofed)
             } else {

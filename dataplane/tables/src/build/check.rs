@@ -4,9 +4,9 @@
 use super::known::{Known, Overlay};
 use super::{BuildError, Kind, Route, World};
 use crate::layout::{
-    NatRuleRecord, NeighbourIndex, NeighbourRecord, NextHop, OwnAddressRecord, PolicyRuleRecord, PoolRecord, SaRecord,
-    SelectorRecord, TunnelRecord, cipher, encapsulation, nat_kind, neighbour_state, rule_action, sa_flag, tunnel_flag,
-    wildcard,
+    BundleRecord, NatRuleRecord, NeighbourIndex, NeighbourRecord, NextHop, OUTBOUND_MAX, OwnAddressRecord,
+    PolicyRuleRecord, PoolRecord, SaRecord, SelectorRecord, TunnelRecord, cipher, encapsulation, nat_kind,
+    neighbour_state, rule_action, sa_flag, tunnel_flag, wildcard,
 };
 use crate::view::has_ports;
 use core::ops::Range;
@@ -46,6 +46,9 @@ pub(super) fn records(world: &World) -> Result<(), BuildError> {
     pool_rows(known)?;
     for (at, entry) in world.tunnels.iter().enumerate() {
         tunnel(&record(Kind::Tunnel, at), entry)?;
+    }
+    for (at, entry) in world.bundles.iter().enumerate() {
+        bundle(&record(Kind::Bundle, at), entry)?;
     }
     for (at, entry) in world.sas.iter().enumerate() {
         sa(&record(Kind::Sa, at), entry)?;
@@ -95,6 +98,7 @@ fn counts(world: &World) -> Result<(), BuildError> {
         (Kind::Segment, world.segments.len(), usize::from(wildcard::SEGMENT)),
         (Kind::Neighbour, world.neighbours.len(), next_hop_values),
         (Kind::Tunnel, world.tunnels.len(), next_hop_values),
+        (Kind::Bundle, world.bundles.len(), usize::from(u16::MAX)),
         (Kind::PolicyRule, world.policy_rules.len(), next_hop_values),
         (Kind::NatRule, world.nat_rules.len(), next_hop_values),
         (Kind::Pool, world.pools.len(), next_hop_values),
@@ -168,6 +172,10 @@ impl Record<'_> {
         )
     }
 
+    fn bundle(&self, bundle: u32) -> Result<(), BuildError> {
+        self.names(Kind::Bundle, bundle, (bundle as usize) < self.known.bundles)
+    }
+
     fn next_hop(&self, next_hop: NextHop) -> Result<(), BuildError> {
         match next_hop {
             NextHop::Unreachable | NextHop::Discard => Ok(()),
@@ -175,6 +183,7 @@ impl Record<'_> {
             NextHop::OnLink(port) | NextHop::Local(port) => self.port(port.0),
             NextHop::Tunnel(tunnel) => self.names(Kind::Tunnel, tunnel.0, self.known.tunnel(tunnel.0).is_some()),
             NextHop::Segment(segment) => self.segment(segment.0),
+            NextHop::Bundle(bundle) => self.bundle(bundle.0),
         }
     }
 }
@@ -310,13 +319,32 @@ fn tunnel(record: &Record<'_>, tunnel: &TunnelRecord) -> Result<(), BuildError> 
     )?;
     record.field("outer addresses", tunnel.local.is_v4() == tunnel.remote.is_v4())?;
     record.next_hop(NextHop::from_bits(tunnel.underlay_next_hop))?;
+    if tunnel.flags & tunnel_flag::BUNDLED != 0 {
+        record.bundle(tunnel.bundle.into())?;
+    }
     if tunnel.outbound == wildcard::NONE {
         return Ok(());
     }
-    let sa = record.known.sa(tunnel.outbound);
-    record.names(Kind::Sa, tunnel.outbound, sa.is_some())?;
     let seals = |sa: &SaRecord| sa.flags & sa_flag::INBOUND == 0 && sa.tunnel as usize == record.at;
-    record.field("outbound SA: inbound, or another tunnel's", sa.is_some_and(seals))
+    let mut next = tunnel.outbound;
+    for _ in 0..OUTBOUND_MAX {
+        let sa = record.known.sa(next);
+        record.names(Kind::Sa, next, sa.is_some())?;
+        record.field("outbound SA: inbound, or another tunnel's", sa.is_some_and(seals))?;
+        match sa.map(|sa| sa.next) {
+            Some(further) if further != wildcard::NONE => next = further,
+            Some(_) | None => return Ok(()),
+        }
+    }
+    record.field("outbound SAs: too many, or in a circle", false)
+}
+
+/// Members that are down may be named: what is sent into them is dropped.
+fn bundle(record: &Record<'_>, bundle: &BundleRecord) -> Result<(), BuildError> {
+    for tunnel in bundle.shares {
+        record.names(Kind::Tunnel, tunnel, record.known.tunnel(tunnel).is_some())?;
+    }
+    Ok(())
 }
 
 fn sa(record: &Record<'_>, sa: &SaRecord) -> Result<(), BuildError> {
@@ -327,7 +355,9 @@ fn sa(record: &Record<'_>, sa: &SaRecord) -> Result<(), BuildError> {
     let known = [cipher::AES_128_GCM, cipher::AES_256_GCM, cipher::CHACHA20_POLY1305];
     record.field("cipher", known.contains(&sa.cipher))?;
     let until = u64::from(sa.selector_first) + u64::from(sa.selector_count);
-    let last = sa.selector_first.saturating_add(sa.selector_count.saturating_sub(1));
+    let last = sa
+        .selector_first
+        .saturating_add(u32::from(sa.selector_count.saturating_sub(1)));
     record.names(
         Kind::Selector,
         last,

@@ -274,7 +274,7 @@ fn rooted(segments: &[SegmentRecord], families: &[Family; 2]) -> Vec<SegmentReco
 }
 
 /// The sections that are a world's records as they are.
-fn plain(world: &World) -> [(SectionId, &[u8]); 11] {
+fn plain(world: &World) -> [(SectionId, &[u8]); 12] {
     [
         (SectionId::Ports, world.ports.as_bytes()),
         (SectionId::OwnAddresses, world.own_addresses.as_bytes()),
@@ -283,6 +283,7 @@ fn plain(world: &World) -> [(SectionId, &[u8]); 11] {
         (SectionId::NatRules, world.nat_rules.as_bytes()),
         (SectionId::Pools, world.pools.as_bytes()),
         (SectionId::Tunnels, world.tunnels.as_bytes()),
+        (SectionId::Bundles, world.bundles.as_bytes()),
         (SectionId::Sas, world.sas.as_bytes()),
         (SectionId::Selectors, world.selectors.as_bytes()),
         (SectionId::Names, world.names.as_bytes()),

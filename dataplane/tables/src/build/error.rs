@@ -25,6 +25,8 @@ pub enum Kind {
     Pool,
     /// A tunnel.
     Tunnel,
+    /// A bundle of tunnels.
+    Bundle,
     /// A security association.
     Sa,
     /// A traffic selector.
@@ -43,6 +45,7 @@ impl fmt::Display for Kind {
             Kind::NatRule => "NAT rule",
             Kind::Pool => "pool",
             Kind::Tunnel => "tunnel",
+            Kind::Bundle => "bundle",
             Kind::Sa => "SA",
             Kind::Selector => "selector",
         })

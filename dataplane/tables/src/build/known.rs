@@ -2,8 +2,8 @@
 
 use super::{Sections, World};
 use crate::layout::{
-    Address, NeighbourRecord, PoolRecord, PortRecord, SaRecord, SectionId, SegmentRecord, SelectorRecord, TunnelRecord,
-    neighbour_state, sa_flag, tunnel_flag,
+    Address, BundleRecord, NeighbourRecord, PoolRecord, PortRecord, SaRecord, SectionId, SegmentRecord, SelectorRecord,
+    TunnelRecord, neighbour_state, sa_flag, tunnel_flag,
 };
 use core::ops::Range;
 use std::collections::BTreeMap;
@@ -25,6 +25,7 @@ pub(super) struct Known<'a> {
     pub(super) ports: usize,
     pub(super) segments: usize,
     pub(super) selectors: usize,
+    pub(super) bundles: usize,
     pub(super) pools: &'a [PoolRecord],
     pub(super) neighbours: &'a [NeighbourRecord],
     pub(super) tunnels: &'a [TunnelRecord],
@@ -43,6 +44,7 @@ impl<'a> Known<'a> {
             ports: world.ports.len(),
             segments: world.segments.len(),
             selectors: world.selectors.len(),
+            bundles: world.bundles.len(),
             pools: &world.pools,
             neighbours: &world.neighbours,
             tunnels: &world.tunnels,
@@ -56,6 +58,7 @@ impl<'a> Known<'a> {
             ports: records::<PortRecord>(sections, SectionId::Ports).len(),
             segments: records::<SegmentRecord>(sections, SectionId::Segments).len(),
             selectors: records::<SelectorRecord>(sections, SectionId::Selectors).len(),
+            bundles: records::<BundleRecord>(sections, SectionId::Bundles).len(),
             pools: records(sections, SectionId::Pools),
             neighbours: records(sections, SectionId::Neighbours),
             tunnels: records(sections, SectionId::Tunnels),
@@ -120,6 +123,7 @@ impl<'a> Known<'a> {
         self.ports <= later.ports
             && self.segments <= later.segments
             && self.tunnels.len() <= later.tunnels.len()
+            && self.bundles <= later.bundles
             && self.neighbours.len() <= later.neighbours.len()
             && pairs.all(|(old, new)| free(old) || !free(new))
     }

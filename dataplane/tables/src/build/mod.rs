@@ -65,6 +65,7 @@ impl World {
         sections.set(SectionId::NatRules, Section::records(&self.nat_rules));
         sections.set(SectionId::Pools, Section::records(&self.pools));
         sections.set(SectionId::Tunnels, Section::records(&self.tunnels));
+        sections.set(SectionId::Bundles, Section::records(&self.bundles));
         sections.set(SectionId::Sas, Section::records(&self.sas));
         sections.set(SectionId::Selectors, Section::records(&self.selectors));
         sections.set(SectionId::SpiIndex, tunnels::compile(&known)?);

@@ -3,8 +3,8 @@
 //! The planner makes it from a validated configuration and from what was learned (links, neighbours, SAs).
 
 use crate::layout::{
-    Address, NatRuleRecord, NeighbourRecord, NextHop, OwnAddressRecord, PolicyRuleRecord, PoolRecord, PortRecord,
-    SaRecord, SegmentIndex, SegmentRecord, SelectorRecord, TunnelRecord,
+    Address, BundleRecord, NatRuleRecord, NeighbourRecord, NextHop, OwnAddressRecord, PolicyRuleRecord, PoolRecord,
+    PortRecord, SaRecord, SegmentIndex, SegmentRecord, SelectorRecord, TunnelRecord,
 };
 use core::fmt;
 
@@ -45,6 +45,8 @@ pub struct World {
     pub pools: Vec<PoolRecord>,
     /// Tunnels by `TunnelIndex`, with free slots (not `ENABLED`).
     pub tunnels: Vec<TunnelRecord>,
+    /// Bundles by `BundleIndex`.
+    pub bundles: Vec<BundleRecord>,
     /// SAs by `SaIndex`, with free slots (SPI 0).
     pub sas: Vec<SaRecord>,
     /// Traffic selectors that SAs refer to.
@@ -67,6 +69,7 @@ impl fmt::Debug for World {
             .field("nat_rules", &self.nat_rules)
             .field("pools", &self.pools)
             .field("tunnels", &self.tunnels)
+            .field("bundles", &self.bundles)
             .field("sas", &format_args!("[{} with hidden keys]", self.sas.len()))
             .field("selectors", &self.selectors)
             .field("names", &self.names)

@@ -100,6 +100,7 @@ pub(super) fn next_hop(next_hop: NextHop) -> String {
         NextHop::Tunnel(tunnel) => format!("tunnel:{}", tunnel.0),
         NextHop::Local(port) => format!("local:{}", port.0),
         NextHop::Segment(segment) => format!("segment:{}", segment.0),
+        NextHop::Bundle(bundle) => format!("bundle:{}", bundle.0),
     }
 }
 

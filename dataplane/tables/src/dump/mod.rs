@@ -32,6 +32,7 @@ pub fn tables(tables: &Tables<'_>) -> String {
     records::nat(&mut text, tables);
     records::pools(&mut text, tables);
     records::tunnels(&mut text, tables);
+    records::bundles(&mut text, tables);
     records::sas(&mut text, tables);
     Line::heading(&mut text, "capture");
     Line::new(&mut text, "ports").field("mask", format_args!("{:#x}", tables.capture()));

@@ -6,6 +6,7 @@ use crate::layout::{
     rule_action, sa_flag, segment_flag, tunnel_flag, wildcard,
 };
 use crate::view::Tables;
+use std::collections::BTreeMap;
 
 pub(super) fn ports(text: &mut String, tables: &Tables<'_>) {
     Line::heading(text, "ports");
@@ -154,6 +155,9 @@ pub(super) fn tunnels(text: &mut String, tables: &Tables<'_>) {
         (tunnel_flag::DF_SET, "df-set"),
         (tunnel_flag::DF_COPY, "df-copy"),
         (tunnel_flag::DSCP_COPY, "dscp-copy"),
+        (tunnel_flag::CHOOSES, "chooses"),
+        (tunnel_flag::FOLLOWS, "follows"),
+        (tunnel_flag::BUNDLED, "bundled"),
     ];
     for at in 0..tables.tunnels().len() {
         let Some(tunnel) = tables.tunnel(TunnelIndex(at as u32)) else {
@@ -174,6 +178,22 @@ pub(super) fn tunnels(text: &mut String, tables: &Tables<'_>) {
     }
 }
 
+/// Each bundle, and how many shares of it each tunnel carries.
+pub(super) fn bundles(text: &mut String, tables: &Tables<'_>) {
+    Line::heading(text, "bundles");
+    for (at, bundle) in tables.bundles().iter().enumerate() {
+        let mut shares = BTreeMap::new();
+        for tunnel in bundle.shares {
+            *shares.entry(tunnel).or_insert(0) += 1;
+        }
+        let shares: Vec<String> = shares
+            .iter()
+            .map(|(tunnel, count)| format!("{tunnel}:{count}"))
+            .collect();
+        Line::new(text, format_args!("{at} {}", name(&bundle.name))).field("shares", shares.join(","));
+    }
+}
+
 /// Each SA, its selectors below it.
 pub(super) fn sas(text: &mut String, tables: &Tables<'_>) {
     Line::heading(text, "sas");
@@ -187,6 +207,8 @@ pub(super) fn sas(text: &mut String, tables: &Tables<'_>) {
         (sa_flag::INBOUND, "inbound"),
         (sa_flag::NO_REPLAY_CHECK, "no-replay-check"),
         (sa_flag::WIDE_PEER_WINDOW, "wide-peer-window"),
+        (sa_flag::NEGOTIATED, "negotiated"),
+        (sa_flag::OWN_WORKER, "own-worker"),
     ]
     .map(|(flag, name)| (u16::from(flag), name));
     for at in 0..tables.sas().len() {

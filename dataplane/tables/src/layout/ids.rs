@@ -31,6 +31,8 @@ index!(/// A host on a link: [`super::NeighbourRecord`]. Stable for as long as a
     NeighbourIndex(u32));
 index!(/// A tunnel: [`super::TunnelRecord`]. Stable across rekeys.
     TunnelIndex(u32));
+index!(/// Several tunnels used as one: [`super::BundleRecord`].
+    BundleIndex(u32));
 index!(/// A security association: [`super::SaRecord`], and its slot of sequence number or replay window in the state region.
     SaIndex(u32));
 index!(/// A pool of addresses that source NAT hands out: [`super::PoolRecord`].

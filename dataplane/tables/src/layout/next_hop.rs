@@ -1,6 +1,6 @@
 //! Where a route leads: one `u32`, so that a lookup leaf and a session each hold it whole.
 
-use super::{NeighbourIndex, PortIndex, SegmentIndex, TunnelIndex};
+use super::{BundleIndex, NeighbourIndex, PortIndex, SegmentIndex, TunnelIndex};
 
 /// The result of a route lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +19,8 @@ pub enum NextHop {
     Local(PortIndex),
     /// Look the destination up again in that segment (once).
     Segment(SegmentIndex),
+    /// Through the tunnel of a bundle that carries the flow's share.
+    Bundle(BundleIndex),
 }
 
 const KIND_SHIFT: u32 = 28;
@@ -36,6 +38,7 @@ impl NextHop {
             NextHop::Tunnel(index) => (4, index.0),
             NextHop::Local(port) => (5, u32::from(port.0)),
             NextHop::Segment(segment) => (6, u32::from(segment.0)),
+            NextHop::Bundle(index) => (7, index.0),
         };
         (kind << KIND_SHIFT) | (value & VALUE_MASK)
     }
@@ -51,6 +54,7 @@ impl NextHop {
             4 => NextHop::Tunnel(TunnelIndex(value)),
             5 => NextHop::Local(PortIndex(value as u16)),
             6 => NextHop::Segment(SegmentIndex(value as u16)),
+            7 => NextHop::Bundle(BundleIndex(value)),
             _ => NextHop::Unreachable,
         }
     }
@@ -68,6 +72,7 @@ mod tests {
             NextHop::Neighbour(NeighbourIndex(0x0fff_ffff)),
             NextHop::OnLink(PortIndex(7)),
             NextHop::Tunnel(TunnelIndex(60_000)),
+            NextHop::Bundle(BundleIndex(70_000)),
             NextHop::Local(PortIndex(65_535)),
             NextHop::Segment(SegmentIndex(3)),
         ] {

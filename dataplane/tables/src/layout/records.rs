@@ -259,6 +259,12 @@ pub mod tunnel_flag {
     pub const DSCP_COPY: u16 = 4;
     /// Administratively up.
     pub const ENABLED: u16 = 8;
+    /// Which SA seals depends on the packet: there are several, or one that not every packet may use.
+    pub const CHOOSES: u16 = 16;
+    /// ESP in UDP to a peer behind a NAT: sealed for where its last authentic packet came from (RFC 7296 §2.23), if the state says.
+    pub const FOLLOWS: u16 = 32;
+    /// A member of the bundle `TunnelRecord::bundle`.
+    pub const BUNDLED: u16 = 64;
 }
 
 /// One tunnel. `outbound` changes at a rekey; the index does not.
@@ -273,7 +279,8 @@ pub struct TunnelRecord {
     pub remote: Address,
     /// Route to `remote` in the underlay segment, resolved by the planner: `NextHop` bits (Neighbour or OnLink).
     pub underlay_next_hop: u32,
-    /// `SaIndex` to seal with, or `wildcard::NONE` when down: packets are then dropped, never sent another way.
+    /// `SaIndex` to seal with, or `wildcard::NONE` when down: packets are then dropped, never sent another way. With
+    /// `tunnel_flag::CHOOSES` the first of several, linked by `SaRecord::next`.
     pub outbound: u32,
     /// UDP source and destination port of the outer header, host order (ESP_UDP only).
     pub local_port: u16,
@@ -290,8 +297,13 @@ pub struct TunnelRecord {
     /// `encapsulation`.
     pub encapsulation: u8,
     /// Zero.
-    pub reserved: [u8; 3],
+    pub reserved: u8,
+    /// `BundleIndex`, with `tunnel_flag::BUNDLED`.
+    pub bundle: u16,
 }
+
+/// Most outbound SAs of a tunnel: children, and one for each worker.
+pub const OUTBOUND_MAX: usize = 256;
 
 /// `SaRecord::cipher`. Key bytes: 16, 32, 32; salt always 4 (RFC 4106 §4, RFC 7634 §2).
 pub mod cipher {
@@ -315,6 +327,8 @@ pub mod sa_flag {
     pub const WIDE_PEER_WINDOW: u8 = 8;
     /// Keyed by IKEv2: its sequence numbers are not leased.
     pub const NEGOTIATED: u8 = 16;
+    /// `sealing_worker` alone uses it (RFC 9611); the others take the next one that they may, and nobody hands packets over for it.
+    pub const OWN_WORKER: u8 = 32;
 }
 
 /// One security association, one direction. Zeroed when its generation is freed; never `Debug`, it holds a key.
@@ -329,10 +343,10 @@ pub struct SaRecord {
     pub spi: u32,
     /// `TunnelIndex` it belongs to.
     pub tunnel: u32,
-    /// First `SelectorRecord` (inbound: what inner packets may be).
+    /// First `SelectorRecord`: what inner packets may be.
     pub selector_first: u32,
-    /// How many.
-    pub selector_count: u32,
+    /// Outbound: `SaIndex` of the one to try next, or `wildcard::NONE`.
+    pub next: u32,
     /// Changes whenever the key does: tells workers to expand it again.
     pub key_version: u32,
     /// `cipher`.
@@ -341,10 +355,10 @@ pub struct SaRecord {
     pub flags: u8,
     /// Replay window in packets (multiple of 64, 64–4096).
     pub replay_window: u16,
-    /// The one worker that seals when the peer's window is narrow.
+    /// The one worker that seals when the peer's window is narrow, or with `sa_flag::OWN_WORKER`.
     pub sealing_worker: u16,
-    /// Zero.
-    pub reserved: u16,
+    /// How many `SelectorRecord`s.
+    pub selector_count: u16,
 }
 
 /// A traffic selector of an SA (RFC 4301 §4.4.1.1): inclusive address ranges of one family.

@@ -28,6 +28,8 @@ pub enum SectionId {
     Pools,
     /// `[TunnelRecord]`, indices stable.
     Tunnels,
+    /// `[BundleRecord]`
+    Bundles,
     /// `[SaRecord]`, indices stable.
     Sas,
     /// `[SelectorRecord]` that `SaRecord`s refer to.
@@ -41,7 +43,7 @@ pub enum SectionId {
 }
 
 /// How many sections a generation has.
-pub const SECTION_COUNT: usize = 17;
+pub const SECTION_COUNT: usize = 18;
 
 impl SectionId {
     /// All sections, in directory order.
@@ -58,6 +60,7 @@ impl SectionId {
         SectionId::NatRules,
         SectionId::Pools,
         SectionId::Tunnels,
+        SectionId::Bundles,
         SectionId::Sas,
         SectionId::Selectors,
         SectionId::SpiIndex,

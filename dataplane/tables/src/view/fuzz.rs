@@ -3,12 +3,12 @@
 use super::{PolicyQuery, Tables};
 use crate::build::Sections;
 use crate::layout::{
-    Address, NeighbourIndex, NextHop, PoolIndex, PortIndex, SECTION_COUNT, SaIndex, SectionId, SegmentIndex,
-    TunnelIndex,
+    Address, BundleIndex, NeighbourIndex, NextHop, PoolIndex, PortIndex, SECTION_COUNT, SaIndex, SectionId,
+    SegmentIndex, TunnelIndex,
 };
 use tombolo_wire::Addresses;
 
-/// Sections as one byte string: 17 lengths (`u32`, little endian), then the sections one behind the other.
+/// Sections as one byte string: 18 lengths (`u32`, little endian), then the sections one behind the other.
 pub fn to_bytes(sections: &Sections) -> Vec<u8> {
     let lengths = sections.all().map(|section| (section.len() as u32).to_le_bytes());
     [lengths.concat(), sections.all().concat()].concat()
@@ -86,6 +86,7 @@ fn ask_everything(tables: &Tables<'_>) {
         tables.neighbour(NeighbourIndex(wide));
         tables.pool(PoolIndex(wide));
         tables.tunnel(TunnelIndex(wide));
+        tables.bundle(BundleIndex(wide)).map(|bundle| bundle.member(wide));
         tables.sa(SaIndex(wide)).map(|sa| tables.selectors(sa));
         for address in ADDRESSES4 {
             let address = core::net::Ipv4Addr::from(address).into();

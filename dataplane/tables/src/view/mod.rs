@@ -28,8 +28,8 @@ pub(crate) use query::{has_ports, has_type};
 
 use crate::build::routes::{STRIDE4, STRIDE6};
 use crate::layout::{
-    NatRuleRecord, NeighbourRecord, OwnAddressRecord, PolicyRuleRecord, PoolRecord, PortRecord, SECTION_COUNT,
-    SaRecord, SectionId, SegmentRecord, SelectorRecord, TunnelRecord,
+    BundleRecord, NatRuleRecord, NeighbourRecord, OwnAddressRecord, PolicyRuleRecord, PoolRecord, PortRecord,
+    SECTION_COUNT, SaRecord, SectionId, SegmentRecord, SelectorRecord, TunnelRecord,
 };
 use hash_index::HashIndex;
 use policy::PolicyIndex;
@@ -51,6 +51,7 @@ pub struct Tables<'g> {
     nat_rules: &'g [NatRuleRecord],
     pools: &'g [PoolRecord],
     tunnels: &'g [TunnelRecord],
+    bundles: &'g [BundleRecord],
     sas: &'g [SaRecord],
     selectors: &'g [SelectorRecord],
     spi_index: HashIndex<'g>,
@@ -78,6 +79,7 @@ impl<'g> Tables<'g> {
             nat_rules: records(of(SectionId::NatRules))?,
             pools: records(of(SectionId::Pools))?,
             tunnels: records(of(SectionId::Tunnels))?,
+            bundles: records(of(SectionId::Bundles))?,
             sas: records(of(SectionId::Sas))?,
             selectors: records(of(SectionId::Selectors))?,
             spi_index: HashIndex::from_section(of(SectionId::SpiIndex))?,

@@ -2,7 +2,11 @@
 
 use super::Tables;
 use crate::build::hash_index::hash;
-use crate::layout::{Address, SaIndex, SaRecord, SelectorRecord, TunnelIndex, TunnelRecord, sa_flag, tunnel_flag};
+use crate::layout::OUTBOUND_MAX;
+use crate::layout::{
+    Address, BundleIndex, BundleRecord, SaIndex, SaRecord, SelectorRecord, TunnelIndex, TunnelRecord, sa_flag,
+    tunnel_flag,
+};
 
 impl<'g> Tables<'g> {
     /// The tunnel, or `None` if its slot is free, disabled or does not exist.
@@ -17,6 +21,18 @@ impl<'g> Tables<'g> {
     #[inline]
     pub fn tunnels(&self) -> &'g [TunnelRecord] {
         self.tunnels
+    }
+
+    /// The bundle, or `None` if it does not exist.
+    #[inline]
+    pub fn bundle(&self, bundle: BundleIndex) -> Option<&'g BundleRecord> {
+        self.bundles.get(bundle.usize())
+    }
+
+    /// All bundles by `BundleIndex`.
+    #[inline]
+    pub fn bundles(&self) -> &'g [BundleRecord] {
+        self.bundles
     }
 
     /// The SA, or `None` if its slot is free or does not exist.
@@ -46,12 +62,27 @@ impl<'g> Tables<'g> {
         self.spi_index.find(hash(spi, local), answers).map(SaIndex)
     }
 
-    /// What inner packets of an inbound SA may be; empty if the record points outside.
+    /// The outbound SAs of a tunnel in the order in which they are tried; one, unless it chooses.
+    #[inline]
+    pub fn outbound_sas(&self, tunnel: &TunnelRecord) -> impl Iterator<Item = (SaIndex, &'g SaRecord)> + use<'g> {
+        let tables = *self;
+        let mut next = tunnel.outbound;
+        let found = core::iter::from_fn(move || {
+            let index = SaIndex(next);
+            let sa = tables.sa(index)?;
+            next = sa.next;
+            Some((index, sa))
+        });
+        // Built tables have no circles; whoever reads them does not rely on it.
+        found.take(OUTBOUND_MAX)
+    }
+
+    /// What inner packets of an SA may be; empty if the record points outside.
     #[inline]
     pub fn selectors(&self, sa: &SaRecord) -> &'g [SelectorRecord] {
         let first = sa.selector_first as usize;
         self.selectors
-            .get(first..first.saturating_add(sa.selector_count as usize))
+            .get(first..first.saturating_add(sa.selector_count.into()))
             .unwrap_or(&[])
     }
 }

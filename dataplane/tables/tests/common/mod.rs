@@ -99,7 +99,8 @@ pub fn tunnel(text: &str, local: &str) -> TunnelRecord {
         mtu: 1438,
         flags: tunnel_flag::ENABLED,
         encapsulation: encapsulation::ESP,
-        reserved: [0; 3],
+        reserved: 0,
+        bundle: 0,
     }
 }
 
@@ -111,13 +112,13 @@ pub fn sa(spi: u32, tunnel: u32, flags: u8) -> SaRecord {
         spi,
         tunnel,
         selector_first: 0,
+        next: wildcard::NONE,
         selector_count: 0,
         key_version: 1,
         cipher: cipher::AES_256_GCM,
         flags,
         replay_window: 4096,
         sealing_worker: 0,
-        reserved: 0,
     }
 }
 
@@ -203,7 +204,12 @@ pub fn full_world() -> World {
         flags: tunnel_flag::ENABLED | tunnel_flag::DF_SET,
         ..tunnel("to-b", "192.0.2.1")
     }];
+    world.bundles = vec![BundleRecord {
+        name: name("both"),
+        shares: [0; BUNDLE_SHARES],
+    }];
     let inbound = SaRecord {
+        next: wildcard::NONE,
         selector_count: 1,
         ..sa(0x1001, 0, sa_flag::INBOUND | sa_flag::ESN)
     };

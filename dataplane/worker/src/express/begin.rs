@@ -178,7 +178,8 @@ impl Begin {
         leads.find(tables, segment, &self.sources[..noted], &mut self.back);
         let mut kept = 0;
         for at in 0..noted {
-            let (there, back) = (self.there[at], self.back[at]);
+            let key = self.noted[at].key;
+            let (there, back) = (self.there[at].of_flow(tables, key), self.back[at].of_flow(tables, key));
             // Nobody outside may have an address of the gateway.
             if !there.leads_out() || back.is_local() {
                 continue;
@@ -187,7 +188,7 @@ impl Begin {
             newcomer.first = self.noted[at];
             newcomer.egress = there.egress;
             newcomer.hops = [there.hop, back.hop];
-            self.queries[kept % BATCH] = query(segment, there.egress, newcomer.first.key);
+            self.queries[kept % BATCH] = query(segment, there.egress, key);
             kept += 1;
         }
         kept

@@ -2,6 +2,8 @@
 //!
 //! A direct-mapped cache. What is not in it is looked up a batch at a time, as for packets of a segment without sessions.
 
+use super::query::query;
+use tombolo_flow::decide::member;
 use tombolo_packet_io::BATCH;
 use tombolo_tables::layout::{NextHop, SegmentIndex};
 use tombolo_tables::view::Tables;
@@ -16,7 +18,7 @@ const TAKEN: u64 = 1 << 63;
 pub(super) struct Lead {
     /// Segment that it leads into.
     pub(super) egress: SegmentIndex,
-    /// `NextHop` bits, never of a segment.
+    /// `NextHop` bits, never of a segment; of a bundle where one chooses.
     pub(super) hop: u32,
 }
 
@@ -28,6 +30,15 @@ impl Lead {
             NextHop::from_bits(self.hop),
             NextHop::Neighbour(_) | NextHop::OnLink(_) | NextHop::Tunnel(_)
         )
+    }
+
+    /// The same for one flow, whose key words these are.
+    #[inline(always)]
+    pub(super) fn of_flow(self, tables: &Tables<'_>, key: [u64; 2]) -> Self {
+        Lead {
+            hop: of_flow(tables, self.hop, key),
+            ..self
+        }
     }
 
     /// Whether it leads to the gateway itself.
@@ -132,6 +143,7 @@ impl Leads {
                 | NextHop::Neighbour(_)
                 | NextHop::OnLink(_)
                 | NextHop::Tunnel(_)
+                | NextHop::Bundle(_)
                 | NextHop::Local(_) => Lead {
                     egress: segment,
                     hop: hops[at],
@@ -157,6 +169,18 @@ fn beyond(tables: &Tables<'_>, addresses: &[u32], hops: &[u32]) -> Option<(Segme
     let mut found = [0; BATCH];
     tables.routes4_batch(other, addresses, &mut found[..addresses.len()]);
     Some((other, found))
+}
+
+/// The hop of one flow, whose key words these are: the tunnel that carries it where the hop is a bundle.
+#[inline(always)]
+pub(super) fn of_flow(tables: &Tables<'_>, hop: u32, key: [u64; 2]) -> u32 {
+    let NextHop::Bundle(bundle) = NextHop::from_bits(hop) else {
+        return hop;
+    };
+    // From where and into what it leads does not matter here.
+    let flow = query(SegmentIndex(0), SegmentIndex(0), key);
+    let ports = [flow.source_port, flow.destination_port];
+    member(tables, bundle, &flow.addresses, ports).to_bits()
 }
 
 #[inline(always)]

@@ -3,12 +3,13 @@
 //! Only where nothing is translated; what policy does not allow is left to the general journey, which has the words for it.
 
 use super::ingress::Ingress;
+use super::leads::of_flow;
 use super::outgoing::{Leaving, Outgoing};
 use super::query::query;
 use super::vectors;
 use crate::gateway::Gateway;
 use crate::keys::KeyCache;
-use tombolo_flow::decide::resolve;
+use tombolo_flow::decide::{NO_PORTS, resolve};
 use tombolo_packet_io::{BATCH, FrameBatch, PacketIo};
 use tombolo_tables::layout::{NeighbourIndex, NextHop, PortIndex, SegmentIndex};
 use tombolo_tables::view::{PolicyVerdict, Tables};
@@ -110,7 +111,9 @@ impl Stateless {
         let (mut kept, mut within) = (0, 0);
         for rider in 0..riders {
             let destination = self.destinations[rider];
-            if let Some((egress, hop)) = follow(tables, segment, self.hops[rider], destination) {
+            let (columns, lane) = lane(&self.groups, self.places[rider]);
+            let key = [columns.addresses(lane), columns.ports_and_protocol(lane)];
+            if let Some((egress, hop)) = follow(tables, segment, self.hops[rider], destination, key) {
                 self.egresses[kept] = egress;
                 self.hops[kept] = hop;
                 self.places[kept] = self.places[rider];
@@ -205,17 +208,22 @@ fn all_lead_out(hops: &[u32]) -> bool {
         .fold(false, |any, hop| any | (hop.wrapping_sub(first) >= count))
 }
 
-/// The segment and hop that a route leads to, one change of segment followed; none where it leads nowhere else.
+/// The segment and hop that a route leads a packet to, one change of segment followed; none where it leads nowhere else.
 #[inline(always)]
-fn follow(tables: &Tables<'_>, segment: SegmentIndex, hop: u32, destination: u32) -> Option<(SegmentIndex, u32)> {
-    match NextHop::from_bits(hop) {
-        NextHop::Neighbour(_) | NextHop::OnLink(_) | NextHop::Tunnel(_) => Some((segment, hop)),
-        NextHop::Segment(other) => match tables.route4(other, destination) {
-            hop @ (NextHop::Neighbour(_) | NextHop::OnLink(_) | NextHop::Tunnel(_)) => Some((other, hop.to_bits())),
-            NextHop::Segment(_) | NextHop::Unreachable | NextHop::Discard | NextHop::Local(_) => None,
-        },
-        NextHop::Unreachable | NextHop::Discard | NextHop::Local(_) => None,
-    }
+fn follow(
+    tables: &Tables<'_>,
+    segment: SegmentIndex,
+    hop: u32,
+    destination: u32,
+    key: [u64; 2],
+) -> Option<(SegmentIndex, u32)> {
+    let (segment, hop) = if let NextHop::Segment(other) = NextHop::from_bits(hop) {
+        (other, tables.route4(other, destination).to_bits())
+    } else {
+        (segment, hop)
+    };
+    let hop = of_flow(tables, hop, key);
+    all_lead_out(&[hop]).then_some((segment, hop))
 }
 
 /// Whether replies to that address would come to the gateway itself, as the general journey asks.
@@ -225,5 +233,5 @@ fn is_own(tables: &Tables<'_>, segment: SegmentIndex, address: u32) -> bool {
         source: 0,
         destination: address,
     };
-    matches!(resolve(tables, segment, &back).next_hop, NextHop::Local(_))
+    matches!(resolve(tables, segment, &back, NO_PORTS).next_hop, NextHop::Local(_))
 }

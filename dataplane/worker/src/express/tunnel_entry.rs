@@ -7,6 +7,7 @@ use crate::batch::{Batch, Entry, Exit, Packet, Translation};
 use crate::gateway::Gateway;
 use crate::keys::KeyCache;
 use crate::stages::{OpenFrom, Sealed, UDP_ESP_PORT, find_sealed, strip};
+use core::net::Ipv4Addr;
 use core::ops::Range;
 use tombolo_packet_io::{BATCH, Frame, FrameBatch, PacketIo};
 use tombolo_tables::fate::{DropReason, Fate};
@@ -45,6 +46,7 @@ impl Default for TunnelEntry {
                 sequences: [0; BATCH],
                 places: [0; BATCH],
                 tos: [0; BATCH],
+                sources: [(0, 0); BATCH],
             },
         }
     }
@@ -58,6 +60,8 @@ struct Decrypted {
     places: [u8; BATCH],
     /// TOS of the outer packets.
     tos: [u8; BATCH],
+    /// Where they came from: address and UDP port. Only of a tunnel that follows its peer.
+    sources: [(u32, u16); BATCH],
 }
 
 /// The SA that was used last.
@@ -140,6 +144,8 @@ impl TunnelEntry {
             let esp = sealed.at..outer.end.into();
             if let Err(reason) = self.decrypted.add(&used.from, frame, place, outer.tos, esp) {
                 drop_frame(gateway, ingress, frames, place, reason);
+            } else if used.from.follows() {
+                self.decrypted.came_from(&outer);
             }
         }
         if let Some(used) = used {
@@ -158,6 +164,9 @@ impl TunnelEntry {
     ) {
         let count = core::mem::take(&mut self.decrypted.count).min(BATCH);
         let fresh = from.accept_all(gateway, &self.decrypted.sequences[..count]);
+        if from.follows() {
+            self.decrypted.follow(gateway, from, count, fresh);
+        }
         let opened = Opened {
             segment: from.segment(),
             tunnel: from.tunnel_index(),
@@ -313,6 +322,27 @@ impl Decrypted {
         self.tos[number] = tos;
         self.count = number + 1;
         Ok(())
+    }
+}
+
+impl Decrypted {
+    /// Notes where the packet that was decrypted last came from.
+    fn came_from(&mut self, outer: &Headers) {
+        if let Addresses::V4 { source, .. } = outer.addresses {
+            self.sources[self.count.saturating_sub(1) % BATCH] = (source, outer.source_port);
+        }
+    }
+
+    /// Follows the peer to where the latest of the first `count` numbers came from, if it is ahead of what had come before.
+    fn follow<I: PacketIo>(&self, gateway: &Gateway<'_, I>, from: &OpenFrom<'_>, count: usize, fresh: u64) {
+        let numbers = self.sequences.iter().zip(&self.sources).take(count).enumerate();
+        let fresh = numbers.filter(|(number, _)| fresh >> number & 1 == 1);
+        let latest = fresh.map(|(_, of)| of).max_by_key(|(sequence, _)| **sequence);
+        if let Some((sequence, (address, port))) = latest
+            && from.is_ahead(*sequence)
+        {
+            from.follow(gateway, Ipv4Addr::from(*address).into(), *port);
+        }
     }
 }
 

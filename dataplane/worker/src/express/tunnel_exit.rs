@@ -10,7 +10,7 @@ use super::outgoing::Departures;
 use super::payload::{AHEAD_PAYLOAD, ask_payload};
 use crate::gateway::Gateway;
 use crate::keys::KeyCache;
-use crate::stages::{SealTo, sealer};
+use crate::stages::{Carries, Outbound, SealTo};
 use core::ops::Range;
 use tombolo_packet_io::{BATCH, Frame, FrameBatch, PacketIo};
 use tombolo_tables::fate::{DropReason, Fate};
@@ -208,7 +208,8 @@ impl TunnelExit {
     ) {
         let Departures { exits, sending } = departures;
         let tables = gateway.tables;
-        let to = tunnel_of(hop).and_then(|index| SealTo::new(tables, keys, index));
+        let outbound = tunnel_of(hop).and_then(|index| Outbound::of(gateway, index, Carries::AnyIpv4).ok());
+        let to = outbound.and_then(|outbound| SealTo::new(&outbound, keys));
         if let Some(to) = &to {
             gateway.state.ask_outbound_sa(gateway.worker, to.sa_index);
         }
@@ -349,10 +350,11 @@ fn judge<I: PacketIo>(
     departures: &mut Departures,
     index: TunnelIndex,
 ) -> Option<u16> {
-    if sealer(gateway, index).is_some() {
+    let outbound = Outbound::of(gateway, index, Carries::AnyIpv4).ok()?;
+    if outbound.sealer(gateway).is_some() {
         return None;
     }
-    let to = SealTo::new(gateway.tables, keys, index)?;
+    let to = SealTo::new(&outbound, keys)?;
     let (hop, far_end) = (to.underlay_hop(), to.remote4());
     departures.exits.find(gateway.tables, gateway.ports, hop, far_end)?;
     gateway.tables.tunnel(index).map(|tunnel| tunnel.mtu)

@@ -9,13 +9,13 @@ use crate::stages::Errors;
 use crate::stages::session::{Miss, TUNNELLED, Why, apply, clamp, count, flags};
 use crate::stages::start::Starts;
 use crate::tuple::Tuple;
-use tombolo_flow::decide::{Decision, Forward, Mapped, Origin, Question, decide, egress_port, resolve};
+use tombolo_flow::decide::{Decision, Forward, Mapped, NO_PORTS, Origin, Question, decide, egress_port, resolve};
 use tombolo_flow::{Aim, Direction, Hit, Key4, Key6, NO_MAPPING, NewSession};
 use tombolo_packet_io::PacketIo;
 use tombolo_tables::fate::{DropReason, PuntReason};
 use tombolo_tables::layout::{Address, NextHop, PortIndex, SegmentIndex, wildcard};
 use tombolo_wire::icmp::IcmpErrorKind;
-use tombolo_wire::{Headers, L4, ethertype, protocol, tcp_flag};
+use tombolo_wire::{Fragment, Headers, L4, ethertype, protocol, tcp_flag};
 
 /// Decides flows.
 pub struct Decide {
@@ -97,6 +97,7 @@ pub(super) fn question(packet: &Packet) -> Question {
         destination_port: headers.destination_port,
         // What is left of a fragmented ICMP message can only be an echo: no other is as long.
         echo: matches!(headers.l4_kind, L4::Echo { .. } | L4::Unseen) && is_icmp(headers.protocol),
+        fragment: headers.fragment != Fragment::None,
     }
 }
 
@@ -130,6 +131,7 @@ fn question_again<I: PacketIo, K: Tuple>(gateway: &Gateway<'_, I>, packet: &Pack
                 source_port,
                 destination_port,
                 echo: matches!(packet.headers.l4_kind, L4::Echo { .. }),
+                fragment: false,
             }
         }
     }
@@ -332,7 +334,7 @@ pub(super) fn local<I: PacketIo>(
 fn stateless<I: PacketIo>(gateway: &Gateway<'_, I>, packet: &mut Packet) -> Result<(), DropReason> {
     let (_, target) = address::of(&packet.headers.addresses);
     if packet.entry == Entry::Kernel {
-        let egress = resolve(gateway.tables, packet.segment, &packet.headers.addresses);
+        let egress = resolve(gateway.tables, packet.segment, &packet.headers.addresses, NO_PORTS);
         packet.exit = Exit::Hop {
             next_hop: sendable(egress.next_hop)?,
             target,
@@ -360,7 +362,7 @@ fn sendable(next_hop: NextHop) -> Result<NextHop, DropReason> {
     match next_hop {
         NextHop::Neighbour(_) | NextHop::OnLink(_) | NextHop::Tunnel(_) => Ok(next_hop),
         NextHop::Discard => Err(DropReason::RouteDiscard),
-        NextHop::Unreachable | NextHop::Local(_) | NextHop::Segment(_) => Err(DropReason::NoRoute),
+        NextHop::Unreachable | NextHop::Local(_) | NextHop::Segment(_) | NextHop::Bundle(_) => Err(DropReason::NoRoute),
     }
 }
 
@@ -385,7 +387,7 @@ fn fragment<I: PacketIo>(gateway: &Gateway<'_, I>, packet: &mut Packet) -> Resul
 
 /// An error about a flow that no session knows: the kernel's if it is for the gateway and policy lets it, else nobody's.
 fn unknown_error<I: PacketIo>(gateway: &Gateway<'_, I>, packet: &mut Packet) -> Result<(), DropReason> {
-    match resolve(gateway.tables, packet.segment, &packet.headers.addresses).next_hop {
+    match resolve(gateway.tables, packet.segment, &packet.headers.addresses, NO_PORTS).next_hop {
         NextHop::Local(_) => match decide(gateway.tables, &question(packet), &nobody)? {
             Decision::Local(port) => local(gateway, packet, port),
             Decision::Forward(_) => Err(DropReason::StateInvalid),
@@ -395,6 +397,7 @@ fn unknown_error<I: PacketIo>(gateway: &Gateway<'_, I>, packet: &mut Packet) -> 
         | NextHop::Neighbour(_)
         | NextHop::OnLink(_)
         | NextHop::Tunnel(_)
+        | NextHop::Bundle(_)
         | NextHop::Segment(_) => Err(DropReason::StateInvalid),
     }
 }

@@ -175,7 +175,12 @@ pub(crate) fn find(tables: &Tables<'_>, next_hop: NextHop, target: Address) -> O
             Some((PortIndex(record.port), record.address, station(tables, index)))
         }
         NextHop::OnLink(port) => Some((port, target, station_on(tables, port, target))),
-        NextHop::Unreachable | NextHop::Discard | NextHop::Tunnel(_) | NextHop::Local(_) | NextHop::Segment(_) => None,
+        NextHop::Unreachable
+        | NextHop::Discard
+        | NextHop::Tunnel(_)
+        | NextHop::Local(_)
+        | NextHop::Segment(_)
+        | NextHop::Bundle(_) => None,
     }
 }
 

@@ -18,6 +18,8 @@ mod rewrite;
 
 mod error;
 
+pub(crate) mod outbound;
+
 mod seal;
 
 mod emit;
@@ -30,11 +32,12 @@ pub(crate) use emit::{Station, find};
 pub use error::Errors;
 pub use open::Open;
 pub(crate) use open::{OpenFrom, Sealed, UDP_ESP_PORT, find as find_sealed, strip};
+pub(crate) use outbound::{Carries, Outbound};
 pub use parse::Parse;
 pub use path_mtu::PathMtu;
 pub use rewrite::Rewrite;
 pub use seal::Seal;
-pub(crate) use seal::{SealTo, sealer};
+pub(crate) use seal::SealTo;
 pub(crate) use session::TUNNELLED;
 pub use session::{Miss, Session, Why};
 pub use unreachable::Unreachable;

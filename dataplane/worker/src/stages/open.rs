@@ -6,16 +6,18 @@ use crate::address;
 use crate::batch::{Batch, Entry, Packet};
 use crate::gateway::Gateway;
 use crate::keys::KeyCache;
+use crate::stages::outbound::far_end;
 use crate::stages::parse;
 use tombolo_packet_io::{Frame, PacketIo};
 use tombolo_tables::fate::{DropReason, Fate, PuntReason};
 use tombolo_tables::layout::{
-    PortRecord, SaIndex, SaRecord, SegmentIndex, SelectorRecord, TunnelIndex, TunnelRecord, encapsulation, port_flag,
-    sa_flag,
+    Address, PortRecord, SaIndex, SaRecord, SegmentIndex, SelectorRecord, TunnelIndex, TunnelRecord, encapsulation,
+    port_flag, sa_flag, tunnel_flag,
 };
 use tombolo_tables::region_prefetch::prefetch_to_write;
 use tombolo_tables::view::Tables;
 use tombolo_tunnel::SaKeys;
+use tombolo_tunnel::endpoint::Seen;
 use tombolo_tunnel::esp::{self, EspHeader, OpenError, UdpPayload, classify_udp};
 use tombolo_tunnel::replay::{Check, Glance};
 use tombolo_wire::{Fragment, Headers, L4, ecn, edit, parse_ip, protocol};
@@ -111,7 +113,7 @@ fn open_packet<I: PacketIo>(gateway: &Gateway<'_, I>, keys: &mut KeyCache, packe
     let outer = packet.headers;
     let Some(frame) = packet.frame.as_mut() else { return };
     let opened = match OpenFrom::new(gateway, keys, &outer, sealed) {
-        Ok(from) => from.open(gateway, frame, sealed.at, outer.end.into()).and_then(|()| {
+        Ok(from) => from.open(gateway, frame, &outer, sealed.at).and_then(|()| {
             let inner = from.inner(gateway.tables, frame, outer.tos)?;
             from.count(gateway, 1, inner.ip_len());
             Ok((inner, from.segment(), from.tunnel_index()))
@@ -158,7 +160,8 @@ impl<'a> OpenFrom<'a> {
         let sa = tables.sa(index).ok_or(DropReason::EspUnknownSpi)?;
         let tunnel = tables.tunnel(TunnelIndex(sa.tunnel)).ok_or(DropReason::EspUnknownSpi)?;
         let in_udp = sealed.at != usize::from(outer.l4);
-        if in_udp != (tunnel.encapsulation == encapsulation::ESP_UDP) {
+        // RFC 7296 §2.23: who negotiated takes both at any time, whatever it sends itself.
+        if sa.flags & sa_flag::NEGOTIATED == 0 && in_udp != (tunnel.encapsulation == encapsulation::ESP_UDP) {
             return Err(DropReason::EspUnknownSpi);
         }
         Ok(OpenFrom {
@@ -183,17 +186,43 @@ impl<'a> OpenFrom<'a> {
         TunnelIndex(self.sa.tunnel)
     }
 
-    /// Opens what lies at `at..end` of the frame: the inner packet, authentic and not seen before, then lies behind the link header.
+    /// Whether the tunnel's packets go where the last authentic one came from.
+    #[inline]
+    pub(crate) fn follows(&self) -> bool {
+        self.tunnel.flags & tunnel_flag::FOLLOWS != 0
+    }
+
+    /// Whether an authentic packet was sent after all that had come before this batch. A late one may have come by an old way.
+    #[inline]
+    pub(crate) fn is_ahead(&self, sequence: u64) -> bool {
+        self.window.is_some_and(|glance| sequence > glance.highest())
+    }
+
+    /// An authentic packet came from there (RFC 7296 §2.23).
+    pub(crate) fn follow<I: PacketIo>(&self, gateway: &Gateway<'_, I>, from: Address, port: u16) {
+        let at = self.tunnel_index();
+        if port != 0
+            && far_end(gateway, at, self.tunnel) != (from, port)
+            && let Some(endpoint) = gateway.state.endpoint(at)
+        {
+            endpoint.write(Some(Seen { address: from.0, port }));
+        }
+    }
+
+    /// Opens the ESP packet at `at` of the frame: the inner packet, authentic and not seen before, then lies behind the link header.
     #[inline]
     pub(crate) fn open<I: PacketIo>(
         &self,
         gateway: &Gateway<'_, I>,
         frame: &mut Frame,
+        outer: &Headers,
         at: usize,
-        end: usize,
     ) -> Result<(), DropReason> {
-        let sequence = self.decrypt(frame, at, end)?;
+        let sequence = self.decrypt(frame, at, outer.end.into())?;
         if self.accept_all(gateway, &[sequence]) != 0 {
+            if self.follows() && self.is_ahead(sequence) {
+                self.follow(gateway, address::of(&outer.addresses).0, outer.source_port);
+            }
             strip(frame)
         } else {
             Err(DropReason::EspReplay)

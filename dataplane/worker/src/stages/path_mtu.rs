@@ -8,7 +8,7 @@ use crate::path;
 use tombolo_packet_io::PacketIo;
 use tombolo_tables::events::Event;
 use tombolo_tables::fate::PuntReason;
-use tombolo_tables::layout::{SaIndex, SaRecord, SegmentIndex, TunnelIndex, TunnelRecord, encapsulation, wildcard};
+use tombolo_tables::layout::{SaRecord, SegmentIndex, TunnelIndex, TunnelRecord, encapsulation};
 use tombolo_tables::view::Tables;
 use tombolo_wire::mtu::{AEAD, Outer, esp_inner_mtu};
 use tombolo_wire::{Headers, L4, checksum, icmp};
@@ -56,10 +56,7 @@ fn learned(tables: &Tables<'_>, packet: &Packet) -> Option<(TunnelIndex, u16)> {
             && tunnel.remote == remote
             && told == local
             && SegmentIndex(tunnel.underlay_segment) == packet.segment
-            && tunnel.outbound != wildcard::NONE
-            && tables
-                .sa(SaIndex(tunnel.outbound))
-                .is_some_and(|sa| seen.is_of(tunnel, sa))
+            && tables.outbound_sas(tunnel).any(|(_, sa)| seen.is_of(tunnel, sa))
     };
     let index = tables.tunnels().iter().position(matches)?;
     let v6 = quoted.addresses.is_v6();

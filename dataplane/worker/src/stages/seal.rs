@@ -5,12 +5,10 @@ use crate::address;
 use crate::batch::{Batch, Exit, Packet};
 use crate::gateway::Gateway;
 use crate::keys::KeyCache;
+use crate::stages::outbound::{Carries, Outbound};
 use tombolo_packet_io::{Frame, PacketIo};
 use tombolo_tables::fate::{DropReason, Fate};
-use tombolo_tables::layout::{
-    NextHop, SaIndex, SaRecord, TunnelIndex, TunnelRecord, encapsulation, sa_flag, tunnel_flag, wildcard,
-};
-use tombolo_tables::view::Tables;
+use tombolo_tables::layout::{Address, NextHop, SaIndex, SaRecord, TunnelRecord, encapsulation, sa_flag, tunnel_flag};
 use tombolo_tunnel::envelope::{BODY_AT, Envelope};
 use tombolo_tunnel::esp::Label;
 use tombolo_tunnel::outer::{self, DontFragment, Encapsulation, Inner, OuterTemplate};
@@ -38,13 +36,18 @@ impl Seal {
             else {
                 continue;
             };
-            match sealer(gateway, tunnel) {
-                Some(worker) => self.hand_over(gateway, packet, worker),
-                None => {
-                    if let Err(reason) = seal(gateway, keys, packet, tunnel) {
-                        packet.drop(reason);
+            let sealed = match Outbound::of(gateway, tunnel, Carries::These(&packet.headers.addresses)) {
+                Ok(outbound) => match outbound.sealer(gateway) {
+                    Some(worker) => {
+                        self.hand_over(gateway, packet, worker);
+                        Ok(())
                     }
-                }
+                    None => seal(gateway, keys, packet, &outbound),
+                },
+                Err(reason) => Err(reason),
+            };
+            if let Err(reason) = sealed {
+                packet.drop(reason);
             }
         }
         while self.rung != 0 {
@@ -67,25 +70,13 @@ impl Seal {
     }
 }
 
-/// The other worker that must seal for this tunnel, because its peer's replay window is narrow; none if this one may.
-#[inline]
-pub(crate) fn sealer<I: PacketIo>(gateway: &Gateway<'_, I>, tunnel: TunnelIndex) -> Option<usize> {
-    let outbound = gateway.tables.tunnel(tunnel)?.outbound;
-    let sa = gateway.tables.sa(SaIndex(outbound))?;
-    if sa.flags & sa_flag::WIDE_PEER_WINDOW != 0 {
-        return None;
-    }
-    let worker = usize::from(sa.sealing_worker) % gateway.state.workers().max(1);
-    (worker != gateway.worker).then_some(worker)
-}
-
 fn seal<I: PacketIo>(
     gateway: &mut Gateway<'_, I>,
     keys: &mut KeyCache,
     packet: &mut Packet,
-    index: TunnelIndex,
+    outbound: &Outbound<'_>,
 ) -> Result<(), DropReason> {
-    let to = SealTo::new(gateway.tables, keys, index).ok_or(DropReason::TunnelDown)?;
+    let to = SealTo::new(outbound, keys).ok_or(DropReason::TunnelDown)?;
     let mut sealed = gateway.io.allocate().ok_or(DropReason::NoFrame)?;
     let written = match gateway.state.reserve_sequences(to.sa_index, 1, to.esn()).next() {
         Some(sequence) => to.write_packet(sequence, packet, &mut sealed),
@@ -96,7 +87,7 @@ fn seal<I: PacketIo>(
             gateway
                 .state
                 .count_sa_packets(gateway.worker, to.sa_index, 1, packet.ip_length(), gateway.now);
-            let (next_hop, target) = (NextHop::from_bits(to.underlay_hop()), to.tunnel.remote);
+            let (next_hop, target) = (NextHop::from_bits(to.underlay_hop()), to.remote);
             if let Some(plain) = packet.frame.replace(sealed) {
                 gateway.io.release(plain);
             }
@@ -116,25 +107,22 @@ pub(crate) struct SealTo<'a> {
     sa: &'a SaRecord,
     /// The outbound SA.
     pub(crate) sa_index: SaIndex,
+    remote: Address,
     keys: &'a SaKeys,
     template: OuterTemplate,
 }
 
 impl<'a> SealTo<'a> {
-    /// None while the tunnel is down or has no usable outbound SA.
-    pub(crate) fn new(tables: &Tables<'a>, keys: &'a mut KeyCache, index: TunnelIndex) -> Option<Self> {
-        let tunnel = tables.tunnel(index)?;
-        if tunnel.outbound == wildcard::NONE || tunnel.flags & tunnel_flag::ENABLED == 0 {
-            return None;
-        }
-        let sa_index = SaIndex(tunnel.outbound);
-        let sa = tables.sa(sa_index)?;
+    /// None if the key of the SA is no key.
+    pub(crate) fn new(outbound: &Outbound<'a>, keys: &'a mut KeyCache) -> Option<Self> {
+        let Outbound { tunnel, index, sa, .. } = *outbound;
         Some(SealTo {
             tunnel,
             sa,
-            sa_index,
-            keys: keys.expanded(sa_index, sa)?,
-            template: template(tunnel),
+            sa_index: index,
+            remote: outbound.remote,
+            keys: keys.expanded(index, sa)?,
+            template: template(outbound),
         })
     }
 
@@ -153,7 +141,7 @@ impl<'a> SealTo<'a> {
     /// Whether the outer packet is IPv6.
     #[inline]
     pub(crate) fn is_v6(&self) -> bool {
-        !self.tunnel.remote.is_v4()
+        !self.remote.is_v4()
     }
 
     /// The far end's IPv4 address; 0 if it has an IPv6 one.
@@ -162,7 +150,7 @@ impl<'a> SealTo<'a> {
         if self.is_v6() {
             0
         } else {
-            u32::from_be_bytes(self.tunnel.remote.v4_bytes())
+            u32::from_be_bytes(self.remote.v4_bytes())
         }
     }
 
@@ -270,7 +258,8 @@ fn shown(plain: &Frame) -> Inner {
 
 /// What the outer header is made of.
 #[inline]
-fn template(tunnel: &TunnelRecord) -> OuterTemplate {
+fn template(outbound: &Outbound<'_>) -> OuterTemplate {
+    let tunnel = outbound.tunnel;
     let dont_fragment = if tunnel.flags & tunnel_flag::DF_SET != 0 {
         DontFragment::Set
     } else if tunnel.flags & tunnel_flag::DF_COPY != 0 {
@@ -281,7 +270,7 @@ fn template(tunnel: &TunnelRecord) -> OuterTemplate {
     let encapsulation = if tunnel.encapsulation == encapsulation::ESP_UDP {
         Encapsulation::Udp {
             source_port: tunnel.local_port,
-            destination_port: tunnel.remote_port,
+            destination_port: outbound.remote_port,
         }
     } else {
         Encapsulation::Ip
@@ -291,7 +280,7 @@ fn template(tunnel: &TunnelRecord) -> OuterTemplate {
     } else {
         Dscp::Fixed(0)
     };
-    let addresses = address::pair(tunnel.local, tunnel.remote);
+    let addresses = address::pair(tunnel.local, outbound.remote);
     OuterTemplate {
         addresses,
         encapsulation,

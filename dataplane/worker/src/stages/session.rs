@@ -7,7 +7,7 @@ use crate::bind::Family;
 use crate::gateway::Gateway;
 use crate::path;
 use crate::tuple::{self, Tuple};
-use tombolo_flow::decide::resolve;
+use tombolo_flow::decide::{NO_PORTS, resolve};
 use tombolo_flow::{Hit, Key4, Key6};
 use tombolo_packet_io::{BATCH, PacketIo};
 use tombolo_tables::fate::DropReason;
@@ -239,7 +239,7 @@ fn is_clear_from_underlay(tables: &Tables<'_>, packet: &Packet) -> bool {
 /// Whether an ICMP error came in clear from the underlay and claims a sender from behind a tunnel.
 fn claims_protected<K: Tuple>(tables: &Tables<'_>, packet: &Packet, hit: &Hit<K>) -> bool {
     let egress = SegmentIndex(hit.rewrite_to.segment());
-    let sender = || resolve(tables, egress, &packet.headers.addresses.reversed());
+    let sender = || resolve(tables, egress, &packet.headers.addresses.reversed(), NO_PORTS);
     is_clear_from_underlay(tables, packet) && matches!(sender().next_hop, NextHop::Tunnel(_))
 }
 

@@ -292,6 +292,18 @@ pub(super) fn relate(
             if let Some(other) = insides.insert(network, &tunnel.name) {
                 problems.add(stated.place, format!("tunnel '{other}' has the same network inside"));
             }
+            let has = |port: &&Port| {
+                let mut addresses = port.addresses.iter().map(|own| own.prefix());
+                port.segment == tunnel.segment && addresses.any(|of| of.contains(stated.value.address()))
+            };
+            if let Some(port) = gateway.ports.iter().find(has) {
+                let message = format!("port '{}' of the same segment has this network", port.name);
+                problems.hint(
+                    stated.place,
+                    message,
+                    "the network inside a tunnel is the tunnel's alone",
+                );
+            }
         }
         let who = (tunnel.local, tunnel.remote(), ike.peer_identity.as_ref());
         if !matches!(ike.remote, Remote::Name(_))

@@ -205,12 +205,15 @@ impl Established {
     /// Something authentic and new came: the peer lives, and where.
     fn heard_from(&mut self, sa: &mut IkeSa, step: &mut Step<'_>, path: Path) {
         self.heard = step.now.monotonic;
-        // RFC 7296 §2.23: the side that is not behind a NAT follows the one that is.
-        let follows = self.nat.is_some_and(|nat| nat.there && !nat.here);
-        if follows && path.remote != sa.path.remote {
+        if self.follows() && path.remote != sa.path.remote {
             sa.path = path;
             step.tell(Some(&self.connection), What::Moved { path });
         }
+    }
+
+    /// RFC 7296 §2.23: the side that is not behind a NAT follows the one that is.
+    pub(crate) fn follows(&self) -> bool {
+        self.nat.is_some_and(|nat| nat.there && !nat.here)
     }
 
     /// Time passed, or something is wanted.
