@@ -46,6 +46,13 @@ pub struct Connection {
     pub per_worker_children: u16,
 }
 
+impl Connection {
+    /// Whether we make several child SAs for the same traffic if the peer does (RFC 9611).
+    pub(crate) fn shares(&self) -> bool {
+        self.per_worker_children > 1
+    }
+}
+
 /// How we prove who we are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Own {

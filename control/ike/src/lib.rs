@@ -25,6 +25,6 @@ pub mod transform;
 pub mod wire;
 
 pub use sa::SaId;
-pub use sa::child::{ChildSa, Half};
+pub use sa::child::{ChildSa, Half, Workers};
 pub use sa::nat::Nat;
 pub use sa::step::{News, Transmit, What};

@@ -67,6 +67,11 @@ fn connections(dice: &mut Seed) -> [Vec<Connection>; 2] {
     if is_hybrid {
         connections = connections.map(|all| all.into_iter().map(lab::hybrid).collect());
     }
+    if dice.permille(250) {
+        for side in &mut connections {
+            side[0].per_worker_children = 1 + (dice.next() % 3) as u16;
+        }
+    }
     // Child SAs without a key exchange of their own are rekeyed with one exchange less to go wrong, and quickly.
     if !is_hybrid && dice.permille(400) {
         connections

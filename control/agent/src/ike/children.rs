@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use tombolo_config::sa_file::Cipher;
-use tombolo_ike::Half;
 use tombolo_ike::endpoint::{ChildView, Endpoint};
 use tombolo_ike::selector::Selector;
 use tombolo_ike::transform::Encryption;
+use tombolo_ike::{Half, Workers};
 use tombolo_planner::{Negotiated, NegotiatedSa, OuterPath, SaSecret, SelectorPair, UdpPorts};
 
 /// All that is negotiated, by tunnel. What cannot be carried is left out, with a reason in `refused`.
@@ -59,7 +59,10 @@ fn pair(view: &ChildView<'_>) -> Option<(NegotiatedSa, NegotiatedSa)> {
     let half = |half: &Half| {
         Some(NegotiatedSa {
             child: child.name.clone(),
-            worker: child.resource.and_then(|worker| u16::try_from(worker).ok()),
+            worker: match child.workers {
+                Workers::Only(worker) => Some(worker),
+                Workers::All | Workers::Spare(_) => None,
+            },
             spi: half.spi,
             secret: SaSecret::new(cipher, half.key.expose(), half.salt)?,
             esn: child.suite.esn,

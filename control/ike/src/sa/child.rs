@@ -41,8 +41,10 @@ pub struct ChildSa {
     pub local: Vec<Selector>,
     /// The peer's side.
     pub remote: Vec<Selector>,
-    /// Worker that it was made for (RFC 9611); none = all.
-    pub resource: Option<u32>,
+    /// Who of us seals with it.
+    pub workers: Workers,
+    /// Both sides make further ones for the same traffic (RFC 9611 §4).
+    pub(crate) shares: bool,
     /// Since when it exists.
     pub created: Milliseconds,
     pub(crate) stage: Stage,
@@ -50,6 +52,17 @@ pub struct ChildSa {
     pub(crate) hard_at: Milliseconds,
     pub(crate) bytes_max: u64,
     pub(crate) packets_max: u64,
+}
+
+/// Which of our workers seal with a child SA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Workers {
+    /// All that have none of their own.
+    All,
+    /// One alone (RFC 9611).
+    Only(u16),
+    /// None: the peer made it for a resource of its own, and each of our workers has one. By the number they are told apart.
+    Spare(u32),
 }
 
 /// What a child SA does.
@@ -71,7 +84,12 @@ pub(crate) enum Stage {
 impl ChildSa {
     /// Whether packets are to be sealed with it.
     pub fn sends(&self) -> bool {
-        self.stage == Stage::Active
+        self.stage == Stage::Active && !matches!(self.workers, Workers::Spare(_))
+    }
+
+    /// Whether it seals in the place of that one, or the other way round.
+    pub(crate) fn is_twin(&self, other: &ChildSa) -> bool {
+        (&self.name, self.workers) == (&other.name, other.workers)
     }
 
     /// Whether it can become the one that sends.

@@ -1,9 +1,9 @@
 //! A child SA on its way: our request for one, and our answer to the peer's.
 
 use super::SaId;
-use super::child::{ChildSa, Half, Stage, packets_max, rekey_at, volume};
+use super::child::{ChildSa, Half, Stage, Workers, packets_max, rekey_at, volume};
 use super::established::lowest;
-use super::payloads::{associations, exchanges, selectors_i, selectors_r};
+use super::payloads::{associations, exchanges, find_notify, selectors_i, selectors_r};
 use super::step::Step;
 use crate::connection::Child;
 use crate::crypto::child_keys::{ChildKeys, EspKey, child_keys};
@@ -23,7 +23,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct PendingChild {
     pub(crate) name: String,
-    pub(crate) resource: Option<u32>,
+    pub(crate) workers: Workers,
+    /// We said that we make more for the same traffic.
+    shares: bool,
     pub(crate) spi: u32,
     /// Fresh key exchange (PFS) and its public value.
     pub(crate) exchange: Option<(PrivateValue, Vec<u8>)>,
@@ -31,6 +33,26 @@ pub(crate) struct PendingChild {
     pub(crate) nonce: Option<Nonce>,
     /// The answer, while additional key exchanges follow (RFC 9370 §2.2.4); `exchange` is then that of the one under way.
     pub(crate) agreed: Option<Box<Agreed>>,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Wish {
+    /// A fresh key exchange (PFS): not in IKE_AUTH.
+    pub(crate) exchange: bool,
+    /// Its group, if not the first of the first proposal.
+    pub(crate) group: Option<Group>,
+    pub(crate) workers: Workers,
+    /// That we make more for the same traffic.
+    pub(crate) shares: bool,
+}
+
+/// RFC 9611 §5.1: our worker's number is for people.
+fn resource_info(workers: Workers) -> Notify {
+    match workers {
+        Workers::Only(worker) => Notify::new(notify::SA_RESOURCE_INFO, &u32::from(worker).to_be_bytes()),
+        Workers::All | Workers::Spare(_) => Notify::new(notify::SA_RESOURCE_INFO, &[]),
+    }
 }
 
 /// What the keys of an IKE SA's children come from.
@@ -72,6 +94,11 @@ impl Refusal {
             notify::NO_ADDITIONAL_SAS,
             Failure::Misbehaved("it asks for more child SAs than anyone needs"),
         )
+    }
+
+    /// Not one more for the same traffic (RFC 9611 §4).
+    pub(crate) fn max_queue() -> Refusal {
+        Refusal::new(notify::TS_MAX_QUEUE, Failure::Ours)
     }
 
     /// It names a child SA that is not there (RFC 7296 §2.25.1).
@@ -117,8 +144,14 @@ impl<'a> Said<'a> {
 }
 
 impl PendingChild {
-    /// Prepares a request; with `exchange`, with the first group of the first proposal unless `group` names another.
-    pub(crate) fn new(step: &mut Step<'_>, owner: SaId, child: &Child, exchange: bool, group: Option<Group>) -> Self {
+    /// Prepares a request.
+    pub(crate) fn new(step: &mut Step<'_>, owner: SaId, child: &Child, wish: Wish) -> Self {
+        let Wish {
+            exchange,
+            group,
+            workers,
+            shares,
+        } = wish;
         let first = child
             .proposals
             .first()
@@ -126,7 +159,8 @@ impl PendingChild {
         let group = if exchange { group.or(first) } else { None };
         PendingChild {
             name: child.name.clone(),
-            resource: None,
+            workers,
+            shares,
             spi: step.child_spi(owner),
             exchange: group.map(|group| PrivateValue::generate(group, step.random)),
             nonce: exchange.then(|| step.nonce()),
@@ -151,6 +185,9 @@ impl PendingChild {
         payloads.push(Payload::SelectorsInitiator(selectors::to_wire(&child.local)));
         payloads.push(Payload::SelectorsResponder(selectors::to_wire(&child.remote)));
         payloads.push(Payload::Notify(Notify::new(notify::ESP_TFC_PADDING_NOT_SUPPORTED, &[])));
+        if self.shares {
+            payloads.push(Payload::Notify(resource_info(self.workers)));
+        }
         payloads
     }
 
@@ -193,7 +230,8 @@ impl PendingChild {
             suite: answer.suite,
             local: agreed.initiator,
             remote: agreed.responder,
-            resource: self.resource,
+            workers: self.workers,
+            shares: self.shares && find_notify(payloads, notify::SA_RESOURCE_INFO).is_some(),
             nonce_i,
             nonce_r,
             shared: shared.into_iter().collect(),
@@ -213,7 +251,8 @@ pub(crate) struct Agreed {
     suite: EspSuite,
     local: Vec<Selector>,
     remote: Vec<Selector>,
-    resource: Option<u32>,
+    pub(crate) workers: Workers,
+    pub(crate) shares: bool,
     nonce_i: Nonce,
     nonce_r: Nonce,
     /// Of CREATE_CHILD_SA first, then of each IKE_FOLLOWUP_KE.
@@ -259,7 +298,8 @@ impl Agreed {
             suite: self.suite,
             local: self.local,
             remote: self.remote,
-            resource: self.resource,
+            workers: self.workers,
+            shares: self.shares,
             created: now,
             stage,
         }
@@ -275,6 +315,8 @@ pub(crate) struct Request<'a> {
     pub(crate) payloads: &'a [Payload],
     /// Whether there may be a fresh key exchange: not in IKE_AUTH.
     pub(crate) with_exchange: bool,
+    /// Whether we make more for the same traffic if the peer does.
+    pub(crate) shares: bool,
     /// Of initiator and responder.
     pub(crate) nonces: [&'a Nonce; 2],
 }
@@ -328,6 +370,10 @@ impl Request<'_> {
             answer.push(Payload::SelectorsInitiator(selectors::to_wire(&narrowed.initiator)));
             answer.push(Payload::SelectorsResponder(selectors::to_wire(&narrowed.responder)));
             answer.push(Payload::Notify(Notify::new(notify::ESP_TFC_PADDING_NOT_SUPPORTED, &[])));
+            let shares = self.shares && find_notify(self.payloads, notify::SA_RESOURCE_INFO).is_some();
+            if shares {
+                answer.push(Payload::Notify(resource_info(Workers::All)));
+            }
             let [nonce_i, nonce_r] = self.nonces.map(Clone::clone);
             let agreed = Agreed {
                 name: child.name.clone(),
@@ -337,7 +383,8 @@ impl Request<'_> {
                 suite: choice.suite,
                 local: narrowed.responder,
                 remote: narrowed.initiator,
-                resource: None,
+                workers: Workers::All,
+                shares,
                 nonce_i,
                 nonce_r,
                 shared: shared.into_iter().collect(),

@@ -16,7 +16,7 @@ use tombolo_ike::random::Random;
 use tombolo_ike::secret::Secret;
 use tombolo_ike::selector::Selector;
 use tombolo_ike::transform::{Encryption, EspProposal, Group, IkeProposal, Prf};
-use tombolo_ike::{News, SaId, What};
+use tombolo_ike::{News, SaId, What, Workers};
 
 /// SplitMix64.
 #[derive(Clone, Debug)]
@@ -55,6 +55,7 @@ pub(crate) struct Installed {
     pub(crate) outbound: u32,
     pub(crate) keys: (Vec<u8>, Vec<u8>),
     pub(crate) sends: bool,
+    pub(crate) workers: Workers,
     pub(crate) path: Path,
     pub(crate) udp: bool,
     pub(crate) follows: bool,
@@ -100,6 +101,7 @@ impl Host {
                     view.child.outbound.key.expose().to_vec(),
                 ),
                 sends: view.sends,
+                workers: view.child.workers,
                 path: view.path,
                 udp: view.udp,
                 follows: view.follows,
@@ -291,16 +293,18 @@ impl Lab {
         self.settle(side);
     }
 
-    /// A packet of `side` at this moment: whether the other side has the SA that it is sealed with, and so is told that it came. None if it has
-    /// nothing to seal with.
+    /// A packet of each worker of `side` at this moment: whether the other side has the SAs that they are sealed with, and so is told that they
+    /// came. None if it has nothing to seal with.
     pub(crate) fn packet(&mut self, side: usize) -> Option<bool> {
         let there = self.would_arrive(side)?;
         if there {
             let now = self.clock();
-            let sender = self.hosts[side].installed.iter().find(|sa| sa.sends)?.outbound;
-            self.hosts[1 - side]
-                .endpoint
-                .handle_traffic(now, sender, Some(Milliseconds(self.now)), 1, 1);
+            let senders = self.hosts[side].installed.iter().filter(|sa| sa.sends);
+            for sender in senders.map(|sa| sa.outbound).collect::<Vec<_>>() {
+                self.hosts[1 - side]
+                    .endpoint
+                    .handle_traffic(now, sender, Some(Milliseconds(self.now)), 1, 1);
+            }
             self.settle(1 - side);
         }
         Some(there)
@@ -308,42 +312,60 @@ impl Lab {
 
     /// The same, told to nobody.
     pub(crate) fn would_arrive(&self, side: usize) -> Option<bool> {
-        let sender = self.hosts[side].installed.iter().find(|sa| sa.sends)?;
-        Some(
-            self.hosts[1 - side]
-                .installed
-                .iter()
-                .any(|sa| sa.inbound == sender.outbound),
-        )
+        let mut senders = self.hosts[side].installed.iter().filter(|sa| sa.sends).peekable();
+        senders.peek()?;
+        let there = &self.hosts[1 - side].installed;
+        Some(senders.all(|sender| there.iter().any(|sa| sa.inbound == sender.outbound)))
     }
 
-    /// Exactly one IKE SA and one child SA on both sides, and the same ones.
+    /// Exactly one IKE SA on both sides, and the same child SAs: one for all, and where both want it one for each worker.
     pub(crate) fn is_single(&self) -> Result<(), String> {
         let [a, b] = &self.hosts;
-        let (x, y) = (&a.installed, &b.installed);
-        let ([x], [y]) = (x.as_slice(), y.as_slice()) else {
-            let short =
-                |all: &[Installed]| -> Vec<_> { all.iter().map(|sa| (sa.inbound, sa.outbound, sa.sends)).collect() };
-            return Err(format!(
-                "{} and {} child SAs: {:x?} {:x?}, IKE SAs {:x?} {:x?}",
-                x.len(),
-                y.len(),
-                short(x),
-                short(y),
-                a.endpoint.ike_spis(),
-                b.endpoint.ike_spis()
-            ));
-        };
-        let crossed = (y.outbound, y.inbound, y.keys.1.clone(), y.keys.0.clone());
-        if (x.inbound, x.outbound, x.keys.0.clone(), x.keys.1.clone()) != crossed {
-            return Err(format!("two different child SAs: {x:?} {y:?}"));
-        }
-        if !x.sends || !y.sends {
-            return Err("the child SA does not send".into());
-        }
         let spis = |host: &Host| host.endpoint.ike_spis();
+        let short = |host: &Host| -> Vec<_> {
+            let all = host.installed.iter();
+            all.map(|sa| (sa.inbound, sa.outbound, sa.sends, sa.workers)).collect()
+        };
+        let wrong = |what: &str| {
+            Err(format!(
+                "{what}: {:x?} {:x?}, IKE SAs {:x?} {:x?}",
+                short(a),
+                short(b),
+                spis(a),
+                spis(b)
+            ))
+        };
         if spis(a).len() != 1 || spis(a) != spis(b) {
-            return Err(format!("IKE SAs {:x?} and {:x?}", spis(a), spis(b)));
+            return wrong("not one IKE SA");
+        }
+        let workers = [a, b].map(|host| host.connections[0].per_worker_children);
+        let each = if workers.iter().all(|workers| *workers > 1) {
+            workers
+        } else {
+            [0, 0]
+        };
+        if a.installed.len() != b.installed.len() || a.installed.len() > usize::from(1 + each[0] + each[1]) {
+            return wrong("too few or too many child SAs");
+        }
+        let crosses = |x: &Installed, y: &Installed| {
+            let crossed = (y.outbound, y.inbound, &y.keys.1, &y.keys.0);
+            (x.inbound, x.outbound, &x.keys.0, &x.keys.1) == crossed
+        };
+        if !a.installed.iter().all(|x| b.installed.iter().any(|y| crosses(x, y))) {
+            return wrong("different child SAs");
+        }
+        for (host, each) in self.hosts.iter().zip(each) {
+            let wanted = core::iter::once(Workers::All).chain((0..each).map(Workers::Only));
+            let sends = |workers: Workers| {
+                host.installed
+                    .iter()
+                    .filter(|sa| sa.sends && sa.workers == workers)
+                    .count()
+            };
+            let all = host.installed.iter().filter(|sa| sa.sends).count();
+            if wanted.clone().any(|workers| sends(workers) != 1) || all != wanted.count() {
+                return wrong("not one child SA for each");
+            }
         }
         Ok(())
     }

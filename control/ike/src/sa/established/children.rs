@@ -2,22 +2,22 @@
 
 use super::Established;
 use crate::now::Milliseconds;
-use crate::sa::child::{ChildSa, Stage};
+use crate::sa::child::{ChildSa, Stage, Workers};
 
 impl Established {
     /// A lifetime that ended for good.
     pub(super) fn expire_children(&mut self, now: Milliseconds) {
-        let mut ended = Vec::new();
+        let mut ended: Vec<(String, Workers)> = Vec::new();
         for child in &mut self.children {
             if child.lives() && child.hard_at <= now {
                 if child.sends() {
-                    ended.push(child.name.clone());
+                    ended.push((child.name.clone(), child.workers));
                 }
                 child.replace(now, true);
             }
         }
-        for name in ended {
-            self.next_of(now, &name);
+        for (name, workers) in ended {
+            self.next_of(now, &name, workers);
         }
     }
 
@@ -39,11 +39,11 @@ impl Established {
         let Some(at) = self.children.iter().position(wanted) else {
             return;
         };
-        let (name, resource) = (self.children[at].name.clone(), self.children[at].resource);
+        let (name, workers) = (self.children[at].name.clone(), self.children[at].workers);
         for (other, child) in self.children.iter_mut().enumerate() {
             if other == at {
                 child.stage = Stage::Active;
-            } else if child.stage == Stage::Active && child.name == name && child.resource == resource {
+            } else if child.stage == Stage::Active && (&child.name, child.workers) == (&name, workers) {
                 child.replace(now, ours);
             }
         }

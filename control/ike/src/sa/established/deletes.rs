@@ -4,7 +4,7 @@ use super::{Doing, Established, Standing};
 use crate::connection::Path;
 use crate::failure::Failure;
 use crate::now::Milliseconds;
-use crate::sa::child::{ChildSa, Stage};
+use crate::sa::child::{ChildSa, Stage, Workers};
 use crate::sa::payloads::{deletes, find_notify};
 use crate::sa::step::Step;
 use crate::sa::{IkeSa, State};
@@ -73,11 +73,12 @@ impl Established {
                 Stage::Closing | Stage::Lingering { .. } => child.linger(now),
                 Stage::Receiving { .. } | Stage::Active | Stage::Replaced { .. } => {
                     answered.push(child.inbound.spi);
-                    let (name, sent) = (child.name.clone(), child.stage == Stage::Active);
+                    let (name, workers, sent) = (child.name.clone(), child.workers, child.stage == Stage::Active);
                     child.linger(now);
                     if sent {
-                        self.next_of(now, &name);
+                        self.next_of(now, &name, workers);
                     }
+                    self.deleted_by_peer(now, name, workers);
                 }
             }
         }
@@ -85,7 +86,7 @@ impl Established {
     }
 
     /// The youngest that is left takes over.
-    pub(super) fn next_of(&mut self, now: Milliseconds, name: &str) {
+    pub(super) fn next_of(&mut self, now: Milliseconds, name: &str, workers: Workers) {
         let met = match &self.doing {
             Some(Doing::RekeyChild { met: Some(met), .. }) => Some(met.spi),
             _ => None,
@@ -93,7 +94,7 @@ impl Established {
         let mut left = self
             .children
             .iter()
-            .filter(|child| child.name == name && child.may_send());
+            .filter(|child| child.name == name && child.workers == workers && child.may_send());
         let heir = left
             .clone()
             .find(|child| Some(child.inbound.spi) == met)

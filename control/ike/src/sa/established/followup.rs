@@ -8,6 +8,7 @@ use crate::crypto::exchange::{PrivateValue, respond};
 use crate::failure::Failure;
 use crate::now::Milliseconds;
 use crate::sa::IkeSa;
+use crate::sa::child::Workers;
 use crate::sa::payloads::{exchange_of, find_notify};
 use crate::sa::pending_child::{Agreed, Refusal};
 use crate::sa::step::Step;
@@ -69,8 +70,9 @@ impl Series {
     }
 
     /// Whether it makes a child SA that was not there.
-    pub(super) fn creates(&self, name: &str) -> bool {
-        matches!(&self.made, Made::Child { agreed, old: None } if agreed.name == name)
+    pub(super) fn creates(&self, name: &str, workers: Workers) -> bool {
+        let is = |agreed: &Agreed| (agreed.name.as_str(), agreed.workers) == (name, workers);
+        matches!(&self.made, Made::Child { agreed, old: None } if is(agreed))
     }
 
     /// Whether it replaces the IKE SA.

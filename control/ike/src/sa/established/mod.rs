@@ -6,6 +6,7 @@ mod collision;
 mod deletes;
 mod followup;
 mod heir;
+mod missing;
 mod pending_ike;
 mod requests;
 mod responses;
@@ -13,7 +14,7 @@ mod tasks;
 
 use super::begun::Begun;
 use super::channel::{self, Channel};
-use super::child::{ChildSa, Stage, rekey_at};
+use super::child::{ChildSa, Stage, Workers, rekey_at};
 use super::features::Features;
 use super::nat::Nat;
 use super::payloads::find_notify;
@@ -28,6 +29,7 @@ use crate::now::Milliseconds;
 use crate::wire::{Exchange, Header, Message, Nonce, Payload, notify};
 pub(crate) use collision::lowest;
 use followup::Series;
+use missing::Later;
 use pending_ike::PendingIke;
 use serde::{Deserialize, Serialize};
 
@@ -52,8 +54,7 @@ pub(crate) struct Established {
     keepalive_at: Milliseconds,
     /// What our request under way is about.
     doing: Option<Doing>,
-    /// Children that were refused: not to be asked for before.
-    later: Vec<(String, Milliseconds)>,
+    later: Vec<Later>,
     /// What the peer will continue with IKE_FOLLOWUP_KE.
     series: Vec<Series>,
     /// How often in a row the peer had forgotten what we continued.
@@ -161,15 +162,14 @@ impl Established {
 
     /// A child SA was refused: it is asked for again later.
     pub(crate) fn child_failed(&mut self, step: &mut Step<'_>, name: &str, why: Failure) {
-        self.postpone(step, name, 10_000);
+        self.postpone(step, name, Workers::All, 10_000);
         let child = name.to_owned();
         step.tell(Some(&self.connection), What::ChildFailed { child, why });
     }
 
-    fn postpone(&mut self, step: &mut Step<'_>, name: &str, least_ms: u64) {
+    fn postpone(&mut self, step: &mut Step<'_>, name: &str, workers: Workers, least_ms: u64) {
         let at = step.soon(least_ms);
-        self.later.retain(|(other, _)| other != name);
-        self.later.push((name.to_owned(), at));
+        self.ask_later(name.to_owned(), workers, at);
     }
 
     /// A datagram of the peer's, or of who pretends to be it.

@@ -4,7 +4,7 @@ use super::followup::Made;
 use super::{Doing, Established, Met, Standing};
 use crate::connection::Path;
 use crate::sa::channel::Inside;
-use crate::sa::child::{ChildSa, Stage};
+use crate::sa::child::{ChildSa, Stage, Workers};
 use crate::sa::payloads::{associations, find_notify, nonces};
 use crate::sa::pending_child::{Agreed, Material, Refusal, Request};
 use crate::sa::step::{Step, What};
@@ -86,7 +86,13 @@ impl Established {
         if let Some(refusal) = self.refuses_children() {
             return Err(refusal);
         }
-        let (agreed, answer) = self.answer_child(sa, step, payloads, None)?;
+        let (mut agreed, answer) = self.answer_child(sa, step, payloads, None)?;
+        let connection = step.connections.get(&self.connection).cloned();
+        let info = find_notify(payloads, notify::SA_RESOURCE_INFO);
+        let seat = connection.map(|connection| self.seat(&connection, &agreed.name, info, agreed.inbound));
+        agreed.workers = seat.unwrap_or(Ok(Workers::All)).inspect_err(|_| {
+            step.child_spis.remove(agreed.inbound);
+        })?;
         self.child_agreed(step, agreed, None, answer)
     }
 
@@ -105,8 +111,12 @@ impl Established {
             .children
             .iter()
             .find(|child| rekeyed.child_spi() == Some(child.outbound.spi));
-        let (name, stage, old) = match old {
-            Some(old) => (old.name.clone(), old.stage, old.inbound.spi),
+        let (name, stage, workers, shares, old) = match old {
+            Some(old) => (old.name.clone(), old.stage, old.workers, old.shares, old.inbound.spi),
+            // It may be the one that we asked for: the peer has it, and its answer is still on its way.
+            None if matches!(self.doing, Some(Doing::CreateChild(_) | Doing::RekeyChild { .. })) => {
+                return Err(Refusal::temporary());
+            }
             None => return Err(Refusal::no_such_child(rekeyed)),
         };
         match stage {
@@ -117,7 +127,8 @@ impl Established {
         }
         // What the peer began for the same one before, it has given up.
         self.drop_series(step, |series| series.replaces(old));
-        let (agreed, answer) = self.answer_child(sa, step, payloads, Some(&name))?;
+        let (mut agreed, answer) = self.answer_child(sa, step, payloads, Some(&name))?;
+        (agreed.workers, agreed.shares) = (workers, agreed.shares || shares);
         let (spi, lowest) = (agreed.inbound, agreed.lowest());
         if let Some(Doing::RekeyChild { old: ours, met, .. }) = &mut self.doing
             && *ours == old
@@ -154,14 +165,16 @@ impl Established {
         let Some(child) = self.build_child(step, agreed, stage) else {
             return;
         };
-        let (name, spi) = (child.name.clone(), child.inbound.spi);
+        let (name, spi, workers) = (child.name.clone(), child.inbound.spi, child.workers);
         self.children.push(child);
         if old.is_some() {
             step.tell(Some(&self.connection), What::ChildRekeyed { child: name });
         } else {
             // The peer began anew: it does not use what it had.
             self.activate(now, spi, false);
-            step.tell(Some(&self.connection), What::ChildUp { child: name });
+            if workers == Workers::All {
+                step.tell(Some(&self.connection), What::ChildUp { child: name });
+            }
         }
     }
 
@@ -203,6 +216,7 @@ impl Established {
             only,
             payloads,
             with_exchange: true,
+            shares: connection.shares(),
             nonces: [theirs, &ours],
         };
         let (agreed, mut answer) = request.answer(step, sa.id)?;

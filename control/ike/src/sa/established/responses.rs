@@ -6,7 +6,7 @@ use super::tasks::Task;
 use super::{Doing, Established, Met, Standing};
 use crate::crypto::exchange::PrivateValue;
 use crate::failure::Failure;
-use crate::sa::child::{ChildSa, Stage};
+use crate::sa::child::{ChildSa, Stage, Workers};
 use crate::sa::offers;
 use crate::sa::payloads::{asked_group, find_error, nonces};
 use crate::sa::pending_child::PendingChild;
@@ -43,7 +43,7 @@ impl Established {
     }
 
     fn created_child(&mut self, sa: &mut IkeSa, step: &mut Step<'_>, pending: PendingChild, payloads: &[Payload]) {
-        let name = pending.name.clone();
+        let (name, workers) = (pending.name.clone(), pending.workers);
         match self.accept_child(step, pending, payloads) {
             Ok(Progress::More(pending, payloads, _)) => {
                 self.ask(
@@ -55,17 +55,22 @@ impl Established {
                 );
             }
             Ok(Progress::Done(child, _)) => {
-                let (name, spi) = (child.name.clone(), child.inbound.spi);
+                let spi = child.inbound.spi;
                 self.children.push(child);
                 self.activate(step.now.monotonic, spi, true);
-                step.tell(Some(&self.connection), What::ChildUp { child: name });
+                if workers == Workers::All {
+                    step.tell(Some(&self.connection), What::ChildUp { child: name });
+                }
             }
-            Err(Trouble::OtherGroup(group)) => self.begin(sa, step, Task::CreateChild(name, Some(group))),
+            Err(Trouble::OtherGroup(group)) => self.begin(sa, step, Task::CreateChild(name, workers, Some(group))),
             Err(Trouble::Forgotten) => {
                 self.state_forgotten();
-                self.postpone(step, &name, 1000);
+                self.postpone(step, &name, workers, 1000);
             }
-            Err(Trouble::Later | Trouble::NoSuchChild) => self.postpone(step, &name, 1000),
+            Err(Trouble::Later | Trouble::NoSuchChild) => self.postpone(step, &name, workers, 1000),
+            Err(Trouble::Failed(_)) if workers != Workers::All => {
+                self.own_one_refused(step.now.monotonic, name, workers)
+            }
             Err(Trouble::Failed(why)) => self.child_failed(step, &name, why),
         }
     }
@@ -81,10 +86,9 @@ impl Established {
     ) {
         let now = step.now.monotonic;
         let wanted = pending.name.clone();
-        let old_lives = self
-            .children
-            .iter()
-            .any(|child| child.inbound.spi == old && child.lives());
+        let replaced = self.children.iter().find(|child| child.inbound.spi == old);
+        let old_lives = replaced.is_some_and(ChildSa::lives);
+        let shares = replaced.is_some_and(|child| child.shares);
         match self.accept_child(step, pending, payloads) {
             // Ours loses: it goes no further (RFC 9370 §2.2.4: there is nothing to delete yet). The peer's does, or has.
             Ok(Progress::More(pending, _, ours)) if met.as_ref().is_some_and(|met| ours_loses(&ours, &met.lowest)) => {
@@ -97,7 +101,8 @@ impl Established {
                 let doing = Doing::RekeyChild { old, pending, met };
                 self.ask(sa, step, Exchange::IkeFollowupKe, &payloads, doing);
             }
-            Ok(Progress::Done(child, ours)) => {
+            Ok(Progress::Done(mut child, ours)) => {
+                child.shares |= shares;
                 let (name, spi) = (child.name.clone(), child.inbound.spi);
                 self.children.push(child);
                 match met {

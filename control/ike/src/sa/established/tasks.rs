@@ -3,17 +3,14 @@
 use super::followup::Series;
 use super::pending_ike::PendingIke;
 use super::{Doing, Established, Standing};
-use crate::connection::{Child, Connection};
+use crate::connection::Connection;
 use crate::now::Milliseconds;
 use crate::sa::IkeSa;
-use crate::sa::child::{ChildSa, Stage};
-use crate::sa::pending_child::PendingChild;
+use crate::sa::child::{ChildSa, Stage, Workers};
+use crate::sa::pending_child::{PendingChild, Wish};
 use crate::sa::step::{Connections, Step};
 use crate::transform::Group;
 use crate::wire::{Delete, Exchange, Notify, Payload, notify};
-
-/// A responder leaves it so long to the initiator to ask for a child SA that is missing.
-const RESPONDER_WAITS_MS: u64 = 10_000;
 
 /// The peer is told of an SPI that is none of ours at most this often.
 const UNKNOWN_SPI_MS: u64 = 10_000;
@@ -29,7 +26,7 @@ pub(super) enum Task {
     RekeyIke(Option<Group>),
     /// Inbound SPI; a group that the peer asked for.
     RekeyChild(u32, Option<Group>),
-    CreateChild(String, Option<Group>),
+    CreateChild(String, Workers, Option<Group>),
     /// A packet of the peer's had this SPI.
     UnknownSpi(u32),
     Liveness,
@@ -85,8 +82,12 @@ impl Established {
             if let Some(child) = due.find(|child| !self.has_heir(child)) {
                 return Some(Task::RekeyChild(child.inbound.spi, None));
             }
-            if let Some((child, _)) = self.missing(sa, connection).find(|(_, at)| *at <= now) {
-                return Some(Task::CreateChild(child.name.clone(), None));
+            if let Some(missing) = self
+                .missing(sa, connection)
+                .into_iter()
+                .find(|missing| missing.at <= now)
+            {
+                return Some(Task::CreateChild(missing.child.name.clone(), missing.workers, None));
             }
         }
         if let Some(spi) = self.unknown_spi {
@@ -120,7 +121,7 @@ impl Established {
             Stage::Replaced { delete_at } => Some(delete_at),
             Stage::Receiving { .. } | Stage::Closing | Stage::Lingering { .. } => None,
         });
-        let missing = self.missing(sa, connection).map(|(_, at)| at);
+        let missing = self.missing(sa, connection).into_iter().map(|missing| missing.at);
         children
             .chain(missing)
             .chain(quiet)
@@ -140,38 +141,7 @@ impl Established {
             return true;
         }
         let receives = |child: &ChildSa| matches!(child.stage, Stage::Receiving { .. });
-        self.children
-            .iter()
-            .any(|child| receives(child) && child.name == old.name && child.resource == old.resource)
-    }
-
-    /// Configured child SAs that do not exist, and when to ask for each.
-    fn missing<'a>(
-        &'a self,
-        sa: &IkeSa,
-        connection: &'a Connection,
-    ) -> impl Iterator<Item = (&'a Child, Milliseconds)> {
-        let is_initiator = sa.initiator;
-        let wanted = connection
-            .children
-            .iter()
-            .filter(move |_| is_initiator || connection.initiate);
-        let absent = wanted
-            .filter(|child| !self.children.iter().any(|sa| sa.lives() && sa.name == child.name))
-            .filter(|child| !self.series.iter().any(|series| series.creates(&child.name)));
-        absent.map(move |child| {
-            let later = self
-                .later
-                .iter()
-                .find(|(name, _)| *name == child.name)
-                .map(|(_, at)| *at);
-            let earliest = if is_initiator {
-                self.since
-            } else {
-                self.since.after(RESPONDER_WAITS_MS)
-            };
-            (child, later.unwrap_or(earliest).max(earliest))
-        })
+        self.children.iter().any(|child| receives(child) && child.is_twin(old))
     }
 
     /// Sends the request of a task.
@@ -196,11 +166,17 @@ impl Established {
                 );
             }
             Task::RekeyChild(old, group) => self.begin_rekey_child(sa, step, &connection, old, group),
-            Task::CreateChild(name, group) => {
+            Task::CreateChild(name, workers, group) => {
                 let Some(child) = connection.children.iter().find(|child| child.name == name) else {
                     return;
                 };
-                let pending = PendingChild::new(step, sa.id, child, true, group);
+                let wish = Wish {
+                    exchange: true,
+                    group,
+                    workers,
+                    shares: connection.shares(),
+                };
+                let pending = PendingChild::new(step, sa.id, child, wish);
                 let payloads = pending.payloads(child);
                 self.ask(
                     sa,
@@ -240,7 +216,13 @@ impl Established {
             self.children[at].replace(step.now.monotonic, true);
             return;
         };
-        let pending = PendingChild::new(step, sa.id, wanted, true, group);
+        let wish = Wish {
+            exchange: true,
+            group,
+            workers: self.children[at].workers,
+            shares: connection.shares(),
+        };
+        let pending = PendingChild::new(step, sa.id, wanted, wish);
         // RFC 7296 §1.3.3: the SPI is the one that the sender of the notification expects in packets to it.
         let rekeyed = Notify::of_child(notify::REKEY_SA, old);
         let mut payloads = vec![Payload::Notify(rekeyed)];

@@ -5,11 +5,11 @@ use crate::connection::{Connection, Path};
 use crate::failure::Failure;
 use crate::sa::begun::Begun;
 use crate::sa::channel;
-use crate::sa::child::Stage;
+use crate::sa::child::{Stage, Workers};
 use crate::sa::established::{Established, Origin};
 use crate::sa::offers;
 use crate::sa::payloads::find_error;
-use crate::sa::pending_child::{Material, PendingChild};
+use crate::sa::pending_child::{Material, PendingChild, Wish};
 use crate::sa::proof;
 use crate::sa::step::Step;
 use crate::sa::window::Receiver;
@@ -42,7 +42,13 @@ impl AuthSent {
             payloads.push(Payload::Notify(Notify::new(notify::INITIAL_CONTACT, &[])));
         }
         let child = connection.children.first();
-        let child = child.map(|child| (PendingChild::new(step, sa.id, child, false, None), child));
+        let wish = Wish {
+            exchange: false,
+            group: None,
+            workers: Workers::All,
+            shares: connection.shares(),
+        };
+        let child = child.map(|child| (PendingChild::new(step, sa.id, child, wish), child));
         if let Some((pending, child)) = &child {
             payloads.extend(pending.payloads(child));
         }

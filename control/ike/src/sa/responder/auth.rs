@@ -53,6 +53,7 @@ pub(crate) fn answer(
             only: None,
             payloads: inside,
             with_exchange: false,
+            shares: connection.shares(),
             nonces: [&begun.nonce_i, &begun.nonce_r],
         };
         let (agreed, answer) = request.answer(step, sa.id)?;
