@@ -35,6 +35,10 @@ impl Gateway {
                 Event::EndpointMoved { tunnel, address, port } => {
                     tracing::debug!(tunnel = tunnel.0, %address, port, "a tunnel's peer moved");
                 }
+                Event::UnknownSpi { address, spi } => {
+                    let from = IpAddr::from(address);
+                    self.ike.endpoint.handle_unknown_spi(clock::now(), from, spi);
+                }
                 Event::NatExhausted { pool: _ } => self.alarm("a NAT pool has no free port"),
                 Event::HostQuota { segment: _, address: _ } => self.alarm("a host holds as many sessions as it may"),
                 Event::SessionsFull { v6: false } => self.alarm("the IPv4 session table is full"),
