@@ -1,6 +1,7 @@
 //! What workers ask for. Records come from shared memory: indices are looked up, never trusted.
 
 use super::Gateway;
+use crate::ike::clock;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 use tombolo_tables::events::Event;
