@@ -21,9 +21,21 @@ fn view(data: &[u8]) {
     tombolo_tables::view::fuzz::fuzz_view(data);
 }
 
+fn ike_certificate(data: &[u8]) {
+    tombolo_ike::auth::fuzz::fuzz_certificate(data);
+}
+
+fn ike_authentication(data: &[u8]) {
+    tombolo_ike::auth::fuzz::fuzz_authentication(data);
+}
+
+fn ike_name(data: &[u8]) {
+    tombolo_ike::auth::fuzz::fuzz_name(data);
+}
+
 /// Whoever writes a parser of foreign bytes writes a line here and a corpus.
 #[rustfmt::skip]
-static TARGETS: [Target; 16] = [
+static TARGETS: [Target; 19] = [
     target("frame", "dataplane/wire/fuzz/corpus/fuzz_frame", tombolo_wire::fuzz::fuzz_frame),
     target("packet", "dataplane/wire/fuzz/corpus/fuzz_packet", tombolo_wire::fuzz::fuzz_packet),
     target("steer", "dataplane/wire/fuzz/corpus/steer", tombolo_wire::steer::fuzz_steer),
@@ -39,6 +51,9 @@ static TARGETS: [Target; 16] = [
     target("sa-file", "control/config/fuzz/corpus/sa_file", tombolo_config::fuzz::fuzz_sa_file),
     target("ike-message", "control/ike/fuzz/corpus/message", tombolo_ike::fuzz::fuzz_message),
     target("ike-inside", "control/ike/fuzz/corpus/inside", tombolo_ike::fuzz::fuzz_inside),
+    target("ike-certificate", "control/ike/fuzz/corpus/certificate", ike_certificate),
+    target("ike-authentication", "control/ike/fuzz/corpus/authentication", ike_authentication),
+    target("ike-name", "control/ike/fuzz/corpus/name", ike_name),
     target("http", "control/agent/fuzz/corpus/connection", tombolo_agent::http::fuzz::fuzz_connection),
 ];
 
