@@ -65,6 +65,9 @@ statement! {
         pool_addresses: optional At<Bounded<1, 4096>>,
         /// Tunnels. Default 64.
         tunnels: optional At<Bounded<1, 4096>>,
+        /// Security associations, old ones during a rekey among them. Default: 8 for each tunnel, and 4 more for each of up to 64
+        /// tunnels and each worker but the first, which has SAs of its own where the peer takes part in that (`per-worker`).
+        sas: optional At<Bounded<16, 262_144>>,
         /// Hosts and gateways on the links. Default 4096.
         neighbours: optional At<Bounded<64, 65_536>>,
         /// Most sessions that one inside host may hold through NAT, 0 = no limit. Default 16384.

@@ -94,7 +94,8 @@ fn one_source_gets_so_far_and_no_further() {
     let mut lab = gateways();
     let message = first_message(connection(0));
     let limits = Limits::default();
-    for stranger in 0..1000 {
+    let mut without = 0;
+    for stranger in 0..1500 {
         // A host of IPv6 has all addresses of its /64, and with the right cookie it does get further than strangers.
         let source = IpAddr::from([100, 64, 0, 1]);
         let mut first = of(&message, stranger);
@@ -102,11 +103,14 @@ fn one_source_gets_so_far_and_no_further() {
         if let Some(answer) = answers.iter().find(|answer| has_notify(answer, notify::COOKIE)) {
             first = with_cookie(&first, answer);
             answers = deliver(&mut lab, from(source), &first);
+        } else {
+            without += usize::from(!answers.is_empty());
         }
         drop(answers);
     }
     let half_open = lab.hosts[1].endpoint.ike_spis().len() - 1;
     assert_eq!(half_open, limits.half_open_per_source_max);
+    assert_eq!(without, limits.cookies_per_source_from);
 }
 
 fn with_cookie(message: &[u8], answer: &[u8]) -> Vec<u8> {

@@ -248,10 +248,10 @@ fn assign(draft: &mut Draft<'_>, wishes: &[Wish<'_>]) -> Vec<Option<Given>> {
                 for half in given[at..].iter_mut().take(2).filter_map(Option::take) {
                     draft.plan.indices.sas.give_back(half);
                 }
-                draft.warn(format!("tunnel {tunnel} is down: no free SA; raise limits.tunnels"));
+                draft.warn(format!("tunnel {tunnel} is down: no free SA; raise limits.sas"));
             }
             Numbering::FromOne if given[at].is_none() => draft.warn(format!(
-                "tunnel {tunnel}: child {} is incomplete: no free SA; raise limits.tunnels",
+                "tunnel {tunnel}: child {} is incomplete: no free SA; raise limits.sas",
                 wish.child
             )),
             Numbering::Leased | Numbering::FromOne => {}

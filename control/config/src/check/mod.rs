@@ -57,10 +57,11 @@ fn resolve(raw: &RawGateway, scope: &Scope<'_>, problems: &mut Problems) -> Gate
     let ports = ports::resolve(raw, scope, problems);
     let routes = routes::resolve(raw, scope, &ports, problems);
     let tunnels = tunnels::resolve(raw, scope, &ports, problems);
+    let workers = workers(raw);
     Gateway {
         name: raw.gateway.value.clone(),
-        workers: raw.workers.as_ref().map_or(1, |at| at.value.u16()),
-        limits: limits(raw.limits.as_ref()),
+        workers,
+        limits: limits(raw.limits.as_ref(), workers),
         source_nat: nat::resolve_source(raw, scope, problems),
         destination_nat: nat::resolve_destination(raw, scope, &ports, problems),
         policy: policy::resolve(raw, scope, problems),
@@ -73,8 +74,18 @@ fn resolve(raw: &RawGateway, scope: &Scope<'_>, problems: &mut Problems) -> Gate
     }
 }
 
+fn workers(raw: &RawGateway) -> u16 {
+    raw.workers.as_ref().map_or(1, |at| at.value.u16())
+}
+
+/// Both directions, the SAs that a rekey replaces, and those that wait to be reused; the same for each worker's own, but not for all
+/// tunnels of a large gateway.
+fn sas(tunnels: u32, workers: u16) -> u32 {
+    tunnels * 8 + tunnels.min(64) * 4 * u32::from(workers.saturating_sub(1))
+}
+
 /// Defaults take about 100 MiB of state: room for a lab or a small site.
-fn limits(raw: Option<&RawLimits>) -> Limits {
+fn limits(raw: Option<&RawLimits>, workers: u16) -> Limits {
     macro_rules! limit {
         ($field:ident, $default:literal) => {
             raw.and_then(|raw| raw.$field.as_ref())
@@ -88,8 +99,9 @@ fn limits(raw: Option<&RawLimits>) -> Limits {
         mappings: limit!(mappings, 131_072),
         pool_addresses: limit!(pool_addresses, 64),
         tunnels,
-        // Both directions, the SAs that a rekey replaces, and those that wait to be reused.
-        sas: tunnels * 8,
+        sas: raw
+            .and_then(|raw| raw.sas.as_ref())
+            .map_or(sas(tunnels, workers), |at| at.value.0),
         neighbours: limit!(neighbours, 4096),
         sessions_per_host: limit!(sessions_per_host, 16_384),
     }
@@ -104,7 +116,7 @@ fn count(raw: &RawGateway, problems: &mut Problems) {
             );
         }
     };
-    let limits = limits(raw.limits.as_ref());
+    let limits = limits(raw.limits.as_ref(), workers(raw));
     most(
         "segments",
         raw.segments.0.len(),

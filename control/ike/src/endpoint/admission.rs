@@ -21,7 +21,9 @@ pub struct Limits {
     pub cookies_from: usize,
     /// More half-open IKE SAs are not kept.
     pub half_open_max: usize,
-    /// More of one source address are not kept.
+    /// From so many of one source address on, cookies are asked for.
+    pub cookies_per_source_from: usize,
+    /// More of one source address are not kept: a site that starts all its tunnels at once has this many.
     pub half_open_per_source_max: usize,
 }
 
@@ -30,7 +32,8 @@ impl Default for Limits {
         Limits {
             cookies_from: 32,
             half_open_max: 4096,
-            half_open_per_source_max: 64,
+            cookies_per_source_from: 16,
+            half_open_per_source_max: 1024,
         }
     }
 }
@@ -139,7 +142,8 @@ impl Admission {
             self.dropped.excess += 1;
             return Verdict::Drop;
         }
-        if self.half_open.len() + self.refused_lately(now) < self.limits.cookies_from {
+        let few = self.half_open.len() + self.refused_lately(now) < self.limits.cookies_from;
+        if few && of_source < self.limits.cookies_per_source_from {
             return Verdict::Admit;
         }
         let Ok(message) = Message::parse(bytes) else {

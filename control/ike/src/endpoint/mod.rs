@@ -196,11 +196,15 @@ impl Endpoint {
         self.admission.news(now.monotonic, &mut self.news, only, refused.why);
     }
 
-    /// Tunnels that a peer on this path may be, with its address named before those for any.
+    /// Tunnels that a peer on this path may be, with its address named before those for any. One that an operator took down is none.
     fn candidates(&self, path: Path) -> Vec<Arc<Connection>> {
         // Behind a NAT a peer with a configured address may come from another one only if its tunnel says `any`.
         let from = [Some(path.remote.ip()), None].map(|remote| self.by_addresses.get(&(path.local.ip(), remote)));
-        from.into_iter().flatten().flatten().cloned().collect()
+        let of_both = from.into_iter().flatten().flatten();
+        of_both
+            .filter(|connection| !self.is_down(&connection.name))
+            .cloned()
+            .collect()
     }
 
     /// Time passed. Due IKE SAs do what is due; tunnels without one get one.

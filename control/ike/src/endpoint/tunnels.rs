@@ -147,6 +147,7 @@ impl Endpoint {
             match sa.established_mut() {
                 Some(state) if matches!(state.standing, Standing::Current | Standing::Candidate { .. }) => {
                     state.standing = Standing::Leaving;
+                    self.children_changed = true;
                 }
                 Some(_) => {}
                 None => {
@@ -173,6 +174,11 @@ impl Endpoint {
             self.set_begin(&name, None);
             self.want(now, &name);
         }
+    }
+
+    /// Whether an operator took it down.
+    pub(super) fn is_down(&self, name: &str) -> bool {
+        self.tunnels.get(name).is_some_and(|tunnel| tunnel.is_down)
     }
 
     /// Whether a tunnel shall have an IKE SA that we begin, and has none.

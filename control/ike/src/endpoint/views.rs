@@ -75,7 +75,7 @@ impl Endpoint {
                     path: sa.path,
                     udp: force_udp || state.nat.is_some_and(Nat::any),
                     follows: state.follows(),
-                    sends: child.sends() && !self.is_outshone(sa, state),
+                    sends: child.sends() && !state.is_ending() && !self.is_outshone(sa, state),
                     child,
                 })
             })

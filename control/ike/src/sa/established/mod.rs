@@ -328,6 +328,11 @@ impl Established {
         self.standing != Standing::Current
     }
 
+    /// Whether it ends with all its children: what is sealed now the peer may not know any more.
+    pub(crate) fn is_ending(&self) -> bool {
+        matches!(self.standing, Standing::Leaving | Standing::Closing)
+    }
+
     /// Inbound SPIs of the child SAs that seal.
     pub(crate) fn senders(&self) -> Vec<u32> {
         self.children
