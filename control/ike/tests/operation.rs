@@ -208,6 +208,30 @@ fn a_tunnel_that_is_taken_down_while_its_ike_sa_is_replaced_stays_down() {
     }
 }
 
+#[test]
+fn what_cannot_be_asked_for_is_not_asked_for_all_the_time() {
+    // A second child with more ciphers than a proposal can hold: no message with it can be written.
+    let mut too_much = connection(0).children.remove(0);
+    too_much.name = "more".into();
+    too_much.proposals[0].encryption = vec![Encryption::AesGcm16(256); 300];
+    let with = |side| {
+        let mut connection = connection(side);
+        connection.children.push(too_much.clone());
+        connection
+    };
+    let mut lab = up(with(0), with(1));
+    lab.run(lab.now + 60_000);
+    assert_eq!(lab.packet(0), Some(true), "the first one serves");
+    // And one of which not even the first message can be written.
+    let mut nothing = connection(0);
+    nothing.ike_proposals[0].encryption = vec![Encryption::AesGcm16(256); 300];
+    let mut lab = up(nothing, connection(1));
+    lab.run(lab.now + 60_000);
+    let told = ends(&lab, 0);
+    assert!((3..20).contains(&told.len()), "{told:?}");
+    assert!(told[0].contains("too large"), "{told:?}");
+}
+
 /// What is sealed for a peer that is about to forget the keys would be lost: workers drop it, or take another tunnel of the bundle.
 #[test]
 fn a_tunnel_that_is_taken_down_seals_nothing_more() {

@@ -194,23 +194,16 @@ impl Gateway {
     /// What workers counted for each child SA.
     fn tell_ike_of_traffic(&mut self) {
         let now = clock::now();
-        let mut sums: BTreeMap<(&str, &str), (u64, u64)> = BTreeMap::new();
-        let outbound = self.plan.sas.iter().filter(|sa| !sa.inbound && !sa.child.is_empty());
-        for sa in outbound {
+        for sa in self.plan.sas.iter().filter(|sa| !sa.child.is_empty()) {
             let counters = sa_counters::sum(self.regions.state, sa.sa);
-            // Workers with SAs of their own share a child: the busiest one counts.
-            let most = sums.entry((&sa.tunnel, &sa.child)).or_default();
-            *most = (most.0.max(counters.packets), most.1.max(counters.bytes));
-        }
-        for sa in self.plan.sas.iter().filter(|sa| sa.inbound && !sa.child.is_empty()) {
-            let counters = sa_counters::sum(self.regions.state, sa.sa);
-            let (packets, bytes) = sums
-                .get(&(sa.tunnel.as_str(), sa.child.as_str()))
-                .copied()
-                .unwrap_or_default();
-            let last = (counters.last_ms != 0).then_some(Milliseconds(counters.last_ms));
-            let (packets, bytes) = (counters.packets.max(packets), counters.bytes.max(bytes));
-            self.ike.endpoint.handle_traffic(now, sa.spi, last, packets, bytes);
+            let (packets, bytes) = (counters.packets, counters.bytes);
+            let endpoint = &mut self.ike.endpoint;
+            if sa.inbound {
+                let last = (counters.last_ms != 0).then_some(Milliseconds(counters.last_ms));
+                endpoint.handle_traffic(now, sa.spi, last, packets, bytes);
+            } else {
+                endpoint.handle_sealed(now, &sa.tunnel, sa.spi, packets, bytes);
+            }
         }
     }
 

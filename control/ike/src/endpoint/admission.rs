@@ -42,6 +42,9 @@ impl Default for Limits {
 const COOKIE_MS: u64 = 60_000;
 /// Refusals count so long.
 const REFUSED_MS: u64 = 1000;
+/// In this time at most so many messages for no IKE SA are answered.
+const STRAY_MS: u64 = 1000;
+const STRAYS_MAX: u32 = 20;
 /// Between two log lines about refused strangers.
 const NEWS_PAUSE_MS: u64 = 1000;
 
@@ -57,6 +60,9 @@ pub(super) struct Admission {
     /// First messages that were refused since then, within a second: they leave no state, but cost as much as others.
     refused_from: Milliseconds,
     refused: usize,
+    /// Messages for no IKE SA that were answered since then.
+    stray_from: Milliseconds,
+    stray_answered: u32,
     /// Datagrams dropped: not IKE, of no IKE SA, beyond the limits.
     pub(super) dropped: Dropped,
 }
@@ -93,6 +99,8 @@ impl Admission {
             news_from: Milliseconds(0),
             refused_from: Milliseconds(0),
             refused: 0,
+            stray_from: Milliseconds(0),
+            stray_answered: 0,
             dropped: Dropped::default(),
         }
     }
@@ -172,6 +180,20 @@ impl Admission {
         self.half_open.insert(key, id);
         self.by_id.insert(id, key);
         *self.per_source.entry(holder(path.remote.ip())).or_default() += 1;
+    }
+
+    /// Whether somebody at this address has begun an IKE SA.
+    pub(super) fn is_half_open_from(&self, source: IpAddr) -> bool {
+        self.per_source.contains_key(&holder(source))
+    }
+
+    /// Whether one more stranger may be told that its IKE SA is not here.
+    pub(super) fn may_answer_stray(&mut self, now: Milliseconds) -> bool {
+        if now.since(self.stray_from) >= STRAY_MS {
+            (self.stray_from, self.stray_answered) = (now, 0);
+        }
+        self.stray_answered += 1;
+        self.stray_answered <= STRAYS_MAX
     }
 
     /// It is established, or gone.

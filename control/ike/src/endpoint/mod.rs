@@ -7,6 +7,9 @@
 /// What one step may use: everything of the endpoint but the IKE SAs, so that one of them can be worked on.
 macro_rules! step {
     ($endpoint:ident, $now:expr, $made:ident) => {
+        step!($endpoint, $now, $made, false)
+    };
+    ($endpoint:ident, $now:expr, $made:ident, $is_alone:expr) => {
         Step {
             now: $now,
             random: $endpoint.random.as_mut(),
@@ -17,13 +20,16 @@ macro_rules! step {
             spawned: &mut $made.spawned,
             bequests: &mut $made.bequests,
             next_id: &mut $endpoint.next_id,
+            is_alone: $is_alone,
         }
     };
 }
 
 mod admission;
 mod duplicates;
+mod lost;
 mod records;
+mod traffic;
 mod tunnels;
 mod views;
 
@@ -51,6 +57,9 @@ use tunnels::Tunnel;
 
 /// Longest IKE_SA_INIT that is looked at. With every proposal and a key exchange of 2048 bits it has about a thousand bytes.
 const FIRST_BYTES_MAX: usize = 8192;
+
+/// What one IKE SA does may make another one's next step due: a child SA that it leaves is to be replaced.
+const ROUNDS_MAX: usize = 4;
 
 /// IKE SAs that a step made, and children that it handed over.
 #[derive(Default)]
@@ -128,7 +137,8 @@ impl Endpoint {
             false => header.initiator_spi,
         };
         let Some(id) = self.by_spi.get(&own).copied().filter(|id| self.fits(*id, &header)) else {
-            return self.admission.count_stray();
+            self.admission.count_stray();
+            return self.answer_stray(now, path, &header);
         };
         self.turn(now, id, |sa, step| sa.handle(step, path, &header, bytes));
     }
@@ -209,9 +219,15 @@ impl Endpoint {
 
     /// Time passed. Due IKE SAs do what is due; tunnels without one get one.
     pub fn handle_timeout(&mut self, now: Now) {
-        let due = self.timers.range(..=(now.monotonic, SaId(u64::MAX)));
-        for id in due.map(|(_, id)| *id).collect::<Vec<_>>() {
-            self.turn(now, id, |_, _| {});
+        for _ in 0..ROUNDS_MAX {
+            let due = self.timers.range(..=(now.monotonic, SaId(u64::MAX)));
+            let due: Vec<SaId> = due.map(|(_, id)| *id).collect();
+            if due.is_empty() {
+                break;
+            }
+            for id in due {
+                self.turn(now, id, |_, _| {});
+            }
         }
         self.begin_wanted(now);
     }
@@ -221,23 +237,6 @@ impl Endpoint {
         let tunnels = self.begins.first().map(|(at, _)| *at);
         let sas = self.timers.first().map(|(at, _)| *at);
         [tunnels, sas].into_iter().flatten().min()
-    }
-
-    /// What workers saw of a child SA, named by its inbound SPI: when its last authentic packet came, and packets and bytes of the busier direction.
-    pub fn handle_traffic(&mut self, now: Now, spi: u32, last: Option<Milliseconds>, packets: u64, bytes: u64) {
-        let Some(id) = self.child_spis.owner(spi) else {
-            return;
-        };
-        let Some(state) = self.sas.get_mut(&id).and_then(IkeSa::established_mut) else {
-            return;
-        };
-        let before = state.senders();
-        state.passed(now.monotonic, spi, last, packets, bytes);
-        if state.senders() != before {
-            self.children_changed = true;
-            self.dirty.insert(id);
-        }
-        self.reschedule(id);
     }
 
     /// Workers saw authentic packets of a child SA, named by its inbound SPI, come from another address or port (RFC 7296 §2.23). A peer
@@ -264,8 +263,9 @@ impl Endpoint {
         let was_established = sa.established().is_some();
         // The path is part of it: a peer that moved gets its packets at the new place.
         let before = sa.established().map(|state| (sa.path, state.picture()));
+        let is_alone = !was_established && self.is_alone(&sa);
         let mut made = Made::default();
-        let mut step = step!(self, now, made);
+        let mut step = step!(self, now, made, is_alone);
         act(&mut sa, &mut step);
         sa.advance(&mut step);
         self.dirty.insert(id);

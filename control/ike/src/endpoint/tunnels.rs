@@ -243,8 +243,10 @@ impl Endpoint {
         let mut step = step!(self, now, made);
         let sa: Option<IkeSa> = InitSent::begin(&mut step, connection, path);
         self.set_begin(&connection.name, None);
-        if let Some(sa) = sa {
-            self.insert(sa);
+        match sa {
+            Some(sa) => self.insert(sa),
+            // Nothing was sent: without a pause it would be tried for ever.
+            None => self.ended(now, Some(connection.name.clone()), Some(Failure::TooLarge)),
         }
     }
 }

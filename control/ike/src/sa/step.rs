@@ -91,6 +91,8 @@ pub(crate) struct Step<'a> {
     pub(crate) bequests: &'a mut Vec<(SaId, Vec<ChildSa>)>,
     /// Ids of IKE SAs: the next free one.
     pub(crate) next_id: &'a mut u64,
+    /// No other IKE SA with this peer is known of (RFC 7296 §2.4).
+    pub(crate) is_alone: bool,
 }
 
 impl Step<'_> {

@@ -265,6 +265,11 @@ impl Lab {
                     .is_some_and(|at| at.0 <= self.now)
                 {
                     self.hosts[side].endpoint.handle_timeout(now);
+                    let next = self.hosts[side].endpoint.poll_timeout();
+                    assert!(
+                        next.is_none_or(|at| at > now.monotonic),
+                        "what was due at {next:?} was not done at {now:?}"
+                    );
                     self.settle(side);
                 }
             }

@@ -95,6 +95,12 @@ impl Network {
         requests.map(|(_, bytes)| bytes[18]).collect()
     }
 
+    /// What is under way from an address.
+    pub(crate) fn datagrams_from(&self, source: IpAddr) -> Vec<Vec<u8>> {
+        let from = self.flights.values().filter(|(path, _)| path.local.ip() == source);
+        from.map(|(_, bytes)| bytes.clone()).collect()
+    }
+
     /// Whatever is under way gets lost.
     pub(crate) fn lose_all(&mut self) {
         self.flights.clear();

@@ -49,7 +49,7 @@ impl Established {
         }
     }
 
-    /// Packets passed: `last` is when the last authentic one came, `packets` and `bytes` are those of the busier direction.
+    /// Packets passed in one direction: `last` is when the last authentic one came.
     pub(crate) fn passed(&mut self, now: Milliseconds, spi: u32, last: Option<Milliseconds>, packets: u64, bytes: u64) {
         let Some(child) = self.children.iter_mut().find(|child| child.inbound.spi == spi) else {
             return;

@@ -4,11 +4,14 @@ use super::{Doing, Established, Standing};
 use crate::connection::Path;
 use crate::failure::Failure;
 use crate::now::Milliseconds;
-use crate::sa::child::{Stage, Workers};
+use crate::sa::child::{ChildSa, Stage, Workers};
 use crate::sa::payloads::{deletes, find_notify};
 use crate::sa::step::Step;
 use crate::sa::{IkeSa, State};
 use crate::wire::{Delete, Header, Payload, notify};
+
+/// A child SA that is younger may not be there on the other side yet.
+const FRESH_MS: u64 = 10_000;
 
 impl Established {
     /// Deletes, errors, signs of life.
@@ -38,11 +41,24 @@ impl Established {
             };
             return self.end(step, why);
         }
+        self.peer_lacks(step.now.monotonic, payloads);
         let spis: Vec<u32> = deletes(payloads).flat_map(esp_spis).copied().collect();
         let deleted = self.deleted(step.now.monotonic, &spis);
         let answer = (!deleted.is_empty()).then_some(Payload::Delete(Delete::Esp(deleted)));
         self.reply(sa, step, path, header, answer.as_slice());
         State::Established(self)
+    }
+
+    /// The peer does not know an SPI of our packets (RFC 7296 §1.5): that child SA is replaced. A fresh one may be unknown for a moment.
+    fn peer_lacks(&mut self, now: Milliseconds, payloads: &[Payload]) {
+        let told = find_notify(payloads, notify::INVALID_SPI);
+        let spi = told.and_then(|told| <[u8; 4]>::try_from(&told.data[..]).ok().map(u32::from_be_bytes));
+        let lost = |child: &&mut ChildSa| Some(child.outbound.spi) == spi && child.sends();
+        for child in self.children.iter_mut().filter(lost) {
+            if now.since(child.created) >= FRESH_MS {
+                child.rekey_at = child.rekey_at.min(now);
+            }
+        }
     }
 
     /// The peer deleted these (its inbound SPIs). Returns ours, for the answer.

@@ -330,6 +330,9 @@ impl Established {
             later: self.later.clone(),
             series: Vec::new(),
             forgotten: 0,
+            unknown_spi: None,
+            unknown_spi_from: self.unknown_spi_from,
+            stuck_until: Milliseconds(0),
             initial_contact: false,
         };
         IkeSa {

@@ -17,6 +17,7 @@ use super::channel::{self, Channel};
 use super::child::{ChildSa, Stage, Workers, rekey_at};
 use super::features::Features;
 use super::nat::Nat;
+use super::payloads::find_notify;
 use super::pending_child::PendingChild;
 use super::step::{Connections, Step, What};
 use super::window::Turn;
@@ -25,7 +26,7 @@ use crate::connection::{Connection, Path};
 use crate::failure::Failure;
 use crate::identity::Identity;
 use crate::now::Milliseconds;
-use crate::wire::{Exchange, Header, Nonce, Payload};
+use crate::wire::{Exchange, Header, Message, Nonce, Payload, notify};
 pub(crate) use collision::lowest;
 use followup::Series;
 use missing::Later;
@@ -58,6 +59,12 @@ pub(crate) struct Established {
     series: Vec<Series>,
     /// How often in a row the peer had forgotten what we continued.
     forgotten: u8,
+    /// An SPI in the peer's packets that is none of ours: it is to be told.
+    unknown_spi: Option<u32>,
+    /// Not before.
+    unknown_spi_from: Milliseconds,
+    /// A task led to no request: not to be looked at before.
+    stuck_until: Milliseconds,
     /// The peer said INITIAL_CONTACT; the endpoint takes it.
     #[serde(skip)]
     pub(crate) initial_contact: bool,
@@ -139,6 +146,9 @@ impl Established {
             later: Vec::new(),
             series: Vec::new(),
             forgotten: 0,
+            unknown_spi: None,
+            unknown_spi_from: Milliseconds(0),
+            stuck_until: Milliseconds(0),
             initial_contact: false,
         }
     }
@@ -174,6 +184,10 @@ impl Established {
         if header.flags.response {
             if !sa.sender.expects(header.message_id) {
                 return State::Established(self);
+            }
+            if matches!(self.doing, Some(Doing::DeleteIke)) && says_unknown(datagram) {
+                // Not authentic (RFC 7296 §1.5), but all that it can do is end what we are ending.
+                return self.response(sa, step, &[]);
             }
             let Some(inside) = self.channel.open(sa.initiator, datagram) else {
                 return State::Established(self);
@@ -236,10 +250,10 @@ impl Established {
         self.expire_children(now);
         self.activate_due(now);
         self.keep_nat_open(sa, step);
-        if !sa.sender.is_busy()
-            && let Some(task) = self.next_task(sa, step)
-        {
-            self.begin(sa, step, task);
+        self.begin_next(sa, step);
+        if self.standing == Standing::Closing && !sa.sender.is_busy() {
+            // Its keys seal no goodbye.
+            return self.end(step, Failure::Ours);
         }
         State::Established(self)
     }
@@ -366,4 +380,9 @@ impl Established {
             .chain([hard, keepalive, tasks, series].into_iter().flatten())
             .min()
     }
+}
+
+/// Whether a datagram says, outside of any protection, that the IKE SA is not there.
+fn says_unknown(datagram: &[u8]) -> bool {
+    Message::parse(datagram).is_ok_and(|message| find_notify(&message.payloads, notify::INVALID_IKE_SPI).is_some())
 }

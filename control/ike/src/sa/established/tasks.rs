@@ -12,6 +12,13 @@ use crate::sa::step::{Connections, Step};
 use crate::transform::Group;
 use crate::wire::{Delete, Exchange, Notify, Payload, notify};
 
+/// The peer is told of an SPI that is none of ours at most this often.
+const UNKNOWN_SPI_MS: u64 = 10_000;
+/// So long nothing is tried again that led to no request.
+const STUCK_MS: u64 = 10_000;
+/// Tasks that lead to no request, but to the next task, in one go.
+const TASKS_MAX: usize = 4;
+
 /// Something to be done.
 pub(super) enum Task {
     DeleteIke,
@@ -20,13 +27,40 @@ pub(super) enum Task {
     /// Inbound SPI; a group that the peer asked for.
     RekeyChild(u32, Option<Group>),
     CreateChild(String, Workers, Option<Group>),
+    /// A packet of the peer's had this SPI.
+    UnknownSpi(u32),
     Liveness,
 }
 
 impl Established {
+    /// Begins what is due. What leads to no request is not due again at once: its deadline would lie in the past for ever.
+    pub(super) fn begin_next(&mut self, sa: &mut IkeSa, step: &mut Step<'_>) {
+        for _ in 0..TASKS_MAX {
+            if sa.sender.is_busy() {
+                return;
+            }
+            let Some(task) = self.next_task(sa, step) else { return };
+            self.begin(sa, step, task);
+        }
+        if !sa.sender.is_busy() && self.next_task(sa, step).is_some() {
+            self.stuck_until = step.now.monotonic.after(STUCK_MS);
+        }
+    }
+
+    /// Workers saw a packet of the peer's with an SPI that is none of ours (RFC 7296 §1.5).
+    pub(crate) fn tell_unknown_spi(&mut self, now: Milliseconds, spi: u32) {
+        if self.unknown_spi_from <= now {
+            self.unknown_spi_from = now.after(UNKNOWN_SPI_MS);
+            self.unknown_spi = Some(spi);
+        }
+    }
+
     /// The next thing to do now.
-    pub(super) fn next_task(&self, sa: &IkeSa, step: &Step<'_>) -> Option<Task> {
+    fn next_task(&self, sa: &IkeSa, step: &Step<'_>) -> Option<Task> {
         let now = step.now.monotonic;
+        if self.stuck_until > now {
+            return None;
+        }
         match self.standing {
             Standing::Leaving => return Some(Task::DeleteIke),
             Standing::Replaced { delete_at } | Standing::Candidate { delete_at } => {
@@ -56,12 +90,20 @@ impl Established {
                 return Some(Task::CreateChild(missing.child.name.clone(), missing.workers, None));
             }
         }
+        if let Some(spi) = self.unknown_spi {
+            return Some(Task::UnknownSpi(spi));
+        }
         let is_quiet = connection.dpd_delay_ms > 0 && self.heard.after(connection.dpd_delay_ms) <= now;
         is_quiet.then_some(Task::Liveness)
     }
 
     /// When there may be something to do.
     pub(super) fn task_deadline(&self, sa: &IkeSa, connections: &Connections) -> Option<Milliseconds> {
+        let due = self.task_due(sa, connections);
+        due.map(|due| due.max(self.stuck_until))
+    }
+
+    fn task_due(&self, sa: &IkeSa, connections: &Connections) -> Option<Milliseconds> {
         match self.standing {
             Standing::Leaving => return Some(Milliseconds(0)),
             Standing::Replaced { delete_at } | Standing::Candidate { delete_at } => return Some(delete_at),
@@ -70,8 +112,9 @@ impl Established {
         }
         let connection = connections.get(&self.connection)?;
         let quiet = (connection.dpd_delay_ms > 0).then(|| self.heard.after(connection.dpd_delay_ms));
+        let unknown_spi = self.unknown_spi.map(|_| Milliseconds(0));
         if self.is_being_replaced() {
-            return quiet;
+            return quiet.into_iter().chain(unknown_spi).min();
         }
         let children = self.children.iter().filter_map(|child| match child.stage {
             Stage::Active => (!self.has_heir(child)).then_some(child.rekey_at),
@@ -79,7 +122,12 @@ impl Established {
             Stage::Receiving { .. } | Stage::Closing | Stage::Lingering { .. } => None,
         });
         let missing = self.missing(sa, connection).into_iter().map(|missing| missing.at);
-        children.chain(missing).chain(quiet).chain([self.rekey_at]).min()
+        children
+            .chain(missing)
+            .chain(quiet)
+            .chain(unknown_spi)
+            .chain([self.rekey_at])
+            .min()
     }
 
     /// The peer replaces this IKE SA, and its additional key exchanges are to come: it refuses all else meanwhile (RFC 7296 §2.25.2).
@@ -137,6 +185,12 @@ impl Established {
                     &payloads,
                     Doing::CreateChild(pending),
                 );
+            }
+            Task::UnknownSpi(spi) => {
+                self.unknown_spi = None;
+                // RFC 7296 §1.5: the SPI is data, since none of this IKE SA's is meant.
+                let told = Payload::Notify(Notify::new(notify::INVALID_SPI, &spi.to_be_bytes()));
+                self.ask(sa, step, Exchange::Informational, &[told], Doing::Liveness);
             }
             Task::Liveness => self.ask(sa, step, Exchange::Informational, &[], Doing::Liveness),
         }

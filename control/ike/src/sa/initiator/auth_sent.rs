@@ -38,8 +38,9 @@ impl AuthSent {
         if let Some(identity) = &connection.peer.identity {
             payloads.push(Payload::IdResponder(identity.to_body()));
         }
-        // RFC 7296 §2.4: we have no other IKE SA with this peer, or none that we know of.
-        payloads.push(Payload::Notify(Notify::new(notify::INITIAL_CONTACT, &[])));
+        if step.is_alone {
+            payloads.push(Payload::Notify(Notify::new(notify::INITIAL_CONTACT, &[])));
+        }
         let child = connection.children.first();
         let wish = Wish {
             exchange: false,
