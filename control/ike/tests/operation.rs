@@ -208,6 +208,29 @@ fn a_tunnel_that_is_taken_down_while_its_ike_sa_is_replaced_stays_down() {
     }
 }
 
+/// What is sealed for a peer that is about to forget the keys would be lost: workers drop it, or take another tunnel of the bundle.
+#[test]
+fn a_tunnel_that_is_taken_down_seals_nothing_more() {
+    for side in 0..2 {
+        let mut lab = Lab::new(9, [0, 1].map(|side| vec![connection(side)]), Hostility::default());
+        lab.network.hostility.delay_ms = 20;
+        lab.run(lab.now + 2000);
+        lab.is_single().unwrap();
+        lab.command(side, Command::Down);
+        assert_eq!(
+            lab.packet(side),
+            None,
+            "nothing seals, and the Delete has yet to arrive"
+        );
+        assert_eq!(lab.packet(1 - side), Some(true), "what the peer has sealed is opened");
+        lab.run(lab.now + 20_000);
+        assert!(lab.hosts[side].installed.is_empty(), "whoever begins anew");
+        lab.command(side, Command::Up);
+        lab.run(lab.now + 120_000);
+        lab.is_single().unwrap();
+    }
+}
+
 #[test]
 fn what_cannot_be_asked_for_is_not_asked_for_all_the_time() {
     // A second child with more ciphers than a proposal can hold: no message with it can be written.
@@ -230,27 +253,4 @@ fn what_cannot_be_asked_for_is_not_asked_for_all_the_time() {
     let told = ends(&lab, 0);
     assert!((3..20).contains(&told.len()), "{told:?}");
     assert!(told[0].contains("too large"), "{told:?}");
-}
-
-/// What is sealed for a peer that is about to forget the keys would be lost: workers drop it, or take another tunnel of the bundle.
-#[test]
-fn a_tunnel_that_is_taken_down_seals_nothing_more() {
-    for side in 0..2 {
-        let mut lab = Lab::new(9, [0, 1].map(|side| vec![connection(side)]), Hostility::default());
-        lab.network.hostility.delay_ms = 20;
-        lab.run(lab.now + 2000);
-        lab.is_single().unwrap();
-        lab.command(side, Command::Down);
-        assert_eq!(
-            lab.packet(side),
-            None,
-            "nothing seals, and the Delete has yet to arrive"
-        );
-        assert_eq!(lab.packet(1 - side), Some(true), "what the peer has sealed is opened");
-        lab.run(lab.now + 20_000);
-        assert!(lab.hosts[side].installed.is_empty(), "whoever begins anew");
-        lab.command(side, Command::Up);
-        lab.run(lab.now + 120_000);
-        lab.is_single().unwrap();
-    }
 }

@@ -7,7 +7,7 @@ use lab::network::Hostility;
 use lab::{Lab, connection};
 use tombolo_ike::connection::{Connection, Path};
 use tombolo_ike::endpoint::{Command, Limits};
-use tombolo_ike::transform::Encryption;
+use tombolo_ike::transform::{Encryption, Group};
 use tombolo_ike::wire::{Message, Payload, notify};
 
 /// Both sides up; the second takes any peer.
@@ -192,4 +192,30 @@ fn a_half_open_ike_sa_costs_no_more_beside_many_tunnels() {
     let (one, many) = (stored(1), stored(500));
     // Numbers are stored in as few bytes as they need.
     assert!(many < one + 64, "{one} bytes beside one tunnel, {many} beside 500");
+}
+
+/// A gateway under load asks for a cookie, and then for another group: both are followed, one after the other.
+#[test]
+fn a_cookie_and_another_group_may_be_asked_for_together() {
+    let mut lab = gateways();
+    let message = first_message(connection(0));
+    for stranger in 0..100 {
+        deliver(&mut lab, from(spoofed(stranger)), &of(&message, stranger));
+    }
+    let mut first = connection(0);
+    first.ike_proposals[0].groups = vec![Group::Ecp256, Group::Curve25519];
+    let now = lab.clock();
+    // The tunnel begins anew with the wrong group.
+    lab.hosts[0].connections = vec![first.clone()];
+    lab.hosts[0].endpoint.configure(now, vec![first]);
+    lab.settle(0);
+    let before = lab.hosts[1].endpoint.dropped().cookies;
+    lab.run(lab.now + 4000);
+    assert!(
+        lab.hosts[1].endpoint.dropped().cookies > before,
+        "a cookie was asked for"
+    );
+    let suite = lab.hosts[0].endpoint.tunnels().next().unwrap().suite.unwrap().clone();
+    assert_eq!(suite.group, Group::Curve25519);
+    assert_eq!(lab.packet(0), Some(true));
 }

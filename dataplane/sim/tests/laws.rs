@@ -8,6 +8,7 @@ use tombolo_sim::lab::{ends, from_host, from_internet, parsed, sealed_by};
 use tombolo_sim::packets::TcpFlags;
 use tombolo_sim::worlds::{NAT_PORTS, PROD, Side, TunnelKind, UPLINK, WEB4, WEB6, demo, move_epochs};
 use tombolo_tables::build::World;
+use tombolo_tables::events::{Event, EventReader};
 use tombolo_tables::fate::{Counter, DropReason};
 use tombolo_tables::layout::{NextHop, neighbour_state, tunnel_flag, wildcard};
 use tombolo_tables::state::{Limits, StatePart};
@@ -107,6 +108,17 @@ fn an_inbound_sa_that_is_gone_opens_nothing_and_its_successor_does() {
     a.publish(&world);
     assert_eq!(enter(&mut a, 2), 0);
     assert_eq!(reasons(&a), [(DropReason::EspUnknownSpi, 1)]);
+    // Control is told, and who floods does not flood it.
+    (3..100).for_each(|sequence| assert_eq!(enter(&mut a, sequence), 0));
+    let mut told = EventReader::new(a.state().region(), 0).unwrap();
+    let unknown = Event::UnknownSpi {
+        address: Side::B.outside4().into(),
+        spi,
+    };
+    let told: Vec<_> = std::iter::from_fn(|| told.pop())
+        .filter(|event| *event == unknown)
+        .collect();
+    assert!((1..=3).contains(&told.len()), "{}", told.len());
     world.sas[1].spi = spi;
     a.publish(&world);
     assert_eq!(enter(&mut a, 2), 1);

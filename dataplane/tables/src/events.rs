@@ -66,6 +66,13 @@ pub enum Event {
         /// The host.
         address: Address,
     },
+    /// ESP came in with an SPI that is none of ours: its sender may have an SA that was lost here.
+    UnknownSpi {
+        /// The outer source.
+        address: Address,
+        /// The SPI, host order.
+        spi: u32,
+    },
     /// The session table is at its stated capacity.
     SessionsFull {
         /// The IPv6 table, else the IPv4 one.
@@ -88,6 +95,7 @@ impl Event {
             Event::NatExhausted { pool } => (6, u64::from(pool.0), None),
             Event::HostQuota { segment, address } => (7, u64::from(segment.0), Some(address)),
             Event::SessionsFull { v6 } => (8, u64::from(v6), None),
+            Event::UnknownSpi { address, spi } => (9, u64::from(spi), Some(address)),
         };
         words[0] = kind;
         words[1] = first;
@@ -138,6 +146,10 @@ impl Event {
                 address,
             }),
             8 if first <= 1 => Some(Event::SessionsFull { v6: first == 1 }),
+            9 => Some(Event::UnknownSpi {
+                address,
+                spi: index32()?,
+            }),
             _ => None,
         }
     }
@@ -252,6 +264,10 @@ mod tests {
             },
             Event::SessionsFull { v6: true },
             Event::SessionsFull { v6: false },
+            Event::UnknownSpi {
+                address,
+                spi: 0xdead_beef,
+            },
         ]
     }
 

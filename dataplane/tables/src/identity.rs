@@ -4,7 +4,7 @@ use crate::fate::COUNTERS_PER_PORT;
 use crate::layout::SECTION_COUNT;
 
 /// Moved by hand whenever the meaning of a word in the state region, of an index section, or of a message changes.
-pub const LAYOUT_VERSION: u32 = 9;
+pub const LAYOUT_VERSION: u32 = 10;
 
 /// A hash over the definitions of everything that lies in shared memory: comments and indentation do not count.
 pub const LAYOUT_HASH: u64 = {

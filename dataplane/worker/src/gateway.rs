@@ -1,5 +1,6 @@
 //! What every stage may reach while one batch travels: the generation, the shared state, the packet I/O, the books.
 
+use crate::address;
 use crate::batch::{Entry, Packet};
 use crate::books::Books;
 use crate::capture::Capture;
@@ -14,6 +15,7 @@ use tombolo_tables::events::Event;
 use tombolo_tables::fate::{DropReason, Fate};
 use tombolo_tables::layout::PortIndex;
 use tombolo_tables::view::Tables;
+use tombolo_wire::Headers;
 use tombolo_wire::steer::SteerConfig;
 
 /// The surroundings of a batch.
@@ -71,6 +73,16 @@ impl<I: PacketIo> Gateway<'_, I> {
     #[inline]
     pub fn originate(&mut self, port: PortIndex, bytes: usize) {
         self.books.enter(port, Entry::Originated, bytes);
+    }
+
+    /// An ESP packet could not be opened. Of an SPI that is none of ours control is told, now and then: the peer may still use what was
+    /// lost here (RFC 7296 §1.5).
+    #[cold]
+    pub fn not_opened(&mut self, outer: &Headers, spi: u32, reason: DropReason) {
+        if reason == DropReason::EspUnknownSpi && self.limiter.unknown_spi() {
+            let (address, _) = address::of(&outer.addresses);
+            self.tell(Event::UnknownSpi { address, spi });
+        }
     }
 
     /// Tells control something; a full ring loses it (control is told again by the next packet).

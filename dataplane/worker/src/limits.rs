@@ -5,6 +5,8 @@ use crate::time::Now;
 
 /// ICMP errors per second and worker, and the burst above it.
 const ERRORS_PER_SECOND: u64 = 1_000;
+/// Unknown SPIs that control is told of per second and worker.
+const UNKNOWN_SPIS_PER_SECOND: u64 = 10;
 /// Packets for the kernel per second and worker.
 const PUNTS_PER_SECOND: u64 = 20_000;
 
@@ -45,6 +47,7 @@ impl Bucket {
 pub struct Limiter {
     errors: Bucket,
     punts: Bucket,
+    unknown_spis: Bucket,
 }
 
 impl Limiter {
@@ -53,6 +56,7 @@ impl Limiter {
         Limiter {
             errors: Bucket::new(ERRORS_PER_SECOND),
             punts: Bucket::new(PUNTS_PER_SECOND),
+            unknown_spis: Bucket::new(UNKNOWN_SPIS_PER_SECOND),
         }
     }
 
@@ -60,12 +64,19 @@ impl Limiter {
     pub fn tick(&mut self, now: Now) {
         self.errors.fill(now);
         self.punts.fill(now);
+        self.unknown_spis.fill(now);
     }
 
     /// Whether one more ICMP error may be sent.
     #[inline]
     pub fn error(&mut self) -> bool {
         self.errors.take()
+    }
+
+    /// Whether control may be told of one more unknown SPI.
+    #[inline]
+    pub fn unknown_spi(&mut self) -> bool {
+        self.unknown_spis.take()
     }
 
     /// Whether one more packet may go to the kernel.

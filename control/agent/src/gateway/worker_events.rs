@@ -1,6 +1,7 @@
 //! What workers ask for. Records come from shared memory: indices are looked up, never trusted.
 
 use super::Gateway;
+use crate::ike::clock;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 use tombolo_tables::events::Event;
@@ -34,6 +35,10 @@ impl Gateway {
                 }
                 Event::EndpointMoved { tunnel, address, port } => {
                     tracing::debug!(tunnel = tunnel.0, %address, port, "a tunnel's peer moved");
+                }
+                Event::UnknownSpi { address, spi } => {
+                    let from = IpAddr::from(address);
+                    self.ike.endpoint.handle_unknown_spi(clock::now(), from, spi);
                 }
                 Event::NatExhausted { pool: _ } => self.alarm("a NAT pool has no free port"),
                 Event::HostQuota { segment: _, address: _ } => self.alarm("a host holds as many sessions as it may"),

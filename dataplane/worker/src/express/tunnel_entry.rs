@@ -134,6 +134,7 @@ impl TunnelEntry {
                     Ok(from) => Some(Used::new(from, ingress, &outer, &sealed)),
                     Err(reason) => {
                         used = None;
+                        gateway.not_opened(&outer, sealed.spi, reason);
                         drop_frame(gateway, ingress, frames, place, reason);
                         continue;
                     }

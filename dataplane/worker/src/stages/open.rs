@@ -109,7 +109,7 @@ pub(crate) fn find(
     }
 }
 
-fn open_packet<I: PacketIo>(gateway: &Gateway<'_, I>, keys: &mut KeyCache, packet: &mut Packet, sealed: &Sealed) {
+fn open_packet<I: PacketIo>(gateway: &mut Gateway<'_, I>, keys: &mut KeyCache, packet: &mut Packet, sealed: &Sealed) {
     let outer = packet.headers;
     let Some(frame) = packet.frame.as_mut() else { return };
     let opened = match OpenFrom::new(gateway, keys, &outer, sealed) {
@@ -126,7 +126,10 @@ fn open_packet<I: PacketIo>(gateway: &Gateway<'_, I>, keys: &mut KeyCache, packe
             packet.segment = segment;
             packet.tunnel = Some(tunnel);
         }
-        Err(reason) => packet.drop(reason),
+        Err(reason) => {
+            gateway.not_opened(&outer, sealed.spi, reason);
+            packet.drop(reason);
+        }
     }
 }
 
