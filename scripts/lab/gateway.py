@@ -78,8 +78,11 @@ class Gateway:
         ready = status["dataplane"]["state"] == "running" and generation["announced"] == generation["published"]
         return True if ready else f"dataplane {status['dataplane']['state']}, generation {generation}"
 
+    def _shown(self):
+        return self.json("show", "tunnels") or []
+
     def _tunnels_up(self):
-        tunnels = self.json("show", "tunnels") or []
+        tunnels = self._shown()
         down = [f"{tunnel['name']}: {tunnel.get('reason')}" for tunnel in tunnels if not tunnel["up"]]
         return True if tunnels and not down else "; ".join(down) or "none"
 

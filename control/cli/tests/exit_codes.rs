@@ -298,3 +298,48 @@ fn a_key_is_declared_new_without_tombolod() {
     assert_eq!(code(&init("no-such-tunnel")), 1);
     std::fs::remove_dir_all(directory).unwrap();
 }
+
+/// One word of the configuration decides whether the tunnels come up, and so does a secret.
+#[test]
+fn preflight_says_by_its_exit_code_whether_all_tunnels_come_up() {
+    let directory = scratch("preflight");
+    let at = |name: &str| directory.join(name).to_str().unwrap().to_owned();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/examples/ipsec-aws.yaml");
+    let good = std::fs::read_to_string(&example).unwrap();
+    std::fs::write(at("good.yaml"), &good).unwrap();
+    std::fs::write(at("bad.yaml"), good.replace("169.254.10.2/30", "169.254.5.2/30")).unwrap();
+    let text = |output: &std::process::Output| String::from_utf8_lossy(&output.stdout).into_owned();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/preflight-aws.txt");
+    let golden = std::fs::read_to_string(golden).unwrap();
+    let done = tombolo(&["preflight", &at("good.yaml")]);
+    assert_eq!((code(&done), text(&done)), (0, golden));
+    let done = tombolo(&["preflight", &at("bad.yaml")]);
+    assert_eq!(code(&done), 1);
+    assert!(text(&done).contains("169.254.5.0/30 is reserved"), "{}", text(&done));
+    let done = tombolo(&["--json", "preflight", &at("bad.yaml")]);
+    let reports: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(
+        (code(&done), &reports[0]["ok"], &reports[1]["ok"]),
+        (1, &false.into(), &true.into())
+    );
+    assert_eq!(reports[1]["sizes"]["plain"]["mtu"], 1446);
+    let with_secrets = || tombolo(&["preflight", &at("good.yaml"), "--secrets-dir", &at("")]);
+    assert_eq!(code(&with_secrets()), 1, "there are no secrets");
+    for (name, secret) in [
+        ("to-aws-1.psk", "abcdefghij0123456789\n"),
+        ("to-aws-2.psk", "0bcdefghij0123456789\n"),
+    ] {
+        std::fs::write(at(name), secret).unwrap();
+        std::fs::set_permissions(at(name), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    }
+    let done = with_secrets();
+    assert_eq!(code(&done), 1);
+    assert!(
+        text(&done).contains("starts with '0'") && !text(&done).contains("bcdefghij"),
+        "{}",
+        text(&done)
+    );
+    std::fs::write(at("to-aws-2.psk"), "abcdefghij9876543210\n").unwrap();
+    assert_eq!(code(&with_secrets()), 0);
+    std::fs::remove_dir_all(directory).unwrap();
+}

@@ -170,6 +170,30 @@ fn garbage_is_counted_and_nothing_else() {
     assert!(lab.packet(0) == Some(true) && lab.packet(1) == Some(true));
 }
 
+/// What a stranger leaves behind does not grow with the number of tunnels that it might be the peer of.
+#[test]
+fn a_half_open_ike_sa_costs_no_more_beside_many_tunnels() {
+    let message = first_message(connection(0));
+    let stored = |tunnels: usize| {
+        let any = |number: usize| {
+            let mut any = connection(1);
+            any.name = format!("any-{number}");
+            (any.remote, any.initiate) = (None, false);
+            any
+        };
+        let mut lab = Lab::new(1, [Vec::new(), (0..tunnels).map(any).collect()], Hostility::default());
+        assert_eq!(deliver(&mut lab, from(spoofed(1)), &message).len(), 1);
+        let commit = lab.hosts[1]
+            .endpoint
+            .take_commit()
+            .expect("a half-open IKE SA is stored");
+        commit.put.iter().map(|record| record.bytes.len()).sum::<usize>()
+    };
+    let (one, many) = (stored(1), stored(500));
+    // Numbers are stored in as few bytes as they need.
+    assert!(many < one + 64, "{one} bytes beside one tunnel, {many} beside 500");
+}
+
 /// A gateway under load asks for a cookie, and then for another group: both are followed, one after the other.
 #[test]
 fn a_cookie_and_another_group_may_be_asked_for_together() {

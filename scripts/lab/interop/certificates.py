@@ -1,5 +1,7 @@
 """Certificates of a check: a root and one for each gateway, made by openssl."""
 
+import shutil
+
 from ..shell import must
 
 KINDS = {
@@ -12,6 +14,8 @@ KINDS = {
     "large": ("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"),
 }
 DAYS = "2"
+# Of a certificate that takes the place of another one.
+RENEWED = "Renewed"
 
 
 def identity(side):
@@ -32,7 +36,16 @@ def make(kind, directory):
     return directory
 
 
-def _leaf(kind, directory, side):
+def renew(made, side, directory):
+    """Another certificate of a side by the root in `made`, with the same name and another key, in `directory`."""
+    directory.mkdir()
+    for name in ("root.pem", "root.key"):
+        shutil.copy(made / name, directory / name)
+    _leaf("ecdsa-256", directory, side, RENEWED)
+    return directory
+
+
+def _leaf(kind, directory, side, organisation="Interop"):
     key, request, leaf = (directory / f"{side}.{end}" for end in ("key", "csr", "pem"))
     names = [f"DNS:{identity(side)}"]
     if kind == "large":
@@ -43,6 +56,6 @@ def _leaf(kind, directory, side):
         "basicConstraints=critical,CA:FALSE\n"
     )
     must("openssl", "genpkey", *KINDS[kind], "-out", key)
-    must("openssl", "req", "-new", "-key", key, "-subj", f"/C=CH/O=Interop/CN={identity(side)}", "-out", request)
+    must("openssl", "req", "-new", "-key", key, "-subj", f"/C=CH/O={organisation}/CN={identity(side)}", "-out", request)
     issuer = ("-CA", directory / "root.pem", "-CAkey", directory / "root.key", "-CAcreateserial")
     must("openssl", "x509", "-req", "-in", request, *issuer, "-days", DAYS, "-extfile", extensions, "-out", leaf)

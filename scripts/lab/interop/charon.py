@@ -29,6 +29,8 @@ DAEMON = """charon {{
   cache_crls = no
   filelog {{ f {{ path = {log}
     default = 1
+    time_format = %s
+    time_add_ms = yes
     ike = {ike_level}
     esp = 1
     flush_line = yes }} }}
@@ -94,6 +96,7 @@ class Charon:
         )
         self._file("daemon", daemon)
         self._file("swanctl.conf", self._connection(tunnel, seen_as))
+        self.secret = tunnel.secrets[self.side]
         if certificates_of_tunnel:
             self._credentials(certificates_of_tunnel)
         private = f"mount -t tmpfs none /run && exec {CHARON}"
@@ -167,6 +170,15 @@ class Charon:
         """Asks this charon; `Answer`."""
         settings = [f"{name}={value}" for name, value in self._environment().items()]
         return ask("env", *settings, "swanctl", *command, "--uri", f"unix://{self.vici}", seconds=seconds)
+
+    def other_secret(self, text):
+        """Takes another pre-shared key in place of the one that it has."""
+        file = self.directory / "swanctl.conf"
+        words = file.read_text(encoding="utf-8")
+        file.write_text(words.replace(self.secret, text), encoding="utf-8")
+        answer = self.swanctl("--load-creds", "--clear", "--file", file)
+        if not answer.ok:
+            raise Failed(f"swanctl --load-creds: {answer.output.strip()}")
 
     def initiate(self):
         """Brings the tunnel up; `Answer`."""

@@ -9,7 +9,6 @@ import tempfile
 from ..namespaces import exists, remove
 from ..shell import Failed, alive, must
 from . import certificates
-from .charon import Charon
 from .topology import NAT_ADDRESS, Topology
 
 
@@ -17,13 +16,12 @@ PREFIX = "tombolo-interop-"
 
 
 class Lab:
-    """`our_side(side, namespace, directory)` makes what stands in gateway A."""
+    """`gateways`: what stands in gateway `a` and `b` (`peers.Program`)."""
 
-    def __init__(self, root, our_side, sets_own_addresses):
+    def __init__(self, root, gateways):
         self.name = f"i{os.getpid():x}"
         self.root = root
-        self.our_side = our_side
-        self.sets_own_addresses = sets_own_addresses
+        self.gateways = gateways
         # Not below /run, which each charon has for itself.
         self.directory = pathlib.Path(tempfile.gettempdir()) / f"{PREFIX}{self.name}"
         self.topology = Topology(self.name)
@@ -42,14 +40,16 @@ class Lab:
             raise Failed(f"a lab {self.name} is there already")
         remove_left_over()
         self.directory.mkdir(mode=0o700)
-        self.topology.build({"a": not self.sets_own_addresses, "b": True})
+        self.topology.build({side: not program.sets_own_addresses for side, program in self.gateways.items()})
 
     def begin(self, tunnel, behind_nat=False, log_keys=False):
         """Starts both sides with a tunnel that is not up yet."""
         self.count += 1
         made = self._certificates(tunnel.proof)
-        self.a = self.our_side("a", self.namespace("gw-a"), self.directory / f"a{self.count}")
-        self.b = Charon("b", self.namespace("gw-b"), self.directory / f"b{self.count}")
+        self.a, self.b = (
+            program.make(side, self.namespace(f"gw-{side}"), self.directory / f"{side}{self.count}")
+            for side, program in self.gateways.items()
+        )
         self.b.start(tunnel, made, seen_as=NAT_ADDRESS if behind_nat else None, log_keys=log_keys)
         self.a.start(tunnel, made)
 

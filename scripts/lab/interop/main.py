@@ -2,19 +2,16 @@
 
 import argparse
 import fnmatch
+import pathlib
 import signal
 import sys
 
 from ..demo import INTERRUPTIONS, Interrupted, interrupt
-from ..gateway import find_programs
 from ..report import Report
 from ..shell import Failed
-from . import basics, lifetimes, trouble
-from .charon import Charon
+from . import table
 from .lab import Lab, find_root
-from .tombolo import Tombolo
-
-PEERS = {"strongswan": (("The tunnel", basics), ("Rekeying", lifetimes), ("Trouble", trouble))}
+from .peers import PEERS, REFERENCES, gateways
 
 
 def arguments(words=None):
@@ -25,6 +22,7 @@ def arguments(words=None):
     )
     parser.add_argument("peers", nargs="*", metavar="PEER", help=f"one of {', '.join(PEERS)}; all without one")
     parser.add_argument("--json", metavar="FILE", help='write {"checks": [{"name", "ok", "value", "unit"} …]} to FILE')
+    parser.add_argument("--markdown", metavar="FILE", help="write a table with a line for each check to FILE")
     parser.add_argument("--only", metavar="PATTERN", help="only the checks whose name matches (*, ?)")
     parser.add_argument("--quick", action="store_true", help="without those that last a minute")
     parser.add_argument("--list", action="store_true", help="print the names of the checks and end")
@@ -34,16 +32,10 @@ def arguments(words=None):
     options = parser.parse_args(words)
     if unknown := [peer for peer in options.peers if peer not in PEERS]:
         parser.error(f"no such peer: {', '.join(unknown)}; there are: {', '.join(PEERS)}")
-    options.peers = options.peers or list(PEERS)
+    if options.reference and set(options.peers) - REFERENCES:
+        parser.error(f"--reference puts the peer's program on our side, too, and works with {', '.join(REFERENCES)}")
+    options.peers = options.peers or [peer for peer in PEERS if peer in REFERENCES or not options.reference]
     return options
-
-
-def our_side(reference):
-    """What stands in gateway A, and whether it sets the gateway's addresses itself."""
-    if reference:
-        return Charon, False
-    programs = find_programs(find_root())
-    return lambda side, namespace, directory: Tombolo(side, namespace, directory, programs), True
 
 
 def wanted(options, module):
@@ -59,7 +51,7 @@ def main():
     options = arguments()
     if options.list:
         for peer in options.peers:
-            for _, module in PEERS[peer]:
+            for _, module in PEERS[peer].sections:
                 print("\n".join(check.name for check in wanted(options, module)))
         return 0
     report = Report()
@@ -67,6 +59,8 @@ def main():
     print()
     if report.error is not None:
         print(f"scripts/interop: {report.error}", file=sys.stderr)
+    if report.checks:
+        print(table.of_sections(report.checks))
     print(report.summary() if report.checks else "Nothing was checked.", flush=True)
     return code
 
@@ -78,10 +72,11 @@ def go_through(options, report, attempts=1):
     lab = None
     code = 1
     try:
-        lab = Lab(find_root(), *our_side(options.reference))
-        lab.build()
         for peer in options.peers:
+            lab = Lab(find_root(), gateways(find_root(), peer, options.reference))
+            lab.build()
             run_all(lab, report, options, peer, attempts)
+            lab.remove()
         code = 0 if report.ok else 1
     except Failed as failed:
         report.error = str(failed)
@@ -96,17 +91,20 @@ def go_through(options, report, attempts=1):
             lab.remove()
         if options.json:
             report.write_json(options.json, lab.describe() if lab else None)
+        if options.markdown:
+            pathlib.Path(options.markdown).write_text(table.of_checks(report.checks), encoding="utf-8")
     return code
 
 
 def run_all(lab, report, options, peer, attempts):
     """The sections of a peer."""
-    for title, module in PEERS[peer]:
+    for title, module in PEERS[peer].sections:
         checks = wanted(options, module)
         if checks:
             report.section(f"{title} ({peer}{', reference' if options.reference else ''})")
         for check in checks:
             run(lab, report, check, attempts)
+            report.checks[-1].update(peer=peer, section=title)
 
 
 def run(lab, report, check, attempts):

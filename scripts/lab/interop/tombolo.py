@@ -1,11 +1,13 @@
 """Tombolo as side A of a tunnel: its configuration (`type: ipsec`), its daemon, its words."""
 
+import dataclasses
 import json
+import re
 import shutil
 
 from ..gateway import Gateway
-from ..processes import dataplane_pid
-from ..shell import Answer, Failed, alive, stop, until
+from ..processes import dataplane_pid, kill
+from ..shell import Answer, Failed, alive, start, stop, until
 from . import certificates
 from .topology import INSIDE, NETS, OUTSIDE, OUTSIDE_NETS, ROUTER
 
@@ -23,6 +25,19 @@ PRF = {f"prf{word}": word for word in INTEGRITY}
 GROUPS = {"modp2048": 14, "ecp256": 19, "ecp384": 20, "ecp521": 21, "x25519": 31}
 # With a lifetime of 60 s, rekeying this long before its end comes after so many seconds.
 LIFETIME = 60
+# A tunnel that anybody may begin, and nobody of the lab can prove to be the peer of.
+STRANGERS = {
+    "anybody": {
+        "type": "ipsec",
+        "profile": "tombolo",
+        "segment": "prod",
+        "local": OUTSIDE[4]["a"],
+        "remote": "any",
+        "remote-id": "fqdn:nobody.example.net",
+        "secret": "file:peer.psk",
+        "children": {"net": {"local": ["10.73.0.0/24"], "remote": ["10.74.0.0/24"]}},
+    }
+}
 
 
 class Tombolo(Gateway):
@@ -37,22 +52,24 @@ class Tombolo(Gateway):
         self.tunnel = None
 
     def start(self, tunnel, certificates_of_tunnel, seen_as=None, log_keys=False):
-        """Runs `tombolod` and its dataplane with this tunnel."""
+        """Runs `tombolod` and its dataplane with this tunnel; `seen_as`: the other side's outer address, where a NAT gives it another."""
         self.tunnel = tunnel
         self.directory.mkdir(mode=0o700)
         self.prepare()
         self._secrets(tunnel, certificates_of_tunnel)
         # JSON is YAML.
-        self.config.write_text(json.dumps(self.configuration(tunnel), indent=2))
+        self.config.write_text(json.dumps(self.configuration(tunnel, seen_as), indent=2))
         super().start()
         until(self._running, UP_SECONDS, f"{self.name}: tombolod and its dataplane run")
 
-    def configuration(self, tunnel):
+    def configuration(self, tunnel, seen_as=None):
         """The whole of `tombolo.yaml`."""
-        prod = [{"to": net[self.far_side], "tunnel": NAME} for family, net in NETS.items() if family in tunnel.inside]
+        nets = [NETS[family][self.far_side] for family in tunnel.inside]
+        way = {"bundle" if tunnel.bundle else "tunnel": NAME}
+        prod = [{"to": net, **way} for net in (tunnel.selectors(self.far_side) if tunnel.children else nets)]
         internet = [{"to": "0.0.0.0/0", "via": ROUTER[self.side][0]}, {"to": "::/0", "via": ROUTER[self.side][1]}]
         inside, outside = list(INSIDE[self.side]), list(OUTSIDE_NETS[self.side])
-        return {
+        whole = {
             "gateway": self.name,
             "workers": 2,
             "segments": {"prod": {}, "internet": {}},
@@ -61,10 +78,23 @@ class Tombolo(Gateway):
                 "uplink": {"device": "up0", "segment": "internet", "underlay": True, "addresses": outside, "mtu": 1500},
             },
             "routes": {"internet": internet, "prod": prod},
-            "tunnels": {NAME: self._statement(tunnel)},
+            "tunnels": {**self._members(tunnel, seen_as), **(STRANGERS if tunnel.strangers else {})},
         }
+        if tunnel.bundle:
+            whole["bundles"] = {NAME: {"tunnels": member_names(tunnel)}}
+        if tunnel.internet:
+            prod.append({"to": "0.0.0.0/0", "segment": "internet"})
+            whole["ports"]["uplink"]["nat-ports"] = "20000-29999"
+            whole["nat"] = {"source": [{"from": "prod", "to": "internet", "address": "port"}]}
+            whole["policy"] = [{"name": "out", "from": "prod", "to": "internet", "action": "allow"}]
+        return whole
 
-    def _statement(self, tunnel):
+    def _members(self, tunnel, seen_as):
+        """Tunnels by name: one, or those of a bundle."""
+        each = [dataclasses.replace(tunnel, outside=family) for family in tunnel.bundle] or [tunnel]
+        return {name: self._statement(one, seen_as) for name, one in zip(member_names(tunnel), each)}
+
+    def _statement(self, tunnel, seen_as):
         outside = OUTSIDE[tunnel.outside]
         statement = {
             "type": "ipsec",
@@ -72,12 +102,18 @@ class Tombolo(Gateway):
             "profile": "azure-custom" if tunnel.profile == "azure-default" else tunnel.profile,
             "segment": "prod",
             "local": outside[self.side],
-            "remote": outside[self.far_side],
+            "remote": seen_as or outside[self.far_side],
             **self._proof(tunnel),
         }
-        if tunnel.initiator != self.side:
+        if seen_as:
+            statement.setdefault("remote-id", f"ip:{outside[self.far_side]}")
+        if tunnel.initiator not in (self.side, "both"):
             statement["start"] = "responder"
-        if not tunnel.everything:
+        if tunnel.children:
+            statement["children"] = {
+                name: {"local": [nets[self.side]], "remote": [nets[self.far_side]]} for name, nets in tunnel.children.items()
+            }
+        elif not tunnel.everything:
             ours, theirs = tunnel.selectors(self.side), tunnel.selectors(self.far_side)
             statement["children"] = {"net": {"local": ours, "remote": theirs}}
         if tunnel.profile == "custom":
@@ -88,6 +124,8 @@ class Tombolo(Gateway):
             statement["dpd"] = {"delay": seconds, "timeout": 5 * seconds}
         if self.side in tunnel.ppk:
             statement["ppk"] = {"id": "interop", "secret": "file:peer.ppk"}
+        for offers in (self._lifetimes(tunnel), tunnel.statement):
+            _merge(statement, offers)
         return statement
 
     def _proof(self, tunnel):
@@ -100,7 +138,7 @@ class Tombolo(Gateway):
         return {"certificate": "file:own.pem", "key": "file:own.key", "roots": "file:root.pem", **ids}
 
     def _offers(self, tunnel):
-        """Just the proposals of the check, and when it wants them replaced."""
+        """Just the proposals of the check."""
         ike, esp = (words.split("-") for words in tunnel.proposals(self.side))
         offers = {
             "ike": {"encryption": _of(ENCRYPTION, ike), "prf": _of(PRF, ike), "groups": _of(GROUPS, ike)},
@@ -108,15 +146,21 @@ class Tombolo(Gateway):
         }
         if integrity := _of(INTEGRITY, ike):
             offers["ike"]["integrity"] = integrity
+        return offers
+
+    def _lifetimes(self, tunnel):
+        """When the check wants keys replaced."""
         ike_seconds, child_seconds = tunnel.rekey_ike.get(self.side), tunnel.rekey_child.get(self.side)
         # One margin is for both; what is not to be replaced lives long.
         # An IKE SA outlives its children: where it alone is to be replaced, `by_order` does it.
-        if seconds := child_seconds:
-            margin = LIFETIME - seconds
-            offers["rekey"] = {"margin": margin, "fuzz-percent": 0}
-            offers["ike"]["lifetime"] = ike_seconds + margin if ike_seconds else 3600
-            offers["esp"]["lifetime"] = child_seconds + margin
-        return offers
+        if not child_seconds:
+            return {}
+        margin = LIFETIME - child_seconds
+        return {
+            "rekey": {"margin": margin, "fuzz-percent": 0},
+            "ike": {"lifetime": ike_seconds + margin if ike_seconds else 3600},
+            "esp": {"lifetime": child_seconds + margin},
+        }
 
     def _secrets(self, tunnel, made):
         files = {"peer.psk": tunnel.secrets[self.side]}
@@ -132,14 +176,20 @@ class Tombolo(Gateway):
 
     def initiate(self):
         """Asks for the tunnel and waits for it; the `Answer` has the reason that `show tunnels` gives."""
-        asked = self.tombolo("tunnel", "up", NAME)
-        if not asked.ok:
-            return asked
+        for name in member_names(self.tunnel):
+            asked = self.tombolo("tunnel", "up", name)
+            if not asked.ok:
+                return asked
         try:
             until(self._tunnels_up, UP_SECONDS, "the tunnel is up")
         except Failed as late:
             return Answer(1, str(late))
         return Answer(0, "")
+
+    def begin_up(self):
+        """The same without waiting for anything: a process."""
+        command = (self.programs / "tombolo", "--runtime-dir", self.runtime_dir, "tunnel", "up", NAME)
+        return start(*command, log=self.directory / "up.log")
 
     def forget(self):
         """Takes the tunnel down, which came up by itself."""
@@ -147,8 +197,64 @@ class Tombolo(Gateway):
         until(lambda: not self.ike(), UP_SECONDS, "the tunnel is down")
 
     def ike(self):
-        """Something for each IKE SA that is established."""
-        return [tunnel["name"] for tunnel in self.json("show", "tunnels") or [] if tunnel["up"]]
+        """SPIs of the IKE SA as `initiator-responder`, where the tunnel is up."""
+        return [(tunnel["ike"].get("spis") or "").replace(" ", "-") for tunnel in self._shown() if tunnel["up"]]
+
+    def _shown(self):
+        return [tunnel for tunnel in self.json("show", "tunnels") or [] if tunnel["name"] in member_names(self.tunnel)]
+
+    def sas(self, direction="inbound", name=None):
+        """What `show tunnels` says of the child SAs of a direction, of one tunnel or of all."""
+        shown = [tunnel for tunnel in self._shown() if name in (None, tunnel["name"])]
+        return [sa for tunnel in shown for sa in tunnel["sas"] if sa["direction"] == direction]
+
+    def children(self):
+        """Inbound SPIs of the child SAs; the group of the key exchange is not shown."""
+        return {sa["spi"]: "" for sa in self.sas()}
+
+    def suite(self):
+        """The algorithms of the IKE SA, as words in one text."""
+        return next((tunnel["ike"].get("suite") or "" for tunnel in self._shown()), "")
+
+    def said(self, pattern):
+        """How often its log says this."""
+        return len(re.findall(pattern, self.log.read_text(errors="replace")))
+
+    def take_down(self, name):
+        """Takes down one tunnel."""
+        self._must("tunnel", "down", name)
+
+    def kill_control(self):
+        """kill -9 of `tombolod`; the time of it."""
+        return kill(self.process.pid)
+
+    def kill_dataplane(self):
+        """kill -9 of the dataplane, which `tombolod` starts again; the process that died."""
+        dead = dataplane_pid(self)
+        kill(dead)
+        return dead
+
+    def again(self):
+        """Starts `tombolod` once more."""
+        super().start()
+        until(self._running, UP_SECONDS, f"{self.name}: tombolod and its dataplane run again")
+
+    def restart(self):
+        """Ends `tombolod` as a service manager does, and starts it again; the dataplane goes on."""
+        stop([self.process.pid])
+        self.again()
+
+    def apply(self, configuration):
+        """Has it take another configuration."""
+        self.config.write_text(json.dumps(configuration, indent=2))
+        self._must("apply", self.config)
+
+    def kill(self):
+        """kill -9 of both processes; the time of it."""
+        dataplane = dataplane_pid(self)
+        killed = kill(self.process.pid)
+        kill(dataplane)
+        return killed
 
     def by_order(self, tunnel):
         """How often orders have to replace the IKE SA, in seconds; None where its lifetime does."""
@@ -165,6 +271,10 @@ class Tombolo(Gateway):
         if not answer.ok:
             raise Failed(f"tombolo {' '.join(command)}: {answer.output.strip()}")
 
+    def last_words(self):
+        """For a failure's message: what was dropped, too."""
+        return "\n".join([super().last_words(), f"--- drops of {self.name}", self.tombolo("show", "drops").output.strip()])
+
     def stop(self):
         """Ends both processes, `tombolod` first: it would start the dataplane again."""
         if self.process is None:
@@ -178,6 +288,20 @@ class Tombolo(Gateway):
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
+def member_names(tunnel):
+    """Of the tunnels of a check."""
+    return [f"{NAME}-{number}" for number, _ in enumerate(tunnel.bundle, 1)] or [NAME]
+
+
 def _of(words, proposal):
     """The words of one kind in a proposal, in its order."""
     return [words[word] for word in proposal if word in words]
+
+
+def _merge(statement, more):
+    """Adds to a statement; one level deep, so that `esp` may come in parts."""
+    for name, value in more.items():
+        if isinstance(value, dict):
+            statement[name] = {**statement.get(name, {}), **value}
+        else:
+            statement[name] = value

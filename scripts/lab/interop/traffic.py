@@ -2,17 +2,20 @@
 
 import json
 import re
+import sys
 
-from ..shell import Failed, ask, start, stop, until
+from ..shell import Failed, ask, must, start, stop, until
 from .topology import HOSTS
 
 IPERF_PORT = 5201
+ECHO_PAUSE = 0.02
 
 
-def ping(lab, family=4, count=5, interval=0.05):
-    """Echoes from host A to host B: how many of `count` were lost."""
+def ping(lab, family=4, count=5, interval=0.05, between=None, size=56):
+    """Echoes from host A to host B, or between two of their further addresses: how many of `count` were lost."""
+    source, target = between or (HOSTS[family]["a"], HOSTS[family]["b"])
     answer = ask(
-        *("ping", "-n", "-c", count, "-i", interval, "-W", 1, HOSTS[family]["b"]),
+        *("ping", "-n", "-c", count, "-i", interval, "-W", 1, "-s", size, "-I", source, target),
         namespace=lab.namespace("host-a"),
         seconds=count * interval + 10,
     )
@@ -29,10 +32,39 @@ def reaches(lab, family=4, seconds=5):
     return True
 
 
+def udp_flows(lab, count):
+    """How many of so many flows of UDP, each with a source port of its own, are answered with a port unreachable."""
+    # The host would answer six at once and one a second.
+    must("sysctl", "-q", "-w", "net.ipv4.icmp_ratelimit=0", namespace=lab.namespace("host-b"))
+    answer = ask(sys.executable, "-B", "-c", FLOWS, HOSTS[4]["b"], count, namespace=lab.namespace("host-a"))
+    return int(answer.output) if answer.ok else 0
+
+
+FLOWS = """
+import socket, sys
+answered = 0
+opened = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(int(sys.argv[2]))]
+for each in opened:
+    each.settimeout(0.3)
+    each.connect((sys.argv[1], 9))
+for attempt in range(2):
+    for each in list(opened):
+        each.send(b"?")
+        try:
+            each.recv(1)
+        except ConnectionRefusedError:
+            answered += 1
+            opened.remove(each)
+        except TimeoutError:
+            pass
+print(answered)
+"""
+
+
 class Echoes:
     """Echoes that go on while something happens: `lost` of `sent` at the end."""
 
-    def __init__(self, lab, seconds, interval=0.02):
+    def __init__(self, lab, seconds, interval=ECHO_PAUSE):
         self.count = int(seconds / interval)
         self.log = lab.directory / "echoes.log"
         self.log.unlink(missing_ok=True)
@@ -52,9 +84,9 @@ class Echoes:
 
 
 class Stream:
-    """UDP from host A to host B at a rate, counted one by one by iperf3."""
+    """UDP from host A to host B at a rate, in one flow or in several, counted one by one by iperf3."""
 
-    def __init__(self, lab, megabits, seconds):
+    def __init__(self, lab, megabits, seconds, flows=1):
         self.seconds = seconds
         self.files = [lab.directory / name for name in ("iperf-server.log", "iperf.json")]
         for file in self.files:
@@ -63,7 +95,7 @@ class Stream:
         self.server = start(*listen, namespace=lab.namespace("host-b"), log=self.files[0])
         sockets = lambda: f":{IPERF_PORT} " in ask("ss", "-Hltn", namespace=lab.namespace("host-b")).output
         until(sockets, 5, "iperf3 listens")
-        bounds = ("-t", seconds, "-b", f"{megabits}M", "-l", 1200)
+        bounds = ("-t", seconds, "-b", f"{megabits / flows}M", "-P", flows, "-l", 1200)
         client = ("chrt", "--rr", 4, "iperf3", "-u", "-w", "4M", "-c", HOSTS[4]["b"], "-p", IPERF_PORT, *bounds, "-J", "--get-server-output")
         self.client = start(*client, namespace=lab.namespace("host-a"), log=self.files[1])
 

@@ -20,9 +20,16 @@ def within(ports, port):
     return first <= port <= last
 
 
-def behind_nat(lab, tunnel):
-    """A masquerade gives us other ports: seen on the wire."""
+def put_behind_nat(lab):
+    """A masquerade gives us other ports from now on; what came up without it is forgotten."""
+    lab.a.forget()
     lab.topology.rules(MASQUERADE.format(ports=NAT_PORTS[0]))
+    lab.topology.forget_mappings()
+
+
+def behind_nat(lab, tunnel):
+    """It does: seen on the wire."""
+    put_behind_nat(lab)
     capture = Capture(lab, "to-b")
     lab.bring_up(tunnel)
     lost = traffic.ping(lab, 4, 5)
@@ -34,7 +41,7 @@ def behind_nat(lab, tunnel):
 
 def nat_moves(lab, tunnel):
     """The NAT forgets us under traffic and gives us another port: the peer follows what it can authenticate (RFC 7296 §2.23)."""
-    lab.topology.rules(MASQUERADE.format(ports=NAT_PORTS[0]))
+    put_behind_nat(lab)
     lab.bring_up(tunnel)
     traffic.reaches(lab)
     spis = lab.b.ike()

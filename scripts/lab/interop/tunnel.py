@@ -16,6 +16,7 @@ class Tunnel:
 
     outside: int = 4
     inside: tuple = (4,)
+    # `a`, `b`, or `both`.
     initiator: str = "a"
     # `psk`, or a kind of certificate in certificates.py.
     proof: str = "psk"
@@ -35,6 +36,18 @@ class Tunnel:
     secrets: dict = dataclasses.field(default_factory=lambda: {"a": SECRET, "b": SECRET})
     # Bytes of the largest IKE datagram.
     fragment_bytes: int = 1280
+    # Prefixes of both sides by the child's name, instead of one child for all.
+    children: dict = dataclasses.field(default_factory=dict)
+    # Families outside of the members of a bundle, instead of one tunnel.
+    bundle: tuple = ()
+    # A second tunnel of side A takes whoever proves to be it.
+    strangers: bool = False
+    # What is behind side A reaches everything else by the uplink, translated.
+    internet: bool = False
+    # Numbers of the first ESP packets of a peer that may choose them; it counts on from the last.
+    sequences: tuple = (1,)
+    # Further words of Tombolo's statement on both sides: `{"esp": {"bytes": 1000000}}`.
+    statement: dict = dataclasses.field(default_factory=dict)
 
     def proposals(self, side):
         """`(ike, esp)` of a side."""
@@ -44,4 +57,6 @@ class Tunnel:
 
     def selectors(self, side):
         """What lies behind a side, a prefix of each family."""
+        if self.children:
+            return [child[side] for child in self.children.values()]
         return [ANY[family] if self.everything else NETS[family][side] for family in self.inside]

@@ -117,13 +117,16 @@ impl Gateway {
                 Some(Err(why)) => drop(refused.insert(tunnel.name.to_string(), why)),
             }
         }
-        let addresses: BTreeSet<_> = self
+        let mut addresses: BTreeSet<_> = self
             .desired
             .tunnels
             .iter()
             .filter(|t| t.ike().is_some())
             .map(|t| t.local)
             .collect();
+        // The IKE SA of a removed tunnel says goodbye from where it was.
+        let open: BTreeSet<_> = self.ike.sockets.local().map(|local| local.ip()).collect();
+        addresses.extend(self.ike.endpoint.locals().filter(|local| open.contains(local)));
         let unbound = self.ike.sockets.bind(&addresses);
         let unbound: Vec<_> = unbound
             .iter()

@@ -7,7 +7,7 @@ use core::fmt;
 use zeroize::Zeroizing;
 
 /// First byte of a record. Moves whenever what an IKE SA keeps does: an older release's record is then refused, not misread.
-const FORMAT: u8 = 4;
+const FORMAT: u8 = 5;
 
 /// All that changed since the last commit: to be stored together or not at all.
 #[derive(Debug, Default)]

@@ -9,6 +9,7 @@ use crate::sa::established::{Established, Standing};
 use crate::sa::nat::Nat;
 use crate::sa::{IkeSa, State};
 use crate::transform::IkeSuite;
+use core::net::IpAddr;
 
 /// A child SA that workers shall have.
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +100,11 @@ impl Endpoint {
     /// SPIs of initiator and responder of all IKE SAs.
     pub fn ike_spis(&self) -> Vec<(u64, u64)> {
         self.sas.values().map(IkeSa::spis).collect()
+    }
+
+    /// Own addresses that IKE SAs use, those included that are about to say goodbye.
+    pub fn locals(&self) -> impl Iterator<Item = IpAddr> {
+        self.sas.values().map(|sa| sa.path.local.ip())
     }
 
     /// All tunnels.

@@ -104,11 +104,7 @@ fn prove(
 ) -> Result<Proven, Failure> {
     let claimed = proof::claimed(Side::Initiator, inside)?;
     let wanted = proof::wanted_identity(inside);
-    let named: Vec<_> = state
-        .candidates
-        .iter()
-        .filter_map(|name| step.connections.get(name).cloned())
-        .collect();
+    let named = state.candidates(step.connections);
     let fitting: Vec<_> = named
         .iter()
         .filter(|c| {
@@ -152,16 +148,15 @@ fn prove(
 
 /// RFC 7296 §2.21.2: the peer learns that it failed, not why.
 fn refuse(state: InitAnswered, sa: &mut IkeSa, step: &mut Step<'_>, header: &Header, why: Failure) -> State {
-    let InitAnswered {
-        mut begun, candidates, ..
-    } = state;
+    let candidates = state.candidates(step.connections);
+    let mut begun = state.begun;
     let failed = Payload::Notify(Notify::new(notify::AUTHENTICATION_FAILED, &[]));
     let reply = channel::header(sa, Exchange::IkeAuth, true, header.message_id);
     if let Some(sealed) = begun.channel.seal(step.random, sa.initiator, reply, &[failed]) {
         step.send(sa.path, &sealed.datagrams);
     }
     let only = match candidates.as_slice() {
-        [only] => Some(only.as_str()),
+        [only] => Some(only.name.as_str()),
         _ => None,
     };
     State::ended(only, why)

@@ -119,7 +119,7 @@ pub(crate) fn answer(
     };
     step.send(path, std::slice::from_ref(&response));
     sa.receiver.answered(vec![response]);
-    sa.state = State::InitAnswered(Box::new(InitAnswered::new(step, candidates, begun)));
+    sa.state = State::InitAnswered(Box::new(InitAnswered::new(step, path, begun)));
     Ok(sa)
 }
 

@@ -9,11 +9,12 @@ use crate::now::Milliseconds;
 use crate::sa::begun::Begun;
 use crate::sa::channel::{self, Plain};
 use crate::sa::payloads::exchange_of;
-use crate::sa::step::Step;
+use crate::sa::step::{Connections, Step};
 use crate::sa::window::Turn;
 use crate::sa::{IkeSa, State};
 use crate::transform::Group;
 use crate::wire::{Exchange, Header, KeyExchange, Payload};
+use core::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -23,8 +24,8 @@ const HALF_OPEN_MS: u64 = 30_000;
 /// Half open: we answered, and know keys but no peer.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct InitAnswered {
-    /// Tunnels that this peer may be.
-    pub(crate) candidates: Vec<String>,
+    /// Own address and the peer's of the first message, which say what tunnels it may be. Their names would be kept by every stranger.
+    ends: (IpAddr, IpAddr),
     pub(crate) begun: Begun,
     pub(crate) expires: Milliseconds,
     /// Additional key exchanges done.
@@ -34,14 +35,25 @@ pub(crate) struct InitAnswered {
 }
 
 impl InitAnswered {
-    pub(crate) fn new(step: &Step<'_>, candidates: &[Arc<Connection>], begun: Begun) -> InitAnswered {
+    pub(crate) fn new(step: &Step<'_>, path: Path, begun: Begun) -> InitAnswered {
         InitAnswered {
-            candidates: candidates.iter().map(|c| c.name.clone()).collect(),
+            ends: (path.local.ip(), path.remote.ip()),
             begun,
             expires: step.now.monotonic.after(HALF_OPEN_MS),
             done: 0,
             before: None,
         }
+    }
+
+    /// Tunnels that this peer may be, with its address named before those for any.
+    pub(crate) fn candidates(&self, connections: &Connections) -> Vec<Arc<Connection>> {
+        let (local, remote) = self.ends;
+        let here = || connections.values().filter(|connection| connection.local == local);
+        let named = here().filter(|connection| connection.remote == Some(remote));
+        named
+            .chain(here().filter(|connection| connection.remote.is_none()))
+            .cloned()
+            .collect()
     }
 
     /// The next additional key exchange.
