@@ -1,6 +1,7 @@
 //! Certificate chains that OpenSSL made: RFC 4945, RFC 5280.
 
 mod authority;
+mod lab;
 mod openssl;
 
 use authority::{Authority, DAY, now};
@@ -8,9 +9,12 @@ use openssl::OpenSsl;
 use tombolo_ike::auth::certificate_error::{CertificateError, Holder, Named, date};
 use tombolo_ike::auth::chain::{Trust, certificate_request, check_trust, ends_at, verify_chain};
 use tombolo_ike::auth::check_own;
+use tombolo_ike::auth::endings::endings;
 use tombolo_ike::auth::error::AuthError;
 use tombolo_ike::auth::public_key::{KeyError, PublicKey};
+use tombolo_ike::connection::{OwnProof, PeerProof};
 use tombolo_ike::identity::{Identity, distinguished_name};
+use tombolo_ike::secret::Secret;
 
 const NAME: &str = "subjectAltName=DNS:gw-a.example";
 
@@ -146,6 +150,45 @@ fn dates() {
     let text = String::from_utf8(text).unwrap().replace(' ', "T");
     assert_eq!(text.trim(), format!("notAfter={}", date(ends.unix)));
     assert_eq!(ends_at(&[]), None);
+}
+
+#[test]
+fn what_ends_within_thirty_days_is_told_of() {
+    let openssl = OpenSsl::new();
+    let authority = Authority::new(&openssl, "root", "P-256");
+    let root = authority.root("CN=root", "");
+    let own = authority.issue("peer", "ED25519", "CN=gw-a", NAME, 90);
+    let mut connection = lab::connection(0);
+    assert_eq!(
+        endings(&connection, now() + 1000 * DAY),
+        Vec::<String>::new(),
+        "a key has no end"
+    );
+    connection.own.proof = OwnProof::Certificate {
+        key: Secret::new(Vec::new()),
+        chain: vec![own].into(),
+    };
+    connection.peer.proof = PeerProof::Certificate {
+        roots: vec![root].into(),
+        revocations: Vec::new().into(),
+    };
+    assert_eq!(endings(&connection, now() + 50 * DAY), Vec::<String>::new());
+    let told = endings(&connection, now() + 70 * DAY + DAY / 2);
+    assert!(
+        told[0].starts_with("tunnel t: our certificate CN=gw-a ends in 19 days ("),
+        "{told:?}"
+    );
+    assert_eq!(told.len(), 1, "the root lasts longer");
+    let told = endings(&connection, now() + 91 * DAY);
+    assert!(
+        told[0].starts_with("tunnel t: our certificate CN=gw-a has ended ("),
+        "{told:?}"
+    );
+    let told = endings(&connection, now() + 40_000 * DAY);
+    assert!(
+        told[1].starts_with("tunnel t: the root CN=root has ended ("),
+        "{told:?}"
+    );
 }
 
 /// Another authority of the same name, and a byte changed anywhere.

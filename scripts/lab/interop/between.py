@@ -71,8 +71,9 @@ def _esp_seen(lab, wanted):
 def hybrid(lab, wanted):
     """X25519 and ML-KEM-768: an exchange of its own carries the second (RFC 9242, 9370); its secret stays in the keys of a rekey."""
     bring_up(lab, wanted)
-    for side in (lab.a, lab.b):
-        side.forget()
+    # Who is taken down stays down; the other side hears of it.
+    lab.a.forget()
+    until(lambda: not lab.b.ike(), 5, "the peer has heard")
     capture = Capture(lab, "to-b")
     bring_up(lab, wanted)
     capture.stop()

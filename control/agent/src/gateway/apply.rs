@@ -356,6 +356,7 @@ impl Gateway {
             .chain(self.failures.iter().cloned())
             .chain(ports)
             .chain(tunnels)
+            .chain(self.ike.endings.iter().cloned())
             .collect()
     }
 }

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tombolo_config::{Remote, Tunnel};
+use tombolo_ike::auth::endings::endings;
 use tombolo_ike::connection::Connection;
 use tombolo_ike::endpoint::{Command, Commit, Endpoint, Limits};
 use tombolo_ike::now::{Milliseconds, Now};
@@ -33,6 +34,8 @@ pub(super) struct Ike {
     pub(super) refused: BTreeMap<String, String>,
     /// Why child SAs of tunnels cannot be carried, by name.
     uncarried: BTreeMap<String, String>,
+    /// Certificates that end soon, in an operator's words.
+    pub(super) endings: Vec<String>,
     /// The planner has not taken the newest child SAs yet.
     unpublished: bool,
     /// Troubles as last told: what lasts is not told twenty times a second.
@@ -50,6 +53,7 @@ impl Ike {
             connections: Vec::new(),
             refused: BTreeMap::new(),
             uncarried: BTreeMap::new(),
+            endings: Vec::new(),
             unpublished: false,
             told: BTreeMap::new(),
             traffic_at: Instant::now(),
@@ -133,6 +137,10 @@ impl Gateway {
             .map(|(local, error)| format!("{local}: {error}"))
             .collect();
         self.ike.trouble("addresses that IKE cannot use", unbound.join(", "));
+        let unix = clock::now().unix;
+        self.ike.endings = connections.iter().flat_map(|tunnel| endings(tunnel, unix)).collect();
+        self.ike
+            .trouble("certificates that end soon", self.ike.endings.join("; "));
         let changed = connections != self.ike.connections || refused != self.ike.refused;
         if says_so || changed {
             for (tunnel, why) in &refused {

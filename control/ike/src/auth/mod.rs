@@ -15,6 +15,7 @@ pub mod algorithm;
 pub mod certificate;
 pub mod certificate_error;
 pub mod chain;
+pub mod endings;
 pub mod error;
 mod extended_key_usage;
 pub mod fuzz;

@@ -158,11 +158,11 @@ impl IkeSa {
         });
         self.state = match core::mem::replace(&mut self.state, nothing) {
             State::InitSent(state) => state.advance(self, step),
-            State::IntermediateSent(state) => match self.silent(step, &state.connection, "IKE_INTERMEDIATE", false) {
+            State::IntermediateSent(state) => match self.silent(step, &state.connection, "IKE_INTERMEDIATE", None) {
                 Some(ended) => ended,
                 None => State::IntermediateSent(state),
             },
-            State::AuthSent(state) => match self.silent(step, &state.connection, "IKE_AUTH", false) {
+            State::AuthSent(state) => match self.silent(step, &state.connection, "IKE_AUTH", None) {
                 Some(ended) => ended,
                 None => State::AuthSent(state),
             },
@@ -183,10 +183,11 @@ impl IkeSa {
         step: &Step<'_>,
         connection: &str,
         waiting_for: &'static str,
-        is_going: bool,
+        going: Option<Milliseconds>,
     ) -> Option<State> {
-        let limit = limit(step.connections.get(connection), is_going);
-        let since = self.sender.waiting_since()?;
+        let limit = limit(step.connections.get(connection), going.is_some());
+        // Who goes is not waited for any less long because of what was asked before.
+        let since = self.sender.waiting_since()?.max(going.unwrap_or(Milliseconds(0)));
         (step.now.monotonic.since(since) >= limit)
             .then(|| State::ended(Some(connection), Failure::Silent { waiting_for }))
     }
@@ -194,9 +195,12 @@ impl IkeSa {
     /// When to look again.
     pub(crate) fn deadline(&self, connections: &step::Connections) -> Option<Milliseconds> {
         let silence = self.sender.waiting_since().map(|since| {
-            let is_going = self.established().is_some_and(Established::is_going);
-            let limit = limit(self.connection().and_then(|name| connections.get(name)), is_going);
-            since.after(limit)
+            let going = self.established().and_then(Established::going);
+            let limit = limit(
+                self.connection().and_then(|name| connections.get(name)),
+                going.is_some(),
+            );
+            since.max(going.unwrap_or(Milliseconds(0))).after(limit)
         });
         let own = match &self.state {
             State::InitSent(state) => state.deadline(),

@@ -1,4 +1,5 @@
 //! Certificate authorities made by the `openssl` command.
+#![allow(dead_code, reason = "not every test binary needs everything")]
 
 use crate::openssl::OpenSsl;
 use std::cell::Cell;

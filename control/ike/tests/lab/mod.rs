@@ -129,6 +129,9 @@ pub(crate) struct Lab {
     pub(crate) seed: Seed,
     /// In 1000: that a process is killed at a point where it can be.
     pub(crate) kill_permille: u64,
+    /// The one point, counted from here on, at which it is killed for certain; points passed so far.
+    pub(crate) kill_at: Option<u64>,
+    pub(crate) points: u64,
     laws: Laws,
     /// An IKE SA ended, or began anew, since both sides last had the same: packets may be lost.
     pub(crate) is_broken: bool,
@@ -146,6 +149,8 @@ impl Lab {
             network,
             seed,
             kill_permille: 0,
+            kill_at: None,
+            points: 0,
             laws: Laws::default(),
             is_broken: true,
         };
@@ -166,7 +171,9 @@ impl Lab {
 
     /// Whether the process is killed here; it is up again at once.
     fn is_killed(&mut self, side: usize) -> bool {
-        let killed = self.kill_permille > 0 && self.seed.permille(self.kill_permille);
+        self.points += 1;
+        let killed =
+            self.kill_at == Some(self.points) || self.kill_permille > 0 && self.seed.permille(self.kill_permille);
         if killed {
             let now = self.clock();
             // Told to nobody; the test has to know.

@@ -1,4 +1,5 @@
 //! The `openssl` command in a directory of its own: keys, certificates and signatures that we did not make.
+#![allow(dead_code, reason = "not every test binary needs everything")]
 
 use std::fs;
 use std::path::PathBuf;

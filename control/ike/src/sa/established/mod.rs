@@ -236,7 +236,7 @@ impl Established {
         if now >= self.hard_at && self.standing == Standing::Current {
             return self.end(step, Failure::Expired);
         }
-        if let Some(State::Ended(ended)) = sa.silent(step, &self.connection, self.waiting_for(), self.is_going()) {
+        if let Some(State::Ended(ended)) = sa.silent(step, &self.connection, self.waiting_for(), self.going()) {
             return self.lost(step, ended.why.unwrap_or(Failure::Ours));
         }
         self.children.retain(|child| {
@@ -340,6 +340,15 @@ impl Established {
     /// Whether it is on its way out.
     pub(crate) fn is_going(&self) -> bool {
         self.standing != Standing::Current
+    }
+
+    /// Since when it is on its way out, if it is: who was replaced serves the peer until it is to be deleted, whatever we asked before.
+    pub(crate) fn going(&self) -> Option<Milliseconds> {
+        match self.standing {
+            Standing::Current => None,
+            Standing::Replaced { delete_at } | Standing::Candidate { delete_at } => Some(delete_at),
+            Standing::Leaving | Standing::Closing => Some(Milliseconds(0)),
+        }
     }
 
     /// Whether it ends with all its children: what is sealed now the peer may not know any more.

@@ -222,7 +222,7 @@ impl InitSent {
             let why = Failure::Refused { notify: error, offered };
             return State::ended(Some(&self.connection), why);
         }
-        match sa.silent(step, &self.connection, "IKE_SA_INIT", false) {
+        match sa.silent(step, &self.connection, "IKE_SA_INIT", None) {
             Some(ended) => ended,
             None => State::InitSent(self),
         }
