@@ -70,6 +70,14 @@ def with_ppk(lab, tunnel):
     return lost == 0 and lab.b.said("using PPK") > 0, lost
 
 
+def ignores_mobike(lab, tunnel):
+    """The peer offers MOBIKE, and we leave it at that."""
+    lab.bring_up(tunnel)
+    offered, taken = lab.b.said("generating IKE_AUTH.*MOBIKE_SUP"), lab.b.said("parsed IKE_AUTH.*MOBIKE_SUP")
+    lost = traffic.ping(lab, 4, ECHOES)
+    return lost == 0 and offered > 0 and taken == 0, lost
+
+
 PROOFS = (
     ("PSK", "psk"),
     ("RSA 2048 certificates", "rsa"),
@@ -102,6 +110,7 @@ CHECKS = (
     *(Check(name, Tunnel(ike=ike, esp=esp), carries, LOST) for name, ike, esp in PROPOSALS),
     Check("everything in one selector", Tunnel(everything=True), carries_all, LOST),
     Check("begins on UDP 4500", Tunnel(start_on_4500=True), carries, LOST),
+    Check("MOBIKE is offered", Tunnel(mobike=True, initiator="b"), ignores_mobike, LOST),
     Check(
         "another group is asked for",
         Tunnel(ike="aes256gcm16-prfsha256-x25519-ecp384", peer_ike="aes256gcm16-prfsha256-ecp384"),

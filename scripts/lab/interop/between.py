@@ -88,6 +88,20 @@ def hybrid(lab, wanted):
     return lost == 0 and both and messages >= 2, lost
 
 
+def inside(lab, wanted):
+    """The gateways themselves answer on their addresses inside the tunnel, and see the other's through it alone."""
+    bring_up(lab, wanted)
+    ours, theirs = (wanted.own_inside[side].split("/")[0] for side in "ab")
+    traffic.reaches(lab)
+    capture = Capture(lab, "to-b", "esp or icmp")
+    lost = traffic.ping(lab, count=ECHOES, between=(ours, theirs), sender="gw-a")
+    lost += traffic.ping(lab, count=ECHOES, between=(theirs, ours), sender="gw-b")
+    time.sleep(0.2)
+    capture.stop()
+    seen = [protocol for protocol, _ in map(ip_payload, frames(capture.file.read_bytes()))]
+    return lost == 0 and seen.count(ESP) >= 4 * ECHOES and ICMP not in seen, lost
+
+
 def _exchanges(capture):
     """Exchange types of the IKE messages on port 500."""
     udp = [payload for protocol, payload in map(ip_payload, frames(capture.file.read_bytes())) if protocol == UDP]
@@ -240,6 +254,8 @@ NO_IPV4 = """table ip mute {
 # One child SA, or as many as the configuration names.
 SHARED = {"per-worker": False}
 UDP_ONLY = {"nat-t": "force"}
+ICMP = 1
+INSIDE = {"a": "169.254.10.1/30", "b": "169.254.10.2/30"}
 PPKS = {"a": PPK, "b": PPK}
 EACH_SECOND = {"a": 1, "b": 1}
 
@@ -248,6 +264,7 @@ CHECKS = (
     Check("ESP straight in IPv6, packets seen", tunnel(outside=6), raw),
     Check("ESP in UDP by order, packets seen", tunnel(statement=UDP_ONLY), in_udp),
     Check("X25519 with ML-KEM-768, rekeyed", tunnel(), hybrid, LOST),
+    Check("addresses inside the tunnel are answered on", tunnel(everything=True, own_inside=INSIDE), inside, LOST),
     Check("PPK", tunnel(ppk=PPKS), carries, LOST),
     Check("another PPK is refused", tunnel(ppk={"a": PPK, "b": PPK[::-1]}), refused),
     Check("ML-KEM-768, PPK and Ed25519 certificates", tunnel(ppk=PPKS, proof="ed25519"), hybrid, LOST),

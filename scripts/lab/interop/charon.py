@@ -48,7 +48,7 @@ CONNECTION = """connections {{ peer {{
   proposals = {ike}
   encap = yes
   fragmentation = yes
-  mobike = no
+  mobike = {mobike}
   dpd_delay = {dpd}s
   rekey_time = {rekey_ike}s
   reauth_time = 0s
@@ -132,6 +132,7 @@ class Charon:
             remote=remote if self.side == tunnel.initiator else "%any",
             ike=ike,
             esp=esp,
+            mobike="yes" if tunnel.mobike else "no",
             dpd=tunnel.dpd_seconds.get(self.side, 0),
             rekey_ike=tunnel.rekey_ike.get(self.side, 0),
             rekey_child=rekey_child,

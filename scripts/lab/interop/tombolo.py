@@ -122,6 +122,8 @@ class Tombolo(Gateway):
                 statement["nat-t"] = "start-4500"
         if seconds := tunnel.dpd_seconds.get(self.side):
             statement["dpd"] = {"delay": seconds, "timeout": 5 * seconds}
+        if self.side in tunnel.own_inside:
+            statement["inside"] = [tunnel.own_inside[self.side]]
         if self.side in tunnel.ppk:
             statement["ppk"] = {"id": "interop", "secret": "file:peer.ppk"}
         for offers in (self._lifetimes(tunnel), tunnel.statement):

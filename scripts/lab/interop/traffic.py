@@ -11,12 +11,12 @@ IPERF_PORT = 5201
 ECHO_PAUSE = 0.02
 
 
-def ping(lab, family=4, count=5, interval=0.05, between=None, size=56):
+def ping(lab, family=4, count=5, interval=0.05, between=None, size=56, sender="host-a"):
     """Echoes from host A to host B, or between two of their further addresses: how many of `count` were lost."""
     source, target = between or (HOSTS[family]["a"], HOSTS[family]["b"])
     answer = ask(
         *("ping", "-n", "-c", count, "-i", interval, "-W", 1, "-s", size, "-I", source, target),
-        namespace=lab.namespace("host-a"),
+        namespace=lab.namespace(sender),
         seconds=count * interval + 10,
     )
     found = re.search(r"(\d+) received", answer.output)

@@ -29,6 +29,8 @@ class Tunnel:
     # All addresses, as the clouds want it, instead of the hosts' prefixes.
     everything: bool = False
     start_on_4500: bool = False
+    # The peer offers to change its addresses (RFC 4555).
+    mobike: bool = False
     rekey_ike: dict = dataclasses.field(default_factory=dict)
     rekey_child: dict = dataclasses.field(default_factory=dict)
     dpd_seconds: dict = dataclasses.field(default_factory=dict)
@@ -38,6 +40,8 @@ class Tunnel:
     fragment_bytes: int = 1280
     # Prefixes of both sides by the child's name, instead of one child for all.
     children: dict = dataclasses.field(default_factory=dict)
+    # The gateways' own addresses inside the tunnel, with prefix lengths, by side.
+    own_inside: dict = dataclasses.field(default_factory=dict)
     # Families outside of the members of a bundle, instead of one tunnel.
     bundle: tuple = ()
     # A second tunnel of side A takes whoever proves to be it.
