@@ -62,6 +62,8 @@ pub fn read_text(path: &Path) -> io::Result<String> {
 
 /// Longest file of secrets: a chain of certificates with large keys, or revocation lists.
 const SECRET_BYTES_MAX: u64 = 256 << 10;
+/// With so much room behind it a string does not grow while it is read into.
+const READ_AHEAD: usize = 64;
 
 /// Reads a key file: not through a symbolic link, owned by root or by this process's user, closed to everybody else.
 pub fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
@@ -87,8 +89,8 @@ pub fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, message));
     }
     // Room for all at once: a string that grows leaves copies behind that nobody wipes.
-    let mut text = Zeroizing::new(String::with_capacity(SECRET_BYTES_MAX as usize));
-    file.take(SECRET_BYTES_MAX).read_to_string(&mut text)?;
+    let mut text = Zeroizing::new(String::with_capacity(metadata.len() as usize + READ_AHEAD));
+    file.take(metadata.len()).read_to_string(&mut text)?;
     Ok(text)
 }
 

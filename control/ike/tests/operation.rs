@@ -254,3 +254,26 @@ fn what_cannot_be_asked_for_is_not_asked_for_all_the_time() {
     assert!((3..20).contains(&told.len()), "{told:?}");
     assert!(told[0].contains("too large"), "{told:?}");
 }
+
+/// Whose an IKE SA is shows only in IKE_AUTH where two tunnels have the same addresses: the one that was taken down stays down.
+#[test]
+fn a_tunnel_that_is_down_is_not_reached_by_way_of_another() {
+    let mut other = connection(1);
+    other.name = "other".into();
+    other.peer.identity = Some(Identity::Name("other.example".into()));
+    let mut lab = Lab::new(
+        4,
+        [vec![connection(0)], vec![connection(1), other]],
+        Hostility::default(),
+    );
+    lab.run(lab.now + 2000);
+    assert_eq!(lab.packet(0), Some(true));
+    lab.command(1, Command::Down);
+    for _ in 0..600 {
+        lab.run(lab.now + 100);
+        assert_eq!(lab.packet(1), None, "nothing is sealed for it");
+    }
+    lab.command(1, Command::Up);
+    lab.run(lab.now + 300_000);
+    assert_eq!(lab.packet(1), Some(true));
+}

@@ -32,6 +32,11 @@ impl Endpoint {
         let Some(state) = sa.established() else { return };
         let (name, initial_contact, begun) = (state.connection.clone(), state.initial_contact, sa.created);
         let newcomer = Line::of(sa);
+        if self.is_down(&name) {
+            // Its peer came in by another tunnel of the same addresses; whose it is was known only now.
+            self.leave(&name);
+            return self.touch(now, &name);
+        }
         self.set_begin(&name, None);
         if let Some(tunnel) = self.tunnels.get_mut(&name) {
             tunnel.came_up();

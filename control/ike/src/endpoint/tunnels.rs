@@ -140,7 +140,7 @@ impl Endpoint {
     }
 
     /// Ends all IKE SAs of a tunnel: established ones with a Delete.
-    fn leave(&mut self, name: &str) {
+    pub(super) fn leave(&mut self, name: &str) {
         for id in self.ids_of(name) {
             let Some(sa) = self.sas.get_mut(&id) else { continue };
             self.dirty.insert(id);
@@ -161,7 +161,7 @@ impl Endpoint {
     }
 
     /// Lets a tunnel's IKE SAs see what changed.
-    fn touch(&mut self, now: Now, name: &str) {
+    pub(super) fn touch(&mut self, now: Now, name: &str) {
         for id in self.ids_of(name) {
             self.turn(now, id, |_, _| {});
         }
