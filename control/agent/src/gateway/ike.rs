@@ -114,8 +114,13 @@ impl Gateway {
     fn read_ike_settings(&mut self, says_so: bool) -> bool {
         let mut refused = BTreeMap::new();
         let mut connections = Vec::new();
+        let known: BTreeMap<_, _> = self.ike.connections.iter().map(|one| (&one.name[..], one)).collect();
         for tunnel in &self.desired.tunnels {
-            match self.ike_connection(tunnel) {
+            let checked = |made: Connection| match known.get(&made.name[..]) == Some(&&made) {
+                true => Ok(made),
+                false => credentials::check(&made).map(|()| made),
+            };
+            match self.ike_connection(tunnel).map(|made| made.and_then(checked)) {
                 None => {}
                 Some(Ok(connection)) => connections.push(connection),
                 Some(Err(why)) => drop(refused.insert(tunnel.name.to_string(), why)),
@@ -158,7 +163,10 @@ impl Gateway {
             Remote::Address(_) | Remote::Any => None,
         };
         let workers = crate::regions::workers(&self.regions.state.limits());
-        let secrets = credentials::read(ike, &self.paths);
+        let secrets = credentials::read(ike, &self.paths.secrets).map_err(|unread| {
+            let why: Vec<String> = unread.into_iter().map(|one| one.why).collect();
+            why.join("; ")
+        });
         Some(secrets.and_then(|secrets| tombolo_config::connection::connection(tunnel, &secrets, resolved, workers)))
     }
 
