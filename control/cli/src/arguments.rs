@@ -164,6 +164,8 @@ pub(crate) enum Show {
     Neighbours,
     /// Drops by port and reason.
     Drops,
+    /// What IKE counted: SAs, events, dropped datagrams.
+    Ike,
     /// The books of every port.
     Counters,
     /// The configuration's text.

@@ -2,6 +2,7 @@
 //! the peer knows.
 
 use super::Gateway;
+use crate::ike::events::Events;
 use crate::ike::followed::followed;
 use crate::ike::names::Names;
 use crate::ike::random::Kernel;
@@ -40,6 +41,7 @@ pub(super) struct Ike {
     unpublished: bool,
     /// Troubles as last told: what lasts is not told twenty times a second.
     told: BTreeMap<&'static str, String>,
+    events: Events,
     traffic_at: Instant,
     settings_at: Instant,
 }
@@ -56,6 +58,7 @@ impl Ike {
             endings: Vec::new(),
             unpublished: false,
             told: BTreeMap::new(),
+            events: Events::default(),
             traffic_at: Instant::now(),
             settings_at: Instant::now(),
         }
@@ -71,6 +74,11 @@ impl Ike {
             false if before != text => tracing::warn!("{what}: {text}"),
             true | false => {}
         }
+    }
+
+    /// What is counted.
+    pub(super) fn counters(&self) -> Vec<tombolo_api::IkeCounter> {
+        crate::views::ike_counters(&self.endpoint, &self.events, &self.sockets.counts())
     }
 
     /// Why tunnels are not negotiated, or not carried, by name.
@@ -274,6 +282,7 @@ impl Gateway {
             }
         }
         for news in self.ike.endpoint.take_news() {
+            self.ike.events.count(&news.what);
             tell(&news);
         }
     }
