@@ -9,6 +9,8 @@ from .topology import address
 
 SOURCE = "a-prod"
 TARGET = "b-prod"
+# From whom, to whom and to which address.
+WAY = (SOURCE, TARGET, address(TARGET))
 PORT = 9000
 # Under load: half of the zero-loss rate, and at least this many packets per second …
 PACKETS_MIN = 20_000
@@ -27,19 +29,20 @@ class Load:
 
     streams = 0
 
-    def __init__(self, lab, rate):
+    def __init__(self, lab, rate, way=WAY):
         Load.streams += 1
+        source, target, to_address = way
         program, self.rate = lab.programs / "udp-load", rate
         if not program.exists():
             raise Failed(f"{program} is not there: build first (cargo build --release -p tombolo-perf)")
         stream = ("--stream", Load.streams)
         self.log = lab.directory / "udp-load.log"
         self.log.write_bytes(b"")
-        self.sink = self._start(lab, TARGET, program, "receive", "--port", PORT, *stream)
+        self.sink = self._start(lab, target, program, "receive", "--port", PORT, *stream)
         until(self._listens, 5, "the load's sink listens")
-        to = ("--to", f"{address(TARGET)}:{PORT}")
+        to = ("--to", f"{to_address}:{PORT}")
         bounds = ("--rate", rate, "--seconds", SECONDS_MAX)
-        self.source = self._start(lab, SOURCE, program, "send", *to, *bounds, *stream)
+        self.source = self._start(lab, source, program, "send", *to, *bounds, *stream)
         self.began = time.monotonic()
 
     def _start(self, lab, role, *command):
@@ -99,9 +102,9 @@ class Stream:
         return f"{self.lost} of {self.sent} lost at {self.rate:.0f}/s{sink}{where}{twice}"
 
 
-def plain(lab, rate, seconds):
+def plain(lab, rate, seconds, way=WAY):
     """A stream without a fault."""
-    load = Load(lab, rate)
+    load = Load(lab, rate, way)
     load.run_on(seconds)
     return load.finish()
 

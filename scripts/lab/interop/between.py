@@ -4,13 +4,13 @@ import time
 
 from ..shell import must, until
 from ..underlay import ESP, UDP, frames, ip_payload
-from . import traffic
+from . import full, traffic
 from .basics import ECHOES, LOST, PPK, Refusal, carries, refused
 from .capture import IKE_PORT, Capture
 from .check import Check
 from .tombolo import member_names
 from .topology import NETS
-from .trouble import DPD_SECONDS, behind_nat, nat_moves
+from .trouble import DPD_SECONDS, behind_nat, keeps_alive, nat_moves
 from .tunnel import Tunnel
 
 RAW = "esp or ip6 proto 50 or udp port 4500"
@@ -252,6 +252,8 @@ NO_IPV4 = """table ip mute {
 # One child SA, or as many as the configuration names.
 SHARED = {"per-worker": False}
 UDP_ONLY = {"nat-t": "force"}
+# Nobody asks whether the other one lives.
+IDLE = {"dpd": {"delay": 600, "timeout": 900}}
 ICMP = 1
 INSIDE = {"a": "169.254.10.1/30", "b": "169.254.10.2/30"}
 PPKS = {"a": PPK, "b": PPK}
@@ -283,6 +285,8 @@ CHECKS = (
         "packets lost",
         long=True,
     ),
+    Check("all rekeyed twice a second at 80 % of the lab's rate, 5 s", tunnel(), full.rekeyed(5), "lost"),
+    Check("all rekeyed twice a second at 80 % of the lab's rate, 20 s", tunnel(), full.rekeyed(20), "lost", long=True),
     Check("a bundle: a member is taken down", tunnel(bundle=(4, 6)), member_down, "packets under way lost", noisy=True),
     Check(
         "a bundle: a member's path is dead",
@@ -292,6 +296,7 @@ CHECKS = (
         noisy=True,
     ),
     Check("behind a NAT, the port as the peer sees it", tunnel(), behind_nat("a"), behind_nat="a"),
+    Check("behind a NAT, idle, a keepalive", tunnel(statement=IDLE), keeps_alive, "s after the last packet", behind_nat="a"),
     Check(
         "the NAT's port changes under traffic, followed",
         tunnel(dpd_seconds={"a": DPD_SECONDS}),

@@ -6,6 +6,7 @@ import re
 import shutil
 import tempfile
 
+from ..gateway import find_programs
 from ..namespaces import exists, remove
 from ..shell import Failed, alive, must
 from . import certificates
@@ -29,6 +30,11 @@ class Lab:
         self.count = 0
         self.a = None
         self.b = None
+
+    @property
+    def programs(self):
+        """The directory with the release build of this checkout."""
+        return find_programs(self.root)
 
     def namespace(self, role):
         """Name of a role's namespace."""

@@ -223,6 +223,10 @@ class Tombolo(Gateway):
     def _shown(self):
         return [tunnel for tunnel in self.json("show", "tunnels") or [] if tunnel["name"] in member_names(self.tunnel)]
 
+    def is_up(self, name):
+        """Whether a tunnel is up."""
+        return any(tunnel["up"] for tunnel in self._shown() if tunnel["name"] == name)
+
     def sas(self, direction="inbound", name=None):
         """What `show tunnels` says of the child SAs of a direction, of one tunnel or of all."""
         shown = [tunnel for tunnel in self._shown() if name in (None, tunnel["name"])]
@@ -289,6 +293,10 @@ class Tombolo(Gateway):
     def by_order(self, tunnel):
         """How often orders have to replace the IKE SA, in seconds; None where its lifetime does."""
         return tunnel.rekey_ike.get(self.side) if not tunnel.rekey_child.get(self.side) else None
+
+    def rekey(self):
+        """The IKE SA, and its child SAs."""
+        self._must("tunnel", "rekey", NAME)
 
     def rekey_child(self):
         self._must("tunnel", "rekey", NAME, "--child")

@@ -14,6 +14,7 @@ ECHO_PAUSE = 0.02
 RATE_PART_MIN = 0.9
 # Whose sockets packets wait in on their way: of the peer, where it is a program, and of the sink.
 SOCKETS_OF = ("gw-b", "host-b")
+PORTS = ("in0", "up0")
 
 
 def ping(lab, family=4, count=5, interval=0.05, between=None, size=56, sender="host-a"):
@@ -93,7 +94,7 @@ class Stream:
 
     def __init__(self, lab, megabits, seconds, flows=1):
         self.lab, self.megabits, self.seconds = lab, megabits, seconds
-        self.overflowed = overflows(lab)
+        self.queues = Queues(lab)
         self.files = [lab.directory / name for name in ("iperf-server.log", "iperf.json")]
         for file in self.files:
             file.unlink(missing_ok=True)
@@ -115,20 +116,37 @@ class Stream:
         finally:
             stop([self.client.pid, self.server.pid])
         lost, sent, rate = total["lost_packets"], total["packets"], total["bits_per_second"] / 1e6
-        overflowed = {name: count - self.overflowed[name] for name, count in overflows(self.lab).items()}
-        if sum(overflowed.values()) >= lost > 0:
-            raise Disturbed(f"{lost} of {sent} lost, counted by queues of whom the lab gave no time: {overflowed}")
+        self.queues.blame(lost, sent)
         if sent == 0 or rate < RATE_PART_MIN * self.megabits:
             raise Disturbed(f"the sender came to {rate:.1f} of {self.megabits} Mbit/s")
         return lost, sent
 
 
-def overflows(lab):
-    """Packets that were dropped so far because somebody who takes them from a queue was kept from its core, by queue: the sockets of a peer
-    that is a program and of the sink, and those of a worker which seals for another one."""
-    full = {f"sockets of {role}": udp_counters(lab.namespace(role))["RcvbufErrors"] for role in SOCKETS_OF}
-    gateways = [side for side in (lab.a, lab.b) if hasattr(side, "drops")]
-    return full | {f"workers of {side.name}": side.drops("hand-over-full") for side in gateways}
+class Queues:
+    """What was dropped from now on because somebody who takes it from a queue was kept from its core: the socket of a peer that is a
+    program, that of the sink, the rings of our workers, and the queue to a worker that seals for another one."""
+
+    def __init__(self, lab):
+        self.lab = lab
+        self.before = self._count()
+
+    def _count(self):
+        counts = {f"sockets of {role}": udp_counters(self.lab.namespace(role))["RcvbufErrors"] for role in SOCKETS_OF}
+        for side in (self.lab.a, self.lab.b):
+            if hasattr(side, "drops"):
+                counts[f"rings of {side.name}"] = sum(_full_rings(side.namespace, device) for device in PORTS)
+                counts[f"workers of {side.name}"] = side.drops("hand-over-full")
+        return counts
+
+    def blame(self, lost, sent):
+        """Whether they explain a loss: `Disturbed` if so. What they do not, is lost by a tunnel."""
+        dropped = {name: count - self.before[name] for name, count in self._count().items()}
+        if sum(dropped.values()) >= lost > 0:
+            raise Disturbed(f"{lost} of {sent} lost, and full queues count {({name: count for name, count in dropped.items() if count})}")
+
+
+def _full_rings(namespace, device):
+    return int(must("cat", f"/sys/class/net/{device}/statistics/rx_dropped", namespace=namespace))
 
 
 def udp_counters(namespace):

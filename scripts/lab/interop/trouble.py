@@ -2,14 +2,16 @@
 
 import time
 
-from ..shell import until
+from ..shell import Failed, until
 from . import traffic
-from .capture import Capture, IkeKeys
+from .capture import KEEPALIVE, Capture, IkeKeys
 from .check import Check
-from .topology import NAT_ADDRESSES, NAT_PORTS
+from .topology import NAT_ADDRESSES, NAT_PORTS, OUTSIDE
 from .tunnel import Tunnel
 
 DPD_SECONDS = 1
+# RFC 3948 §4.
+KEEPALIVE_SECONDS = 20
 # A check each second, five messages from 0.5 s on with a back-off of 1.5: 6.6 s, and some for the machine.
 DPD_SECONDS_MAX = 10
 
@@ -41,6 +43,24 @@ def behind_nat(side):
         return lost == 0 and rewritten, max(seen, default=None)
 
     return measure
+
+
+def keeps_alive(lab, tunnel):
+    """Idle behind a NAT, we send one byte after 20 s, and the other side, which is behind none, sends nothing (RFC 3948 §4)."""
+    put_behind_nat(lab)
+    capture = Capture(lab, "to-b", "udp")
+    lab.bring_up(tunnel)
+    time.sleep(KEEPALIVE_SECONDS + 2)
+    capture.stop()
+    ours, theirs = ([seen for seen in capture.datagrams() if seen.source == source] for source in (NAT_ADDRESSES["a"], OUTSIDE[4]["b"]))
+    alive = [seen for seen in ours if seen.payload == KEEPALIVE]
+    last = max((seen.time for seen in ours if seen.payload != KEEPALIVE), default=0)
+    if len(alive) != 1 or not theirs or any(seen.payload == KEEPALIVE for seen in theirs):
+        raise Failed(f"{len(alive)} keepalives of ours, {[seen.payload[:8].hex() for seen in theirs]} of theirs")
+    # To where IKE and ESP in UDP go, from where the NAT has a mapping for them.
+    same_way = {(seen.source_port, seen.port) for seen in alive} <= {(seen.source_port, seen.port) for seen in ours if seen not in alive}
+    seconds = alive[0].time - last
+    return same_way and abs(seconds - KEEPALIVE_SECONDS) < 1, round(seconds, 1)
 
 
 def nat_moves(lab, tunnel):
