@@ -56,14 +56,19 @@ class Capture:
 
 def frames(pcap):
     """Frames of a pcap file in this machine's byte order; a cut last one is left out."""
+    return (frame for _, frame in records(pcap))
+
+
+def records(pcap):
+    """`(time.time(), frame)` of the same."""
     header, record = 24, 16
     at = header
     while at + record <= len(pcap):
-        captured = struct.unpack_from("=I", pcap, at + 8)[0]
+        seconds, microseconds, captured = struct.unpack_from("=III", pcap, at)
         at += record
         if at + captured > len(pcap):
             return
-        yield pcap[at : at + captured]
+        yield seconds + microseconds / 1e6, pcap[at : at + captured]
         at += captured
 
 

@@ -15,7 +15,8 @@ pub struct Arguments {
     /// What must survive a reboot: the applied configuration and the leases of sequence numbers.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/tombolo")]
     pub state_dir: PathBuf,
-    /// Where `file:NAME` in the configuration is looked up: files of root, mode 0600, no symbolic links.
+    /// Where `file:NAME` in the configuration is looked up: files of root, mode 0600, no symbolic links, in a directory of root that
+    /// nobody else may write to.
     #[arg(long, value_name = "DIR", default_value = "/etc/tombolo/secrets")]
     pub secrets_dir: PathBuf,
     /// The dataplane's executable; default: `tombolo-dataplane` beside this one.

@@ -1,13 +1,12 @@
-//! Files that are there whole or not at all, also after a power cut; the lock; and key files that nobody else can write.
+//! Files that are there whole or not at all, also after a power cut; and the lock.
 
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::FlockOperation;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use zeroize::Zeroizing;
 
-/// Largest configuration or key file that is read, in bytes.
+/// Largest configuration that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// So many files are synced one by one; with more, the whole file system is told once.
@@ -60,40 +59,6 @@ pub fn read_text(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Longest file of secrets: a chain of certificates with large keys, or revocation lists.
-const SECRET_BYTES_MAX: u64 = 256 << 10;
-/// With so much room behind it a string does not grow while it is read into.
-const READ_AHEAD: usize = 64;
-
-/// Reads a key file: not through a symbolic link, owned by root or by this process's user, closed to everybody else.
-pub fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
-    let descriptor = rustix::fs::open(path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-    let file = File::from(descriptor);
-    let metadata = file.metadata()?;
-    let owner = metadata.uid();
-    if !metadata.is_file() || (owner != 0 && owner != rustix::process::geteuid().as_raw()) {
-        return Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            "not a regular file of root",
-        ));
-    }
-    if metadata.mode() & 0o077 != 0 {
-        let message = format!("mode {:04o}: others may read it; use 0600", metadata.mode() & 0o7777);
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
-    }
-    if metadata.len() > SECRET_BYTES_MAX {
-        let message = format!(
-            "{} bytes: a file of secrets has at most {SECRET_BYTES_MAX}",
-            metadata.len()
-        );
-        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-    }
-    // Room for all at once: a string that grows leaves copies behind that nobody wipes.
-    let mut text = Zeroizing::new(String::with_capacity(metadata.len() as usize + READ_AHEAD));
-    file.take(metadata.len()).read_to_string(&mut text)?;
-    Ok(text)
-}
-
 /// Proof that no other tombolod serves the same runtime directory; released when dropped or when the process dies.
 #[derive(Debug)]
 pub struct Lock {
@@ -120,6 +85,7 @@ impl Lock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt;
 
     fn scratch(name: &str) -> std::path::PathBuf {
         let path = std::env::temp_dir().join(format!("tombolo-files-{}-{name}", std::process::id()));
@@ -136,22 +102,6 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert!(!path.with_extension("new").exists());
         std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
-    }
-
-    #[test]
-    fn an_open_key_file_is_refused() {
-        let directory = scratch("secret");
-        let path = directory.join("a.sa");
-        replace(&path, b"{}", 0o644).unwrap();
-        assert_eq!(read_secret(&path).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
-        let link = directory.join("b.sa");
-        replace(&path, b"{}", 0o600).unwrap();
-        std::fs::remove_file(&path).unwrap();
-        replace(&path, b"{}", 0o600).unwrap();
-        assert_eq!(read_secret(&path).unwrap().as_str(), "{}");
-        std::os::unix::fs::symlink(&path, &link).unwrap();
-        assert!(read_secret(&link).is_err(), "through a symbolic link");
-        std::fs::remove_dir_all(directory).unwrap();
     }
 
     #[test]

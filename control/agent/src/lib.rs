@@ -13,6 +13,7 @@ pub mod netlink;
 pub mod offline;
 pub mod paths;
 pub mod regions;
+pub mod secret_files;
 pub mod sysctl;
 pub mod views;
 pub mod watch;

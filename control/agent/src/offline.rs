@@ -3,10 +3,10 @@
 use crate::files::{self, Lock};
 use crate::leases::{Fingerprint, Leases};
 use crate::paths::Paths;
+use crate::secret_files;
 use anyhow::Context;
 use std::path::Path;
 use tombolo_api::SaInitDone;
-use tombolo_config::sa_file::SaPair;
 
 /// Declares the outbound key of `tunnel` new. The configuration is `config`, else the stored one. Holds tombolod's lock: two
 /// writers of leases could lose one of two limits.
@@ -23,9 +23,7 @@ pub fn sa_init(paths: &Paths, config: Option<&Path>, tunnel: &str) -> anyhow::Re
     let manual = known
         .manual()
         .with_context(|| format!("tunnel {tunnel} is keyed by IKEv2 and has no key file"))?;
-    let keys = paths.secrets.join(manual.keys.as_str());
-    let text = files::read_secret(&keys).with_context(|| format!("cannot read {}", keys.display()))?;
-    let pair = SaPair::parse(text.as_bytes()).with_context(|| keys.display().to_string())?;
+    let pair = secret_files::manual_keys(&paths.secrets, manual).map_err(anyhow::Error::msg)?;
     let fingerprint = Fingerprint::from(&pair);
     let fresh = Leases::new(paths.leases()).init(tunnel, &fingerprint)?;
     Ok(SaInitDone {

@@ -342,12 +342,13 @@ fn ike_sas_outlive_either_process_but_not_both() {
     if !inside("ike_sas_outlive_either_process_but_not_both") {
         return;
     }
-    let records = |gateway: &Gateway| {
+    let metric = |gateway: &Gateway, name: &str| {
         let metrics = gateway.get("/metrics").unwrap();
         let mut lines = metrics.as_str().unwrap().lines();
-        let found = lines.find_map(|line| line.strip_prefix("tombolo_secrets_records "));
+        let found = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         found.unwrap().parse::<u64>().unwrap()
     };
+    let records = |gateway: &Gateway| metric(gateway, "tombolo_secrets_records");
     let spis = |gateway: &Gateway| gateway.get("/v1/tunnels").unwrap()[0]["ike"]["spis"].clone();
     let pid = |status: &serde_json::Value| status["dataplane"]["pid"].as_i64().unwrap();
     let name = "memfd:tombolo-secrets";
@@ -359,6 +360,13 @@ fn ike_sas_outlive_either_process_but_not_both() {
     let begun = spis(&gateway);
     assert!(begun.is_string(), "{begun}");
     assert_eq!(records(&gateway), 1);
+    assert_eq!(metric(&gateway, "tombolo_ike_sas"), 1);
+    assert!(metric(&gateway, "tombolo_ike_datagrams_total{kind=\"sent\"}") >= 1);
+    let counted = gateway.get("/v1/ike").unwrap();
+    assert_eq!(
+        (&counted[0]["name"], &counted[0]["value"]),
+        (&"ike-sas".into(), &1.into())
+    );
     let control = i64::from(gateway.control.as_ref().unwrap().id());
     assert!(
         maps(control, name) && !maps(dataplane, name),

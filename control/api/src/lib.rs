@@ -10,6 +10,7 @@ mod capture;
 mod config;
 mod counters;
 mod flows;
+mod ike;
 mod network;
 mod status;
 mod tunnels;
@@ -19,6 +20,7 @@ pub use capture::*;
 pub use config::*;
 pub use counters::*;
 pub use flows::*;
+pub use ike::*;
 pub use network::*;
 pub use status::*;
 pub use tunnels::*;
@@ -53,6 +55,8 @@ pub mod path {
     pub const COUNTERS: &str = "/v1/counters";
     /// GET: `Vec<`[`super::Drop`]`>`.
     pub const DROPS: &str = "/v1/drops";
+    /// GET: `Vec<`[`super::IkeCounter`]`>`.
+    pub const IKE: &str = "/v1/ike";
     /// GET: [`super::Generation`].
     pub const GENERATION: &str = "/v1/generation";
     /// GET, `?port=NAME&count=N`: a stream of [`super::CaptureLine`], one JSON object a line; empty lines mean nothing.
@@ -65,7 +69,7 @@ pub mod path {
     pub const METRICS: &str = "/metrics";
 
     /// Every path there is.
-    pub const ALL: [&str; 19] = [
+    pub const ALL: [&str; 20] = [
         STATUS,
         CONFIG,
         CONFIG_CHECK,
@@ -80,6 +84,7 @@ pub mod path {
         NEIGHBOURS,
         COUNTERS,
         DROPS,
+        IKE,
         GENERATION,
         CAPTURE,
         SA_INIT,

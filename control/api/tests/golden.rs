@@ -218,6 +218,19 @@ fn bundles_say_who_carries_what() {
 }
 
 #[test]
+fn what_ike_counted_has_a_kind_and_a_name() {
+    golden(
+        IkeCounter {
+            kind: "dropped".into(),
+            name: "stray".into(),
+            value: 3,
+            text: "For nobody.".into(),
+        },
+        r#"{"kind":"dropped","name":"stray","value":3,"text":"For nobody."}"#,
+    );
+}
+
+#[test]
 fn a_captures_lines_tell_packets_from_what_was_missed() {
     let missed = CaptureMissed {
         ring_full: 2,

@@ -61,7 +61,8 @@ pub(crate) enum Command {
     Preflight {
         /// The configuration; `-` reads standard input.
         file: PathBuf,
-        /// Also read the secrets that the tunnels name, and check them by the peer's rules.
+        /// Also read every file that the tunnels name, as tombolod would: secrets by the peer's rules; certificates, their dates and
+        /// names, whether the private key is theirs; roots and revocation lists.
         #[arg(long, value_name = "DIR")]
         secrets_dir: Option<PathBuf>,
     },
@@ -163,6 +164,8 @@ pub(crate) enum Show {
     Neighbours,
     /// Drops by port and reason.
     Drops,
+    /// What IKE counted: SAs, events, dropped datagrams.
+    Ike,
     /// The books of every port.
     Counters,
     /// The configuration's text.

@@ -122,11 +122,14 @@ fn proofs(ike: &IkeTunnel, proof: &Proof) -> Result<(OwnProof, PeerProof), Strin
     }
 }
 
-fn ppk(ike: &IkeTunnel, secrets: &IkeSecrets) -> Result<Option<Ppk>, String> {
+pub(crate) fn ppk(ike: &IkeTunnel, secrets: &IkeSecrets) -> Result<Option<Ppk>, String> {
     match (&ike.ppk, &secrets.ppk) {
         (None, _) => Ok(None),
         // RFC 8784 §6.1 asks for 256 bits of entropy.
-        (Some(_), Some(key)) if key.len() < 32 => Err(format!("the ppk has {} bytes: it needs 32", key.len())),
+        (Some(_), Some(key)) if key.len() < 32 => Err(format!(
+            "the ppk has {} bytes, and it needs 32 so that a quantum computer does not guess it: make a longer one",
+            key.len()
+        )),
         (Some(ppk), Some(key)) => Ok(Some(Ppk {
             id: ppk.id.as_bytes().to_vec(),
             key: key.clone(),

@@ -1,7 +1,10 @@
 //! Whether a tunnel will come up at its peer, and how large its packets may be: the configuration held against the profile's
 //! data, offline. The data may be older than the cloud, so its objections are warnings for `check` and failures for `preflight`.
 
+mod secrets;
 mod terms;
+
+pub use secrets::secrets;
 
 use crate::model::{Gateway, IkeTunnel, Keying, Remote, Tunnel};
 use crate::profile::{Profile, Values, profile};

@@ -123,7 +123,10 @@ fn every_example_is_accepted_and_will_come_up() {
     }
     seen.sort();
     seen.dedup();
-    assert_eq!(seen, ["aws", "azure-custom", "cloudflare", "custom", "gcp", "tombolo"]);
+    assert_eq!(
+        seen,
+        ["aws", "aws-large", "azure-custom", "cloudflare", "custom", "gcp", "tombolo"]
+    );
 }
 
 #[test]

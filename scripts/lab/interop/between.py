@@ -5,8 +5,8 @@ import time
 from ..shell import must, until
 from ..underlay import ESP, UDP, frames, ip_payload
 from . import traffic
-from .basics import ECHOES, LOST, PPK, carries, refused
-from .capture import Capture
+from .basics import ECHOES, LOST, PPK, Refusal, carries, refused
+from .capture import IKE_PORT, Capture
 from .check import Check
 from .tombolo import member_names
 from .topology import NETS
@@ -19,7 +19,6 @@ FLOWS = 8
 WORKERS = 2
 # Packets within some milliseconds.
 UNDER_WAY = 30
-IKE_PORT = (500).to_bytes(2, "big")
 IKE_INTERMEDIATE = 43
 REKEYED = "child SA net replaced"
 BYTES = 4_000_000
@@ -104,8 +103,7 @@ def inside(lab, wanted):
 
 def _exchanges(capture):
     """Exchange types of the IKE messages on port 500."""
-    udp = [payload for protocol, payload in map(ip_payload, frames(capture.file.read_bytes())) if protocol == UDP]
-    return [payload[8 + 18] for payload in udp if len(payload) > 8 + 28 and payload[2:4] == IKE_PORT]
+    return [datagram.payload[18] for datagram in capture.datagrams() if datagram.port == IKE_PORT and len(datagram.payload) > 28]
 
 
 def extended(lab, wanted):
@@ -120,9 +118,9 @@ def by_volume(lab, wanted):
     """Under load keys are replaced again and again since so much passed."""
     bring_up(lab, wanted)
     traffic.reaches(lab)
-    lost, sent, rate = traffic.Stream(lab, MEGABITS, SECONDS).finish()
+    lost, _ = traffic.Stream(lab, MEGABITS, SECONDS).finish()
     replaced = lab.a.said(REKEYED)
-    return lost == 0 and replaced >= 3 and rate > 0.9 * MEGABITS and sent > 0, lost
+    return lost == 0 and replaced >= 3, lost
 
 
 def several(lab, wanted):
@@ -150,9 +148,9 @@ def by_worker(lab, wanted):
     until(lambda: len(lab.a.sas("outbound")) > WORKERS or f"{len(lab.a.sas('outbound'))} SAs", 10, "an SA for each worker")
     traffic.reaches(lab)
     before = {sa["spi"]: sa["packets"] for sa in lab.a.sas("outbound")}
-    lost, sent, _ = traffic.Stream(lab, MEGABITS, SECONDS, FLOWS).finish()
+    lost, sent = traffic.Stream(lab, MEGABITS, SECONDS, FLOWS).finish()
     used = [sa["packets"] - before.get(sa["spi"], 0) for sa in lab.a.sas("outbound")]
-    return lost == 0 and sent > 0 and sum(packets > sent / 100 for packets in used) == WORKERS, lost
+    return lost == 0 and sum(packets > sent / 100 for packets in used) == WORKERS, lost
 
 
 def at_once(lab, wanted):
@@ -187,10 +185,10 @@ def each_second(seconds):
                 time.sleep(pause)
                 for side in (lab.a, lab.b):
                     side.rekey_ike()
-        lost, sent, rate = stream.finish()
+        lost, _ = stream.finish()
         children, ikes = lab.a.said(REKEYED), lab.a.said("IKE SA replaced")
         often = (children if wanted.rekey_child else ikes) >= seconds // 2
-        return lost == 0 and often and sent > 0 and rate > 0.9 * MEGABITS, lost
+        return lost == 0 and often, lost
 
     return measure
 
@@ -228,9 +226,9 @@ def member_down(lab, wanted):
     time.sleep(SECONDS / 2)
     carried = [sum(sa["packets"] for sa in lab.b.sas(name=name)) for name in member_names(wanted)]
     lab.a.take_down(member_names(wanted)[0])
-    lost, sent, _ = stream.finish()
+    lost, _ = stream.finish()
     # The peer forgets the keys with the goodbye, and what was under way then is lost.
-    return lost <= UNDER_WAY and min(carried) > 0 and sent > 0 and len(lab.a.ike()) == 1, lost
+    return lost <= UNDER_WAY and min(carried) > 0 and len(lab.a.ike()) == 1, lost
 
 
 def member_dead(lab, wanted):
@@ -259,6 +257,8 @@ INSIDE = {"a": "169.254.10.1/30", "b": "169.254.10.2/30"}
 PPKS = {"a": PPK, "b": PPK}
 EACH_SECOND = {"a": 1, "b": 1}
 
+NOT_PROVEN = Refusal("AUTHENTICATION_FAILED", ("AUTH does not fit the pre-shared key",), "did not accept the proof of identity")
+
 CHECKS = (
     Check("ESP straight in IPv4, packets seen", tunnel(), raw),
     Check("ESP straight in IPv6, packets seen", tunnel(outside=6), raw),
@@ -266,7 +266,7 @@ CHECKS = (
     Check("X25519 with ML-KEM-768, rekeyed", tunnel(), hybrid, LOST),
     Check("addresses inside the tunnel are answered on", tunnel(everything=True, own_inside=INSIDE), inside, LOST),
     Check("PPK", tunnel(ppk=PPKS), carries, LOST),
-    Check("another PPK is refused", tunnel(ppk={"a": PPK, "b": PPK[::-1]}), refused),
+    Check("another PPK is refused", tunnel(ppk={"a": PPK, "b": PPK[::-1]}), refused(NOT_PROVEN)),
     Check("ML-KEM-768, PPK and Ed25519 certificates", tunnel(ppk=PPKS, proof="ed25519"), hybrid, LOST),
     Check("extended sequence numbers, all four SAs", tunnel(statement=SHARED), extended, LOST),
     Check(f"rekeyed each {BYTES // 10**6} MB, 50 Mbit/s", tunnel(statement={"esp": {"bytes": BYTES}}), by_volume, "packets lost"),
@@ -283,21 +283,23 @@ CHECKS = (
         "packets lost",
         long=True,
     ),
-    Check("a bundle: a member is taken down", tunnel(bundle=(4, 6)), member_down, "packets under way lost"),
+    Check("a bundle: a member is taken down", tunnel(bundle=(4, 6)), member_down, "packets under way lost", noisy=True),
     Check(
         "a bundle: a member's path is dead",
         tunnel(bundle=(4, 6), dpd_seconds={"a": DPD_SECONDS, "b": DPD_SECONDS}),
         member_dead,
         "s until all flows pass",
+        noisy=True,
     ),
-    Check("behind a NAT, the port as the peer sees it", tunnel(), behind_nat, behind_nat=True),
+    Check("behind a NAT, the port as the peer sees it", tunnel(), behind_nat("a"), behind_nat="a"),
     Check(
         "the NAT's port changes under traffic, followed",
         tunnel(dpd_seconds={"a": DPD_SECONDS}),
         nat_moves,
         "s until echoes pass",
-        behind_nat=True,
+        behind_nat="a",
+        noisy=True,
     ),
-    Check("the other Tombolo is killed", tunnel(dpd_seconds={"a": DPD_SECONDS}), peer_dies, "s until we know"),
+    Check("the other Tombolo is killed", tunnel(dpd_seconds={"a": DPD_SECONDS}), peer_dies, "s until we know", noisy=True),
     Check("a goodbye, and up again", tunnel(), goodbye, LOST),
 )

@@ -1,11 +1,36 @@
 """What passes on the router's links, as tcpdump and tshark see it."""
 
+import dataclasses
+import ipaddress
 import re
 
-from ..shell import Failed, ask, must, start, stop, until
+from ..shell import Failed, ask, start, stop, until
+from ..underlay import ETHERNET_BYTES, UDP, ip_payload, records
 
 # RFC 7296's words in Wireshark's table of keys, by strongSwan's.
 ENCRYPTION = {("AES_GCM_16", "256"): "AES-GCM-256 with 16 octet ICV [RFC5282]", ("AES_GCM_16", "128"): "AES-GCM-128 with 16 octet ICV [RFC5282]"}
+
+
+IKE_PORT, NAT_TRAVERSAL_PORT = 500, 4500
+# Ahead of an IKE message on port 4500 (RFC 3948 §2.2).
+MARKER = bytes(4)
+KEEPALIVE = b"\xff"
+
+
+@dataclasses.dataclass(frozen=True)
+class Datagram:
+    """UDP: when, as time.time(), from which address and port, to which port."""
+
+    time: float
+    source: str
+    source_port: int
+    port: int
+    payload: bytes
+
+    @property
+    def is_ike(self):
+        """Whether it is an IKE message, of either port's form."""
+        return IKE_PORT in (self.source_port, self.port) or len(self.payload) > 4 and self.payload[:4] == MARKER
 
 
 class Capture:
@@ -24,11 +49,13 @@ class Capture:
         """Ends it; whatever was seen is in the file."""
         stop([self.process.pid])
 
+    def datagrams(self):
+        """All UDP datagrams of the file, in order."""
+        return list(_datagrams(self.file.read_bytes()))
+
     def sources(self, address):
         """UDP ports that packets from this address came from."""
-        lines = must("tcpdump", "-n", "-q", "-r", self.file).splitlines()
-        found = {re.search(rf" {re.escape(address)}\.(\d+) > ", line) for line in lines}
-        return {int(match.group(1)) for match in found if match}
+        return {datagram.source_port for datagram in self.datagrams() if datagram.source == address}
 
     def decrypted(self, keys, *fields):
         """tshark with the keys of one IKE SA (`IkeKeys`): the values of these fields, a line for each message."""
@@ -38,6 +65,17 @@ class Capture:
         if not answer.ok:
             raise Failed(f"tshark: {answer.output.strip()[-300:]}")
         return answer.output.splitlines()
+
+
+def _datagrams(pcap):
+    for seconds, frame in records(pcap):
+        protocol, payload = ip_payload(frame)
+        if protocol != UDP or len(payload) < 8:
+            continue
+        packet = frame[ETHERNET_BYTES:]
+        source = packet[8:24] if packet[0] >> 4 == 6 else packet[12:16]
+        ports = (int.from_bytes(payload[at : at + 2], "big") for at in (0, 2))
+        yield Datagram(seconds, str(ipaddress.ip_address(source)), *ports, payload[8:])
 
 
 class IkeKeys:

@@ -10,10 +10,24 @@ KINDS = {
     "ecdsa-256": ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"),
     "ecdsa-384": ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"),
     "ed25519": ("-algorithm", "ED25519"),
+    # Beside it comes a list of what its root has revoked: nothing.
+    "listed": ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"),
     # Its names make it long enough that IKE_AUTH needs several fragments.
     "large": ("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"),
 }
 DAYS = "2"
+REVOKED = "revoked.pem"
+AUTHORITY = """[ca]
+default_ca = root
+[root]
+database = {directory}/index
+crlnumber = {directory}/number
+default_md = sha256
+default_crl_days = 2
+crl_extensions = list
+[list]
+authorityKeyIdentifier = keyid:always
+"""
 # Of a certificate that takes the place of another one.
 RENEWED = "Renewed"
 
@@ -33,7 +47,22 @@ def make(kind, directory):
     must("openssl", "req", "-x509", "-new", "-key", key, *subject, *usage, "-days", DAYS, "-out", root)
     for side in ("a", "b"):
         _leaf(kind, directory, side)
+    if kind == "listed":
+        revoke(directory)
     return directory
+
+
+def revoke(made, *sides):
+    """Writes a list of revocations by the root in `made` that has the certificates of these sides, and of whoever was revoked before."""
+    settings, index = made / "authority", made / "index"
+    if not index.exists():
+        settings.write_text(AUTHORITY.format(directory=made))
+        index.touch()
+        (made / "number").write_text("01\n")
+    authority = ("openssl", "ca", "-config", settings, "-keyfile", made / "root.key", "-cert", made / "root.pem")
+    for side in sides:
+        must(*authority, "-revoke", made / f"{side}.pem")
+    must(*authority, "-gencrl", "-out", made / REVOKED)
 
 
 def renew(made, side, directory):

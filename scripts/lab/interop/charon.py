@@ -3,7 +3,6 @@
 Its limits: ESP always in UDP, no ESN, a replay window of 128, no lifetimes by bytes.
 """
 
-import os
 import pathlib
 import re
 import shutil
@@ -184,6 +183,11 @@ class Charon:
     def initiate(self):
         """Brings the tunnel up; `Answer`."""
         return self.swanctl("--initiate", "--child", "net", "--timeout", "10")
+
+    def refusal(self):
+        """Asks for a tunnel that shall not come up; what swanctl says of it."""
+        answer = self.initiate()
+        return "" if answer.ok else answer.output
 
     def rekey_child(self):
         self._must("--rekey", "--child", "net")

@@ -100,4 +100,6 @@ CLOUDFLARE = Cloud(
     child_seconds=14_400,
     start_on_4500=True,
 )
-ACCEPTED = (AWS, AZURE_CUSTOM, GCP, CLOUDFLARE)
+# Its ceilings are others, its policy is not.
+AWS_LARGE = dataclasses.replace(AWS, name="aws-large")
+ACCEPTED = (AWS, AWS_LARGE, AZURE_CUSTOM, GCP, CLOUDFLARE)

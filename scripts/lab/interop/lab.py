@@ -9,7 +9,7 @@ import tempfile
 from ..namespaces import exists, remove
 from ..shell import Failed, alive, must
 from . import certificates
-from .topology import NAT_ADDRESS, Topology
+from .topology import NAT_ADDRESSES, Topology
 
 
 PREFIX = "tombolo-interop-"
@@ -42,7 +42,7 @@ class Lab:
         self.directory.mkdir(mode=0o700)
         self.topology.build({side: not program.sets_own_addresses for side, program in self.gateways.items()})
 
-    def begin(self, tunnel, behind_nat=False, log_keys=False):
+    def begin(self, tunnel, behind_nat="", log_keys=False):
         """Starts both sides with a tunnel that is not up yet."""
         self.count += 1
         made = self._certificates(tunnel.proof)
@@ -50,8 +50,8 @@ class Lab:
             program.make(side, self.namespace(f"gw-{side}"), self.directory / f"{side}{self.count}")
             for side, program in self.gateways.items()
         )
-        self.b.start(tunnel, made, seen_as=NAT_ADDRESS if behind_nat else None, log_keys=log_keys)
-        self.a.start(tunnel, made)
+        self.b.start(tunnel, made, seen_as=NAT_ADDRESSES["a"] if behind_nat == "a" else None, log_keys=log_keys)
+        self.a.start(tunnel, made, seen_as=NAT_ADDRESSES["b"] if behind_nat == "b" else None)
 
     def _certificates(self, proof):
         if proof == "psk":
@@ -65,7 +65,7 @@ class Lab:
         answer = (self.a if tunnel.initiator == "a" else self.b).initiate()
         if not answer.ok:
             lines = [line for line in answer.output.splitlines() if line.strip()]
-            raise NotUp(lines[-1] if lines else f"exit code {answer.code}", answer.output)
+            raise Failed(lines[-1] if lines else f"exit code {answer.code}")
 
     def end(self):
         """Stops both sides; a router without rules."""
@@ -96,14 +96,6 @@ def remove_left_over():
     remove(namespace for namespace, _ in dead)
     for lab in {lab for _, lab in dead}:
         shutil.rmtree(pathlib.Path(tempfile.gettempdir()) / f"{PREFIX}i{lab}", ignore_errors=True)
-
-
-class NotUp(Failed):
-    """The tunnel was refused, or nobody answered."""
-
-    def __init__(self, why, output):
-        super().__init__(why)
-        self.output = output
 
 
 def find_root():

@@ -73,5 +73,5 @@ WATCHED = Tunnel(dpd_seconds={"a": DELAY_SECONDS})
 CHECKS = (
     Check("IKE alone is lost: the tunnel stays", WATCHED, ike_lost, "echoes lost"),
     Check("ESP alone is lost: the tunnel stays", WATCHED, esp_lost, "echoes lost after it"),
-    Check("both are lost: the tunnel goes down", WATCHED, both_lost, "s"),
+    Check("both are lost: the tunnel goes down", WATCHED, both_lost, "s", noisy=True),
 )

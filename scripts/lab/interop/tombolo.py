@@ -7,9 +7,9 @@ import shutil
 
 from ..gateway import Gateway
 from ..processes import dataplane_pid, kill
-from ..shell import Answer, Failed, alive, start, stop, until
+from ..shell import Answer, Failed, alive, must, start, stop, until
 from . import certificates
-from .topology import INSIDE, NETS, OUTSIDE, OUTSIDE_NETS, ROUTER
+from .topology import ANY, INSIDE, NETS, OUTSIDE, OUTSIDE_NETS, ROUTER
 
 NAME = "peer"
 UP_SECONDS = 10
@@ -83,7 +83,7 @@ class Tombolo(Gateway):
         if tunnel.bundle:
             whole["bundles"] = {NAME: {"tunnels": member_names(tunnel)}}
         if tunnel.internet:
-            prod.append({"to": "0.0.0.0/0", "segment": "internet"})
+            prod += [{"to": everything, "segment": "internet"} for everything in ANY.values()]
             whole["ports"]["uplink"]["nat-ports"] = "20000-29999"
             whole["nat"] = {"source": [{"from": "prod", "to": "internet", "address": "port"}]}
             whole["policy"] = [{"name": "out", "from": "prod", "to": "internet", "action": "allow"}]
@@ -137,7 +137,10 @@ class Tombolo(Gateway):
             "local-id": f"fqdn:{certificates.identity(self.side)}",
             "remote-id": f"fqdn:{certificates.identity(self.far_side)}",
         }
-        return {"certificate": "file:own.pem", "key": "file:own.key", "roots": "file:root.pem", **ids}
+        files = {"certificate": "file:own.pem", "key": "file:own.key", "roots": "file:root.pem"}
+        if tunnel.proof == "listed":
+            files["revocations"] = f"file:{certificates.REVOKED}"
+        return {**files, **ids}
 
     def _offers(self, tunnel):
         """Just the proposals of the check."""
@@ -173,6 +176,8 @@ class Tombolo(Gateway):
         if made:
             for source, name in ((f"{self.side}.pem", "own.pem"), (f"{self.side}.key", "own.key"), ("root.pem", "root.pem")):
                 shutil.copy(made / source, self.secrets_dir / name)
+            if (made / certificates.REVOKED).exists():
+                shutil.copy(made / certificates.REVOKED, self.secrets_dir / certificates.REVOKED)
         for file in self.secrets_dir.iterdir():
             file.chmod(0o600)
 
@@ -187,6 +192,19 @@ class Tombolo(Gateway):
         except Failed as late:
             return Answer(1, str(late))
         return Answer(0, "")
+
+    def refusal(self):
+        """Asks for a tunnel that shall not come up; why it is not, as `show tunnels` says. Nothing where it is up, or nothing is said."""
+        self._must("tunnel", "up", NAME)
+        try:
+            until(lambda: self._tunnels_up() is True or bool(self.failure()), UP_SECONDS, "it is refused")
+        except Failed:
+            return ""
+        return self.failure()
+
+    def failure(self):
+        """Why the tunnel is down, as `show tunnels` says."""
+        return next((tunnel["ike"].get("failure") or "" for tunnel in self._shown() if not tunnel["up"]), "")
 
     def begin_up(self):
         """The same without waiting for anything: a process."""
@@ -221,6 +239,16 @@ class Tombolo(Gateway):
     def said(self, pattern):
         """How often its log says this."""
         return len(re.findall(pattern, self.log.read_text(errors="replace")))
+
+    def counter(self, port, name):
+        """One of the books of a port."""
+        ports = self.json("show", "counters") or []
+        return sum(each["counters"].get(name, 0) for each in ports if each["port"] == port)
+
+    def came_by_queue(self, device):
+        """Frames that came in on each queue of a device so far: a worker has a queue of its own."""
+        told = must("ethtool", "-S", device, namespace=self.namespace)
+        return [int(count) for count in re.findall(r"rx_queue_\d+_xdp_packets: (\d+)", told)]
 
     def take_down(self, name):
         """Takes down one tunnel."""

@@ -23,13 +23,13 @@ OUTSIDE_NETS = {"a": ("192.0.2.1/24", "2001:db8:a::1/64"), "b": ("198.51.100.1/2
 ROUTER = {"a": ("192.0.2.254", "2001:db8:a::fe"), "b": ("198.51.100.254", "2001:db8:b::fe")}
 ROUTER_NETS = {"a": ("192.0.2.254/24", "2001:db8:a::fe/64"), "b": ("198.51.100.254/24", "2001:db8:b::fe/64")}
 ANY = {4: "0.0.0.0/0", 6: "::/0"}
-# What the peer sees of gateway A behind the NAT.
-NAT_ADDRESS = ROUTER["b"][0]
+# What the other side sees of a gateway behind the NAT.
+NAT_ADDRESSES = {"a": ROUTER["b"][0], "b": ROUTER["a"][0]}
 NAT_PORTS = ("30000-30999", "40000-40999")
 
 MASQUERADE = """table ip nat {{
   chain after {{ type nat hook postrouting priority srcnat;
-    oifname "to-b" ip saddr 192.0.2.0/24 meta l4proto udp masquerade to :{ports}
+    oifname "to-{far_side}" ip saddr {outside}/24 meta l4proto udp masquerade to :{ports}
   }}
 }}
 """
@@ -82,6 +82,11 @@ class Topology(Namespaces):
         namespace = self.namespaces["router"]
         must("nft", "flush ruleset", namespace=namespace)
         must("nft", text, namespace=namespace)
+
+    def masquerade(self, side, ports):
+        """Translates what leaves a gateway; mappings that there are stay."""
+        far_side = "b" if side == "a" else "a"
+        self.rules(MASQUERADE.format(far_side=far_side, outside=OUTSIDE[4][side], ports=ports))
 
     def no_rules(self):
         """A router that translates and drops nothing."""

@@ -5,10 +5,15 @@ import re
 import sys
 
 from ..shell import Failed, ask, must, start, stop, until
+from .check import Disturbed
 from .topology import HOSTS
 
 IPERF_PORT = 5201
 ECHO_PAUSE = 0.02
+# Of what a stream was asked for, to call it that rate.
+RATE_PART_MIN = 0.9
+# Whose sockets packets wait in on their way: of the peer, where it is a program, and of the sink.
+SOCKETS_OF = ("gw-b", "host-b")
 
 
 def ping(lab, family=4, count=5, interval=0.05, between=None, size=56, sender="host-a"):
@@ -87,7 +92,8 @@ class Stream:
     """UDP from host A to host B at a rate, in one flow or in several, counted one by one by iperf3."""
 
     def __init__(self, lab, megabits, seconds, flows=1):
-        self.seconds = seconds
+        self.lab, self.megabits, self.seconds = lab, megabits, seconds
+        self.overflowed = overflows(lab)
         self.files = [lab.directory / name for name in ("iperf-server.log", "iperf.json")]
         for file in self.files:
             file.unlink(missing_ok=True)
@@ -100,7 +106,7 @@ class Stream:
         self.client = start(*client, namespace=lab.namespace("host-a"), log=self.files[1])
 
     def finish(self):
-        """`(lost, sent, megabits per second)`."""
+        """`(lost, sent)`. What full sockets of the lab lost, and a sender that was kept from its core, are no fault of a tunnel's."""
         try:
             self.client.wait(self.seconds + 20)
             total = json.loads(self.files[1].read_text())["end"]["sum"]
@@ -108,4 +114,25 @@ class Stream:
             raise Failed(f"iperf3: {unclear}: {self.files[1].read_text(errors='replace')[-300:]}") from None
         finally:
             stop([self.client.pid, self.server.pid])
-        return total["lost_packets"], total["packets"], total["bits_per_second"] / 1e6
+        lost, sent, rate = total["lost_packets"], total["packets"], total["bits_per_second"] / 1e6
+        overflowed = {name: count - self.overflowed[name] for name, count in overflows(self.lab).items()}
+        if sum(overflowed.values()) >= lost > 0:
+            raise Disturbed(f"{lost} of {sent} lost, counted by queues of whom the lab gave no time: {overflowed}")
+        if sent == 0 or rate < RATE_PART_MIN * self.megabits:
+            raise Disturbed(f"the sender came to {rate:.1f} of {self.megabits} Mbit/s")
+        return lost, sent
+
+
+def overflows(lab):
+    """Packets that were dropped so far because somebody who takes them from a queue was kept from its core, by queue: the sockets of a peer
+    that is a program and of the sink, and those of a worker which seals for another one."""
+    full = {f"sockets of {role}": udp_counters(lab.namespace(role))["RcvbufErrors"] for role in SOCKETS_OF}
+    gateways = [side for side in (lab.a, lab.b) if hasattr(side, "drops")]
+    return full | {f"workers of {side.name}": side.drops("hand-over-full") for side in gateways}
+
+
+def udp_counters(namespace):
+    """Counters of a kernel's UDP, by name."""
+    lines = must("cat", "/proc/net/snmp", namespace=namespace).splitlines()
+    names, values = (line.split()[1:] for line in lines if line.startswith("Udp:"))
+    return dict(zip(names, map(int, values)))

@@ -6,9 +6,6 @@ import sys
 from ..report import Report
 from . import main
 
-# What a neighbour on a shared machine can spoil is measured again.
-ATTEMPTS = 3
-
 
 class Lines(Report):
     """A report in the words of the tests."""
@@ -28,7 +25,7 @@ def run():
         return 0
     report = Lines()
     options = main.arguments(["--quick"])
-    main.go_through(options, report, attempts=ATTEMPTS)
+    main.go_through(options, report)
     failed = sum(not check["ok"] for check in report.checks) + (report.error is not None)
     if report.error:
         print(report.error, file=sys.stderr)

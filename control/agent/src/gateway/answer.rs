@@ -43,6 +43,7 @@ impl Gateway {
             Request::Neighbours => Answer::json(&views::neighbours(world)),
             Request::Counters => Answer::json(&views::counters(world, state)),
             Request::Drops => Answer::json(&views::drops(world, state)),
+            Request::Ike => Answer::json(&self.ike.counters()),
             Request::Generation => Answer::json(&self.generation()),
             Request::Capture { port, count } => self.capture(port, count).await,
             Request::SaInit(tunnel) => self.sa_init(&tunnel),

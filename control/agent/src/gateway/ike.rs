@@ -2,6 +2,7 @@
 //! the peer knows.
 
 use super::Gateway;
+use crate::ike::events::Events;
 use crate::ike::followed::followed;
 use crate::ike::names::Names;
 use crate::ike::random::Kernel;
@@ -40,6 +41,7 @@ pub(super) struct Ike {
     unpublished: bool,
     /// Troubles as last told: what lasts is not told twenty times a second.
     told: BTreeMap<&'static str, String>,
+    events: Events,
     traffic_at: Instant,
     settings_at: Instant,
 }
@@ -56,6 +58,7 @@ impl Ike {
             endings: Vec::new(),
             unpublished: false,
             told: BTreeMap::new(),
+            events: Events::default(),
             traffic_at: Instant::now(),
             settings_at: Instant::now(),
         }
@@ -71,6 +74,11 @@ impl Ike {
             false if before != text => tracing::warn!("{what}: {text}"),
             true | false => {}
         }
+    }
+
+    /// What is counted.
+    pub(super) fn counters(&self) -> Vec<tombolo_api::IkeCounter> {
+        crate::views::ike_counters(&self.endpoint, &self.events, &self.sockets.counts())
     }
 
     /// Why tunnels are not negotiated, or not carried, by name.
@@ -114,8 +122,13 @@ impl Gateway {
     fn read_ike_settings(&mut self, says_so: bool) -> bool {
         let mut refused = BTreeMap::new();
         let mut connections = Vec::new();
+        let known: BTreeMap<_, _> = self.ike.connections.iter().map(|one| (&one.name[..], one)).collect();
         for tunnel in &self.desired.tunnels {
-            match self.ike_connection(tunnel) {
+            let checked = |made: Connection| match known.get(&made.name[..]) == Some(&&made) {
+                true => Ok(made),
+                false => credentials::check(&made).map(|()| made),
+            };
+            match self.ike_connection(tunnel).map(|made| made.and_then(checked)) {
                 None => {}
                 Some(Ok(connection)) => connections.push(connection),
                 Some(Err(why)) => drop(refused.insert(tunnel.name.to_string(), why)),
@@ -159,7 +172,10 @@ impl Gateway {
             Remote::Address(_) | Remote::Any => None,
         };
         let workers = crate::regions::workers(&self.regions.state.limits());
-        let secrets = credentials::read(ike, &self.paths);
+        let secrets = credentials::read(ike, &self.paths.secrets).map_err(|unread| {
+            let why: Vec<String> = unread.into_iter().map(|one| one.why).collect();
+            why.join("; ")
+        });
         Some(secrets.and_then(|secrets| tombolo_config::connection::connection(tunnel, &secrets, resolved, workers)))
     }
 
@@ -267,6 +283,7 @@ impl Gateway {
             }
         }
         for news in self.ike.endpoint.take_news() {
+            self.ike.events.count(&news.what);
             tell(&self.ike.endpoint, &news);
         }
     }

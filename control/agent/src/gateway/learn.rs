@@ -1,8 +1,8 @@
 //! What the planner may know about the outside: links, TAPs and neighbours as the kernel says, keys as their files say.
 
-use crate::files;
 use crate::netlink::{KernelNeighbour, Link, Netlink, NetlinkError, Reachability};
 use crate::paths::Paths;
+use crate::secret_files;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -152,13 +152,9 @@ pub(super) fn keys(desired: &Desired, paths: &Paths) -> (BTreeMap<String, SaPair
         .iter()
         .filter_map(|tunnel| Some((tunnel, tunnel.manual()?)))
     {
-        let path = paths.secrets.join(manual.keys.as_str());
-        let pair = files::read_secret(&path)
-            .map_err(|error| error.to_string())
-            .and_then(|text| SaPair::parse(text.as_bytes()).map_err(|error| error.to_string()));
-        match pair {
+        match secret_files::manual_keys(&paths.secrets, manual) {
             Ok(pair) => drop(keys.insert(tunnel.name.to_string(), pair)),
-            Err(error) => drop(refused.insert(tunnel.name.to_string(), format!("{}: {error}", path.display()))),
+            Err(error) => drop(refused.insert(tunnel.name.to_string(), error)),
         }
     }
     (keys, refused)

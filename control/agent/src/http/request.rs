@@ -44,6 +44,8 @@ pub enum Request {
     Counters,
     /// Drops by port and reason.
     Drops,
+    /// What IKE counted.
+    Ike,
     /// What is published.
     Generation,
     /// Packets of a port as they pass.
@@ -70,7 +72,7 @@ fn methods(path: &str) -> Option<&'static [Method]> {
         path::TUNNELS | path::NEIGHBOURS | path::COUNTERS | path::DROPS | path::GENERATION | path::CAPTURE => {
             Some(&[Method::GET])
         }
-        path::BUNDLES | path::METRICS => Some(&[Method::GET]),
+        path::BUNDLES | path::IKE | path::METRICS => Some(&[Method::GET]),
         path::CONFIG => Some(&[Method::GET, Method::PUT]),
         path::CONFIG_CHECK | path::SA_INIT | path::TUNNEL => Some(&[Method::POST]),
         _ => None,
@@ -134,6 +136,7 @@ impl Request {
             path::NEIGHBOURS => Request::Neighbours,
             path::COUNTERS => Request::Counters,
             path::DROPS => Request::Drops,
+            path::IKE => Request::Ike,
             path::GENERATION => Request::Generation,
             path::CAPTURE => Request::Capture {
                 port: parameters
@@ -235,6 +238,7 @@ mod tests {
             path::NEIGHBOURS,
             path::COUNTERS,
             path::DROPS,
+            path::IKE,
             path::GENERATION,
         ] {
             get(path, "").unwrap();

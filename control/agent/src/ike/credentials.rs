@@ -1,98 +1,126 @@
 //! Secrets and certificates of tunnels, from the files that their statements name.
 
-use crate::files;
-use crate::paths::Paths;
-use rustls_pki_types::pem::PemObject;
+use crate::secret_files;
+use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivatePkcs8KeyDer};
+use std::path::Path;
 use tombolo_config::connection::{IkeSecrets, Proof};
 use tombolo_config::{Credentials, IkeTunnel, psk};
+use tombolo_ike::auth::check_own;
+use tombolo_ike::connection::{Connection, OwnProof};
 use tombolo_ike::secret::Secret;
+
+/// A file that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// What it should hold, in the configuration's words.
+    pub what: &'static str,
+    /// File and reason, for the tunnel's operator.
+    pub why: String,
+}
 
 /// Reads what a tunnel names.
 ///
 /// # Errors
-/// File and reason, for the tunnel's operator.
-pub fn read(tunnel: &IkeTunnel, paths: &Paths) -> Result<IkeSecrets, String> {
+/// Every file that cannot be used; never an empty list.
+pub fn read(tunnel: &IkeTunnel, directory: &Path) -> Result<IkeSecrets, Vec<Unread>> {
+    let mut reader = Reader {
+        directory,
+        unread: Vec::new(),
+    };
     let proof = match &tunnel.credentials {
-        Credentials::Psk { secret, .. } => Proof::Psk(line(paths, secret.as_str())?),
+        Credentials::Psk { secret, .. } => reader.read("secret", secret.as_str(), line).map(Proof::Psk),
         Credentials::Certificate {
             certificate,
             key,
             roots,
             revocations,
-        } => Proof::Certificate {
-            key: private_key(paths, key.as_str())?,
-            chain: certificates(paths, certificate.as_str())?.into(),
-            roots: certificates(paths, roots.as_str())?.into(),
-            revocations: match revocations {
-                Some(name) => revocation_lists(paths, name.as_str())?.into(),
-                None => Vec::new().into(),
-            },
-        },
+        } => {
+            let chain = reader.read("certificate", certificate.as_str(), certificates);
+            let key = reader.read("key", key.as_str(), private_key);
+            let roots = reader.read("roots", roots.as_str(), certificates);
+            let lists = revocations.as_ref();
+            let lists = lists.map_or(Some(Vec::new()), |name| {
+                reader.read("revocations", name.as_str(), revocation_lists)
+            });
+            chain
+                .zip(key)
+                .zip(roots.zip(lists))
+                .map(|((chain, key), (roots, lists))| Proof::Certificate {
+                    key,
+                    chain: chain.into(),
+                    roots: roots.into(),
+                    revocations: lists.into(),
+                })
+        }
     };
-    let ppk = tunnel
-        .ppk
-        .as_ref()
-        .map(|ppk| line(paths, ppk.secret.as_str()))
-        .transpose()?;
-    Ok(IkeSecrets { proof, ppk })
+    let ppk = tunnel.ppk.as_ref();
+    let ppk = ppk.and_then(|ppk| reader.read("ppk", ppk.secret.as_str(), line));
+    match proof {
+        Some(proof) if reader.unread.is_empty() => Ok(IkeSecrets { proof, ppk }),
+        Some(_) | None => Err(reader.unread),
+    }
 }
 
-fn text(paths: &Paths, name: &str) -> Result<zeroize::Zeroizing<String>, String> {
-    let path = paths.secrets.join(name);
-    files::read_secret(&path).map_err(|error| format!("{}: {error}", path.display()))
+/// Whether our key is that of our certificate and both are fit: all that a peer would say is that our proof is wrong.
+///
+/// # Errors
+/// Why not, for the tunnel's operator.
+pub fn check(connection: &Connection) -> Result<(), String> {
+    match &connection.own.proof {
+        OwnProof::Psk(_) => Ok(()),
+        OwnProof::Certificate { key, chain } => check_own(key, chain).map_err(|error| error.to_string()),
+    }
+}
+
+/// Goes on after a file that cannot be used, so that an operator sees all of them at once.
+struct Reader<'a> {
+    directory: &'a Path,
+    unread: Vec<Unread>,
+}
+
+impl Reader<'_> {
+    fn read<T>(&mut self, what: &'static str, name: &str, parse: fn(&str) -> Result<T, String>) -> Option<T> {
+        let text = secret_files::read(self.directory, name).map_err(|error| error.to_string());
+        let path = self.directory.join(name);
+        let parsed = text.and_then(|text| parse(&text).map_err(|why| format!("{}: {why}", path.display())));
+        parsed.map_err(|why| self.unread.push(Unread { what, why })).ok()
+    }
 }
 
 /// A pre-shared key.
-fn line(paths: &Paths, name: &str) -> Result<Secret, String> {
-    Ok(Secret::from(psk::from_file(text(paths, name)?.as_bytes())))
+fn line(text: &str) -> Result<Secret, String> {
+    Ok(Secret::from(psk::from_file(text.as_bytes())))
 }
 
-fn private_key(paths: &Paths, name: &str) -> Result<Secret, String> {
-    let text = text(paths, name)?;
+fn private_key(text: &str) -> Result<Secret, String> {
     let key = PrivatePkcs8KeyDer::from_pem_slice(text.as_bytes());
     let key = key.map_err(|error| {
-        let path = paths.secrets.join(name);
-        format!(
-            "{}: no private key in PKCS #8 PEM ({error}); `openssl pkcs8 -topk8 -nocrypt` makes one",
-            path.display()
-        )
+        format!("no private key in PKCS #8 PEM ({error}); `openssl pkcs8 -topk8 -nocrypt` makes one")
     })?;
     Ok(Secret::from(key.secret_pkcs8_der()))
 }
 
-fn certificates(paths: &Paths, name: &str) -> Result<Vec<Vec<u8>>, String> {
-    let text = text(paths, name)?;
+fn certificates(text: &str) -> Result<Vec<Vec<u8>>, String> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-    pem(
-        paths,
-        name,
+    some(
         "certificate",
         found.map(|list| list.iter().map(|one| one.to_vec()).collect()),
     )
 }
 
-fn revocation_lists(paths: &Paths, name: &str) -> Result<Vec<Vec<u8>>, String> {
-    let text = text(paths, name)?;
+fn revocation_lists(text: &str) -> Result<Vec<Vec<u8>>, String> {
     let found: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(text.as_bytes()).collect();
-    pem(
-        paths,
-        name,
+    some(
         "revocation list",
         found.map(|list| list.iter().map(|one| one.to_vec()).collect()),
     )
 }
 
-fn pem(
-    paths: &Paths,
-    name: &str,
-    what: &str,
-    found: Result<Vec<Vec<u8>>, rustls_pki_types::pem::Error>,
-) -> Result<Vec<Vec<u8>>, String> {
-    let path = paths.secrets.join(name);
+fn some(what: &str, found: Result<Vec<Vec<u8>>, pem::Error>) -> Result<Vec<Vec<u8>>, String> {
     match found {
         Ok(list) if !list.is_empty() => Ok(list),
-        Ok(_) => Err(format!("{}: no {what} in PEM", path.display())),
-        Err(error) => Err(format!("{}: {error}", path.display())),
+        Ok(_) => Err(format!("no {what} in PEM")),
+        Err(error) => Err(format!("no {what} in PEM ({error})")),
     }
 }

@@ -5,6 +5,7 @@ pub mod children;
 pub mod clock;
 pub mod counts;
 pub mod credentials;
+pub mod events;
 pub mod followed;
 pub mod marker;
 pub mod names;

@@ -6,13 +6,14 @@ use crate::failure::Failure;
 use crate::table::Table;
 use std::fmt::Display;
 use std::path::Path;
-use tombolo_agent::files;
-use tombolo_config::preflight::{Finding, Report, Size, Verdict, preflight};
-use tombolo_config::{Credentials, Gateway, IkeTunnel, SecretName, psk};
+use tombolo_agent::ike::{clock, credentials};
+use tombolo_agent::secret_files;
+use tombolo_config::preflight::{self, Finding, Report, Size, Verdict};
+use tombolo_config::{Gateway, Keying};
 
 pub(super) fn run(file: &Path, secrets: Option<&Path>, json: bool) -> Result<(), Failure> {
     let (gateway, _) = check::gateway_in_silence(file)?;
-    let mut reports = preflight(&gateway);
+    let mut reports = preflight::preflight(&gateway);
     if let Some(directory) = secrets {
         look_at_secrets(&gateway, directory, &mut reports);
     }
@@ -32,28 +33,21 @@ pub(super) fn run(file: &Path, secrets: Option<&Path>, json: bool) -> Result<(),
 
 /// Reads the secrets that the tunnels name, as tombolod would.
 fn look_at_secrets(gateway: &Gateway, directory: &Path, reports: &mut [Report]) {
+    let unix = clock::now().unix;
     for (tunnel, report) in gateway.tunnels.iter().zip(reports) {
-        let Some(ike) = tunnel.ike() else { continue };
-        let (verdict, text) = match secret(ike, directory) {
-            Ok(()) => (Verdict::Good, "as the peer wants it".to_owned()),
-            Err(error) => (Verdict::Bad, error),
-        };
-        report.add(Finding::new("secret", verdict, text, None));
-    }
-}
-
-fn secret(ike: &IkeTunnel, directory: &Path) -> Result<(), String> {
-    let read = |name: &SecretName| {
-        let path = directory.join(name.as_str());
-        files::read_secret(&path).map_err(|error| format!("{}: {error}", path.display()))
-    };
-    match &ike.credentials {
-        Credentials::Psk { secret, .. } => psk::check(ike, psk::from_file(read(secret)?.as_bytes()))?,
-        Credentials::Certificate { key, .. } => drop(read(key)?),
-    }
-    match &ike.ppk {
-        Some(ppk) => read(&ppk.secret).map(drop),
-        None => Ok(()),
+        let bad = |about, why| Finding::new(about, Verdict::Bad, why, None);
+        match &tunnel.keying {
+            Keying::Manual(manual) => match secret_files::manual_keys(directory, manual) {
+                Ok(_) => report.add(Finding::new("keys", Verdict::Good, "read".to_owned(), None)),
+                Err(why) => report.add(bad("keys", why)),
+            },
+            Keying::Ike(ike) => match credentials::read(ike, directory) {
+                Ok(secrets) => preflight::secrets(tunnel, &secrets, unix)
+                    .into_iter()
+                    .for_each(|finding| report.add(finding)),
+                Err(unread) => unread.into_iter().for_each(|one| report.add(bad(one.what, one.why))),
+            },
+        }
     }
 }
 

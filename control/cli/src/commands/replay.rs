@@ -18,9 +18,8 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use tombolo_agent::{files, regions, views};
-use tombolo_config::sa_file::SaPair;
-use tombolo_config::{Gateway, Tunnel};
+use tombolo_agent::{regions, secret_files, views};
+use tombolo_config::Gateway;
 use tombolo_packet_io::pcap::OutputFormat;
 use tombolo_planner::{Indices, Learned, Link};
 use tombolo_tables::build::World;
@@ -239,16 +238,13 @@ fn learned(gateway: &Gateway, secrets: Option<&Path>) -> Learned {
         });
         link.mtu = link.mtu.max(port.mtu.unwrap_or(MTU_DEFAULT).into());
     }
-    let manual = |tunnel: &Tunnel| Some((tunnel.name.to_string(), tunnel.manual()?.keys.to_string()));
-    for (name, keys) in gateway.tunnels.iter().filter_map(manual) {
-        let Some(directory) = secrets else { break };
-        let path = directory.join(keys);
-        let pair = files::read_secret(&path)
-            .map_err(|error| error.to_string())
-            .and_then(|text| SaPair::parse(text.as_bytes()).map_err(|error| error.to_string()));
-        match pair {
-            Ok(pair) => drop(learned.sa_keys.insert(name, pair)),
-            Err(error) => eprintln!("warning: {}: {error}", path.display()),
+    for tunnel in &gateway.tunnels {
+        let Some((directory, manual)) = secrets.zip(tunnel.manual()) else {
+            continue;
+        };
+        match secret_files::manual_keys(directory, manual) {
+            Ok(pair) => drop(learned.sa_keys.insert(tunnel.name.to_string(), pair)),
+            Err(error) => eprintln!("warning: {error}"),
         }
     }
     learned

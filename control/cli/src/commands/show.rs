@@ -1,5 +1,7 @@
 //! `tombolo show`.
 
+mod tunnels;
+
 use super::{print, print_json};
 use crate::arguments::Show;
 use crate::client::Client;
@@ -19,10 +21,11 @@ pub(super) fn run(client: &Client, what: Show, limit: u32, json: bool) -> Result
         Show::Policy => ask.show(path::POLICY, policy),
         Show::Nat => ask.show(path::NAT, nat),
         Show::Sessions => ask.show(&format!("{}?limit={limit}", path::SESSIONS), sessions),
-        Show::Tunnels => ask.show(path::TUNNELS, tunnels),
+        Show::Tunnels => ask.show(path::TUNNELS, tunnels::tunnels),
         Show::Bundles => ask.show(path::BUNDLES, bundles),
         Show::Neighbours => ask.show(path::NEIGHBOURS, neighbours),
         Show::Drops => ask.show(path::DROPS, drops),
+        Show::Ike => ask.show(path::IKE, ike),
         Show::Counters => ask.show(path::COUNTERS, counters),
         Show::Config if json => print_json(&client.text(path::CONFIG)?),
         Show::Config => print(&client.text(path::CONFIG)?),
@@ -247,85 +250,6 @@ fn end(address: &str, port: u16) -> String {
     }
 }
 
-fn tunnels(tunnels: &Vec<api::Tunnel>) -> String {
-    let mut table = Table::new(&["TUNNEL", "STATE", "SEGMENT", "LOCAL", "REMOTE", "ENCAPSULATION", "MTU"]);
-    let mut sas = Table::new(&[
-        "TUNNEL",
-        "DIRECTION",
-        "SPI",
-        "CIPHER",
-        "ESN",
-        "SEQUENCE",
-        "LEASED",
-        "PACKETS",
-        "BYTES",
-        "IDLE s",
-        "LOST",
-        "LATE",
-    ]);
-    let mut negotiated = Table::new(&["TUNNEL", "IKE", "PEER", "AT", "SUITE", "NAT", "SINCE s"]);
-    let mut reasons = String::new();
-    for t in tunnels {
-        let state = if t.up { "up" } else { "down" };
-        table.row([
-            &t.name,
-            &state,
-            &t.segment,
-            &t.local,
-            &t.remote,
-            &t.encapsulation,
-            &t.mtu,
-        ]);
-        if let Some(reason) = &t.reason {
-            reasons += &format!("{}: {reason}\n", t.name);
-        }
-        if let Some(ike) = &t.ike {
-            negotiated.row([
-                &t.name,
-                &ike.phase,
-                &ike.peer.as_deref().unwrap_or("-"),
-                &ike.at.as_deref().unwrap_or("-"),
-                &ike.suite.as_deref().unwrap_or("-"),
-                &ike.nat.as_deref().unwrap_or("-"),
-                &ike.established_seconds
-                    .map_or("-".into(), |seconds| seconds.to_string()),
-            ]);
-            if let Some(failure) = &ike.failure {
-                reasons += &format!("{}: {failure}\n", t.name);
-            }
-        }
-        for sa in &t.sas {
-            let leased = sa.leased.map_or("-".into(), |leased| leased.to_string());
-            let (spi, esn) = (format!("{:#010x}", sa.spi), if sa.esn { "yes" } else { "no" });
-            let number = |number: Option<u64>| number.map_or("-".into(), |number| number.to_string());
-            let idle = number(sa.idle_seconds);
-            let (lost, late) = (
-                number(sa.lost),
-                number(sa.reordered.map(|classes| classes.iter().sum())),
-            );
-            sas.row([
-                &t.name,
-                &sa.direction,
-                &spi,
-                &sa.cipher,
-                &esn,
-                &sa.sequence,
-                &leased,
-                &sa.packets,
-                &sa.bytes,
-                &idle,
-                &lost,
-                &late,
-            ]);
-        }
-    }
-    let ike = match tunnels.iter().any(|t| t.ike.is_some()) {
-        true => format!("\n{}", or_none(negotiated)),
-        false => String::new(),
-    };
-    format!("{}{reasons}{ike}\n{}", or_none(table), or_none(sas))
-}
-
 fn bundles(bundles: &Vec<api::Bundle>) -> String {
     let mut table = Table::new(&[
         "BUNDLE",
@@ -371,6 +295,14 @@ fn drops(drops: &Vec<api::Drop>) -> String {
     let mut table = Table::new(&["PORT", "REASON", "PACKETS", "MEANING"]);
     for drop in drops {
         table.row([&drop.port, &drop.reason, &drop.packets, &drop.text]);
+    }
+    or_none(table)
+}
+
+fn ike(counters: &Vec<api::IkeCounter>) -> String {
+    let mut table = Table::new(&["KIND", "NAME", "COUNT", "MEANING"]);
+    for counter in counters {
+        table.row([&counter.kind, &counter.name, &counter.value, &counter.text]);
     }
     or_none(table)
 }
@@ -447,6 +379,18 @@ uplink         7               0            9                  0
 ";
         assert_eq!(counters(&vec![port]), expected);
         assert_eq!(counters(&vec![]), "none\n\nnone\n");
+    }
+
+    #[test]
+    fn what_ike_counted_is_shown_with_its_meaning() {
+        let counter = api::IkeCounter {
+            kind: "dropped".into(),
+            name: "stray".into(),
+            value: 3,
+            text: "For nobody.".into(),
+        };
+        let expected = "KIND     NAME   COUNT  MEANING\ndropped  stray      3  For nobody.\n";
+        assert_eq!(ike(&vec![counter]), expected);
     }
 
     #[test]

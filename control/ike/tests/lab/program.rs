@@ -118,7 +118,8 @@ fn hostility(variant: u8) -> Hostility {
 
 /// Both sides up, or about to begin. The keys of the former are made once: most stories are about what comes then.
 fn begin(variant: u8) -> Lab {
-    static STORES: [OnceLock<[BTreeMap<SaId, Vec<u8>>; 2]>; 64] = [const { OnceLock::new() }; 64];
+    type Stores = [BTreeMap<SaId, Vec<u8>>; 2];
+    static STORES: [OnceLock<Stores>; 64] = [const { OnceLock::new() }; 64];
     let (connections, hostility) = (connections(variant), hostility(variant));
     if variant & variant::FROM_NOTHING != 0 {
         return Lab::new(1, connections, hostility);
