@@ -4,12 +4,13 @@
 use super::Gateway;
 use crate::ike::events::Events;
 use crate::ike::followed::followed;
+use crate::ike::held::{Ends, Held};
 use crate::ike::names::Names;
 use crate::ike::random::Kernel;
 use crate::ike::sockets::{Datagram, Sockets};
 use crate::ike::{children, clock, credentials};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 use tombolo_config::{Remote, Tunnel};
 use tombolo_ike::auth::endings::endings;
@@ -39,6 +40,8 @@ pub(super) struct Ike {
     pub(super) endings: Vec<String>,
     /// The planner has not taken the newest child SAs yet.
     unpublished: bool,
+    /// Datagrams that wait for that.
+    held: Held,
     /// Troubles as last told: what lasts is not told twenty times a second.
     told: BTreeMap<&'static str, String>,
     events: Events,
@@ -57,6 +60,7 @@ impl Ike {
             uncarried: BTreeMap::new(),
             endings: Vec::new(),
             unpublished: false,
+            held: Held::default(),
             told: BTreeMap::new(),
             events: Events::default(),
             traffic_at: Instant::now(),
@@ -123,12 +127,13 @@ impl Gateway {
         let mut refused = BTreeMap::new();
         let mut connections = Vec::new();
         let known: BTreeMap<_, _> = self.ike.connections.iter().map(|one| (&one.name[..], one)).collect();
+        let peers = self.peers_of_ike_sas();
         for tunnel in &self.desired.tunnels {
             let checked = |made: Connection| match known.get(&made.name[..]) == Some(&&made) {
                 true => Ok(made),
                 false => credentials::check(&made).map(|()| made),
             };
-            match self.ike_connection(tunnel).map(|made| made.and_then(checked)) {
+            match self.ike_connection(tunnel, &peers).map(|made| made.and_then(checked)) {
                 None => {}
                 Some(Ok(connection)) => connections.push(connection),
                 Some(Err(why)) => drop(refused.insert(tunnel.name.to_string(), why)),
@@ -165,10 +170,25 @@ impl Gateway {
         changed
     }
 
-    fn ike_connection(&self, tunnel: &Tunnel) -> Option<Result<Connection, String>> {
+    /// Where the peers of established IKE SAs are, by tunnel, if names are to be resolved at all.
+    fn peers_of_ike_sas(&self) -> BTreeMap<String, IpAddr> {
+        let is_named = |tunnel: &Tunnel| tunnel.ike().is_some_and(|ike| matches!(ike.remote, Remote::Name(_)));
+        if !self.desired.tunnels.iter().any(is_named) {
+            return BTreeMap::new();
+        }
+        let up = self.ike.endpoint.tunnels().filter(|view| view.since.is_some());
+        up.filter_map(|view| Some((view.name.to_owned(), view.path?.remote.ip())))
+            .collect()
+    }
+
+    fn ike_connection(&self, tunnel: &Tunnel, peers: &BTreeMap<String, IpAddr>) -> Option<Result<Connection, String>> {
         let ike = tunnel.ike()?;
+        let at = peers.get(tunnel.name.as_str()).copied();
         let resolved = match &ike.remote {
-            Remote::Name(name) => self.ike.names.address(name, tunnel.local.is_ipv6()),
+            Remote::Name(name) => {
+                let names = &self.ike.names;
+                names.address(tunnel.name.as_str(), name, tunnel.local.is_ipv6(), at)
+            }
             Remote::Address(_) | Remote::Any => None,
         };
         let workers = crate::regions::workers(&self.regions.state.limits());
@@ -260,17 +280,9 @@ impl Gateway {
             self.ike.endpoint.take_transmits();
             return;
         }
-        self.ike.unpublished |= self.ike.endpoint.children_changed();
-        if self.ike.unpublished {
-            self.ike.uncarried.clear();
-            let negotiated = children::negotiated(&self.ike.endpoint, &mut self.ike.uncarried);
-            let published = self.replan_with(negotiated).await;
-            self.ike.unpublished = published.is_err();
-            let why = published.err().map(|error| error.to_string());
-            self.ike
-                .trouble("child SAs that wait to be published", why.unwrap_or_default());
-        }
-        for transmit in self.ike.endpoint.take_transmits() {
+        let waits = self.publish_ike().await;
+        let transmits = self.ike.endpoint.take_transmits();
+        for transmit in self.ike.held.pass(Instant::now(), &waits, transmits) {
             let sent = match transmit.bytes.as_slice() {
                 [0xff] => self.ike.sockets.keep_alive(&transmit.path),
                 _ => self.ike.sockets.send(&Datagram {
@@ -286,6 +298,36 @@ impl Gateway {
             self.ike.events.count(&news.what);
             tell(&self.ike.endpoint, &news);
         }
+    }
+
+    /// Has workers use the child SAs as they are now. Ends of the tunnels that have one which workers lack.
+    async fn publish_ike(&mut self) -> BTreeSet<Ends> {
+        self.ike.unpublished |= self.ike.endpoint.children_changed();
+        if !self.ike.unpublished {
+            return BTreeSet::new();
+        }
+        self.ike.uncarried.clear();
+        let negotiated = children::negotiated(&self.ike.endpoint, &mut self.ike.uncarried);
+        let published = self.replan_with(negotiated).await;
+        self.ike.unpublished = published.is_err();
+        let why = published.err().map(|error| error.to_string());
+        let what = "child SAs that wait to be published";
+        self.ike.trouble(what, why.clone().unwrap_or_default());
+        let uncarried = &mut self.ike.uncarried;
+        let Some(why) = why else {
+            for tunnel in children::unplanned(&self.learned.negotiated, &self.plan.sas) {
+                let why = "the tables lack one of its child SAs; `tombolo status` says why";
+                uncarried.entry(tunnel).or_insert_with(|| why.to_owned());
+            }
+            return BTreeSet::new();
+        };
+        let negotiated = children::negotiated(&self.ike.endpoint, &mut BTreeMap::new());
+        let lacking = children::unpublished(&negotiated, &self.learned.negotiated);
+        for (tunnel, _) in &lacking {
+            let why = format!("its newest child SA is not in force: {why}");
+            uncarried.insert((*tunnel).to_owned(), why);
+        }
+        lacking.into_iter().map(|(_, ends)| ends).collect()
     }
 
     fn commit_ike(&mut self, commit: &Commit) -> bool {

@@ -1,12 +1,13 @@
 //! From the child SAs of IKE to what the planner plans with.
 
-use std::collections::BTreeMap;
+use super::held::Ends;
+use std::collections::{BTreeMap, BTreeSet};
 use tombolo_config::sa_file::Cipher;
 use tombolo_ike::endpoint::{ChildView, Endpoint};
 use tombolo_ike::selector::Selector;
 use tombolo_ike::transform::Encryption;
 use tombolo_ike::{Half, Workers};
-use tombolo_planner::{Negotiated, NegotiatedSa, OuterPath, SaSecret, SelectorPair, UdpPorts};
+use tombolo_planner::{Negotiated, NegotiatedSa, OuterPath, PlannedSa, SaSecret, SelectorPair, UdpPorts};
 
 /// All that is negotiated, by tunnel. What cannot be carried is left out, with a reason in `refused`.
 pub fn negotiated(endpoint: &Endpoint, refused: &mut BTreeMap<String, String>) -> BTreeMap<String, Negotiated> {
@@ -31,6 +32,31 @@ pub fn negotiated(endpoint: &Endpoint, refused: &mut BTreeMap<String, String>) -
         }
     }
     tunnels
+}
+
+/// Tunnels that may receive with a child SA that is not among the `published`, and their ends.
+pub fn unpublished<'a>(
+    wanted: &'a BTreeMap<String, Negotiated>,
+    published: &BTreeMap<String, Negotiated>,
+) -> Vec<(&'a str, Ends)> {
+    let lacks = |name: &str, wanted: &Negotiated| {
+        let there = published.get(name).map_or(&[][..], |there| &there.inbound);
+        let has = |sa: &NegotiatedSa| there.iter().any(|known| known.spi == sa.spi);
+        !wanted.inbound.iter().all(has)
+    };
+    let lacking = wanted.iter().filter(|(name, wanted)| lacks(name, wanted));
+    lacking
+        .map(|(name, wanted)| (name.as_str(), (wanted.path.local, wanted.path.remote)))
+        .collect()
+}
+
+/// Tunnels of which the plan left an inbound SA out.
+pub fn unplanned(wanted: &BTreeMap<String, Negotiated>, planned: &[PlannedSa]) -> Vec<String> {
+    let planned = planned.iter().filter(|sa| sa.inbound);
+    let planned: BTreeSet<(&str, u32)> = planned.map(|sa| (sa.tunnel.as_str(), sa.spi)).collect();
+    let whole = |name: &str, tunnel: &Negotiated| tunnel.inbound.iter().all(|sa| planned.contains(&(name, sa.spi)));
+    let left_out = wanted.iter().filter(|(name, tunnel)| !whole(name, tunnel));
+    left_out.map(|(name, _)| name.clone()).collect()
 }
 
 fn outer(view: &ChildView<'_>) -> OuterPath {
@@ -92,4 +118,65 @@ fn pairs(local: &[&Selector], remote: &[&Selector]) -> Vec<SelectorPair> {
             remote: (far.first, far.last),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tombolo_tables::layout::SaIndex;
+
+    /// Tunnels `a` and `b` with inbound SAs of these SPIs.
+    fn tunnels(a: &[u32], b: &[u32]) -> BTreeMap<String, Negotiated> {
+        let sa = |spi: &u32| NegotiatedSa {
+            child: "net".into(),
+            worker: None,
+            spi: *spi,
+            secret: SaSecret::new(Cipher::Aes128Gcm, &[1; 16], [1; 4]).unwrap(),
+            esn: false,
+            selectors: Vec::new(),
+        };
+        let tunnel = |remote: u8, spis: &[u32]| Negotiated {
+            path: OuterPath {
+                local: [192, 0, 2, 1].into(),
+                remote: [198, 51, 100, remote].into(),
+                udp: None,
+                follow: false,
+            },
+            inbound: spis.iter().map(sa).collect(),
+            outbound: Vec::new(),
+        };
+        BTreeMap::from([("a".to_owned(), tunnel(1, a)), ("b".to_owned(), tunnel(2, b))])
+    }
+
+    #[test]
+    fn a_tunnel_waits_for_a_new_inbound_sa_but_not_for_the_end_of_one() {
+        let published = tunnels(&[1, 2], &[3]);
+        assert_eq!(unpublished(&tunnels(&[2], &[3]), &published), []);
+        let ends = ([192, 0, 2, 1].into(), [198, 51, 100, 2].into());
+        assert_eq!(unpublished(&tunnels(&[1], &[3, 4]), &published), [("b", ends)]);
+        assert_eq!(unpublished(&tunnels(&[], &[9]), &BTreeMap::new()), [("b", ends)]);
+    }
+
+    #[test]
+    fn what_the_plan_left_out_is_found() {
+        let planned = |tunnel: &str, spi, inbound| PlannedSa {
+            tunnel: tunnel.into(),
+            child: "net".into(),
+            inbound,
+            spi,
+            sa: SaIndex(0),
+        };
+        let plan = [planned("a", 1, true), planned("b", 3, true), planned("b", 4, false)];
+        assert_eq!(unplanned(&tunnels(&[1], &[3]), &plan), [""; 0]);
+        assert_eq!(
+            unplanned(&tunnels(&[1], &[3, 4]), &plan),
+            ["b"],
+            "an outbound one does not count"
+        );
+        assert_eq!(
+            unplanned(&tunnels(&[3], &[]), &plan),
+            ["a"],
+            "nor that of another tunnel"
+        );
+    }
 }

@@ -7,6 +7,7 @@ pub mod counts;
 pub mod credentials;
 pub mod events;
 pub mod followed;
+pub mod held;
 pub mod marker;
 pub mod names;
 pub mod random;
