@@ -1,8 +1,7 @@
 //! Certificates and revocation lists that end soon, in an operator's words: without a new one the tunnel cannot be negotiated again.
 
 use super::certificate_error::date;
-use super::chain::{Ends, ends_at};
-use super::revocation::first_to_end;
+use super::chain::{Ends, ends_at, lists_end_at};
 use crate::connection::{Connection, OwnProof, PeerProof};
 
 const DAY: u64 = 86_400;
@@ -19,7 +18,7 @@ pub fn endings(connection: &Connection, unix: u64) -> Vec<String> {
         OwnProof::Psk(_) => None,
     };
     let (root, list) = match &connection.peer.proof {
-        PeerProof::Certificate { roots, revocations } => (ends_at(roots), first_to_end(revocations)),
+        PeerProof::Certificate { roots, revocations } => (ends_at(roots), lists_end_at(revocations)),
         PeerProof::Psk(_) => (None, None),
     };
     let name = &connection.name;
