@@ -49,9 +49,11 @@ pub fn connection(
 ) -> Result<Connection, String> {
     let ike = tunnel.ike().ok_or("the tunnel has manual keys")?;
     let (own, peer) = proofs(ike, &secrets.proof)?;
+    let profile = profile(ike.profile)?;
     Ok(Connection {
         name: tunnel.name.to_string(),
-        peer_kind: profile(ike.profile)?.peer.clone(),
+        peer_kind: &profile.peer,
+        policy: profile.policy.trim(),
         local: tunnel.local,
         remote: remote(tunnel, ike, resolved)?,
         initiate: ike.initiate,

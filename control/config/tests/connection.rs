@@ -25,7 +25,7 @@ fn made(gateway: &Gateway, secrets: &IkeSecrets, resolved: Option<IpAddr>) -> Re
 fn aws() {
     let gateway = gateway(include_str!("../examples/ipsec-aws.yaml"));
     let made = made(&gateway, &secrets("abcdefghij0123456789"), None).unwrap();
-    assert_eq!((made.name.as_str(), made.peer_kind.as_str()), ("to-aws-1", "AWS"));
+    assert_eq!((made.name.as_str(), made.peer_kind), ("to-aws-1", "AWS"));
     assert_eq!(made.remote, "203.0.113.10".parse().ok());
     assert_eq!((made.initiate, made.per_worker_children), (true, 0));
     assert_eq!(

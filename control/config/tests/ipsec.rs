@@ -125,7 +125,15 @@ fn every_example_is_accepted_and_will_come_up() {
     seen.dedup();
     assert_eq!(
         seen,
-        ["aws", "aws-large", "azure-custom", "cloudflare", "custom", "gcp", "tombolo"]
+        [
+            "aws",
+            "aws-large",
+            "azure-custom",
+            "cloudflare",
+            "custom",
+            "gcp",
+            "tombolo"
+        ]
     );
 }
 

@@ -13,7 +13,9 @@ pub struct Connection {
     /// The operator's name of the tunnel.
     pub name: String,
     /// What the operator's messages call the other side: "AWS", "Azure", ….
-    pub peer_kind: String,
+    pub peer_kind: &'static str,
+    /// What to set there so that both agree on algorithms.
+    pub policy: &'static str,
     /// Own outer address.
     pub local: IpAddr,
     /// The peer's outer address; none = any peer that proves its identity (responder only).

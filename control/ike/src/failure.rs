@@ -1,9 +1,10 @@
 //! Why a negotiation failed, in an operator's words, and whose fault it is.
 
 use crate::auth::error::AuthError;
-use crate::proposal::Mismatch;
+use crate::connection::Connection;
+use crate::proposal::{Mismatch, transform_name};
 use crate::transform::Group;
-use crate::wire::notify;
+use crate::wire::{Transform, notify, transform_kind};
 use core::fmt;
 
 /// Why an IKE SA or a child SA did not come up, or ended.
@@ -23,6 +24,15 @@ pub enum Failure {
         /// What we offered or asked for.
         offered: String,
     },
+    /// The peer wants a Diffie-Hellman group that is not offered.
+    WantsGroup {
+        /// Its number.
+        asked: u16,
+        /// What we offered.
+        offered: String,
+    },
+    /// The peer speaks another version of IKE.
+    Version(u8),
     /// No tunnel of the configuration fits the peer's identity.
     UnknownPeer {
         /// As the peer says.
@@ -68,8 +78,46 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// What to do about it; none where nothing is wrong.
-    pub fn hint(&self) -> Option<String> {
+    /// It and what to do about it, for the tunnel that it is about, if that is known.
+    pub fn in_words(&self, tunnel: Option<&Connection>) -> String {
+        let text = match (self, tunnel) {
+            (Failure::Mismatch(mismatch), Some(tunnel)) => mismatch.explain(tunnel.peer_kind),
+            _ => self.to_string(),
+        };
+        let hint = match (self.is_about_policy(), tunnel) {
+            (true, Some(tunnel)) => Some(format!("for {}: {}", tunnel.peer_kind, tunnel.policy)),
+            _ => self.hint(),
+        };
+        match hint {
+            Some(hint) => format!("{text}; {hint}"),
+            None => text,
+        }
+    }
+
+    /// Whether other algorithms, groups or another version at the peer would help.
+    fn is_about_policy(&self) -> bool {
+        match self {
+            Failure::Mismatch(_) | Failure::WantsGroup { .. } | Failure::Version(_) => true,
+            Failure::Refused { notify, .. } => *notify == notify::NO_PROPOSAL_CHOSEN,
+            Failure::Silent { .. }
+            | Failure::UnknownPeer { .. }
+            | Failure::WrongIdentity { .. }
+            | Failure::Authentication(_)
+            | Failure::Selectors { .. }
+            | Failure::Ppk(_)
+            | Failure::WantsAnother { .. }
+            | Failure::AskedForGroup(_)
+            | Failure::TooLarge
+            | Failure::Misbehaved(_)
+            | Failure::Deleted
+            | Failure::Superseded
+            | Failure::Expired
+            | Failure::Ours => false,
+        }
+    }
+
+    /// What to do about it, whatever the peer is; none where nothing is wrong.
+    fn hint(&self) -> Option<String> {
         Some(match self {
             Failure::Silent { .. } => {
                 "check that the peer's address is right, that it knows ours, and that UDP 500 and 4500 \
@@ -85,6 +133,8 @@ impl Failure {
                 notify::TS_UNACCEPTABLE => "compare the networks on both sides of the tunnel".into(),
                 _ => "the peer's log says more".into(),
             },
+            Failure::WantsGroup { .. } => "offer that group, or let the peer take one of these".into(),
+            Failure::Version(_) => "set the peer to IKE version 2".into(),
             Failure::UnknownPeer { identity } => {
                 format!("add a tunnel with `remote-id: {identity}` or correct the peer's")
             }
@@ -114,6 +164,11 @@ impl fmt::Display for Failure {
                 Some(meaning) => write!(f, "{meaning}; we offered {offered}"),
                 None => write!(f, "the peer refuses with error {notify}; we offered {offered}"),
             },
+            Failure::WantsGroup { asked, offered } => {
+                let group = transform_name(&Transform::new(transform_kind::KEY_EXCHANGE, *asked, None));
+                write!(f, "the peer insists on group {asked} ({group}); we offered {offered}")
+            }
+            Failure::Version(version) => write!(f, "the peer speaks IKE version {version}; here it is version 2"),
             Failure::UnknownPeer { identity } => {
                 write!(f, "no tunnel is configured for a peer with identity {identity}")
             }

@@ -1,5 +1,9 @@
 //! Entries for fuzzers: each takes a stranger's bytes and must not panic. Replayed over `fuzz/corpus` by `tests/corpus.rs`.
 
+mod forged;
+
+pub use forged::{Forged, Inside, forge, read};
+
 use crate::crypto::cipher::Cipher;
 use crate::proposal::{accept_esp, accept_ike, choose_esp, choose_ike, offer_esp, offer_ike};
 use crate::protect::{self, Reassembly};
@@ -86,6 +90,10 @@ fn seal(cipher: &Cipher, plain: &[u8], payload: impl Fn(Vec<u8>) -> Payload) -> 
         response: false,
     };
     let header = Header::new(1, 2, Exchange::Informational, flags, 3);
+    seal_under(cipher, header, plain, payload)
+}
+
+fn seal_under(cipher: &Cipher, header: Header, plain: &[u8], payload: impl Fn(Vec<u8>) -> Payload) -> Vec<u8> {
     let message = |body| Message {
         header,
         payloads: vec![payload(body)],

@@ -188,3 +188,27 @@ fn several_children_come_up_narrowed_and_are_replaced_each_by_itself() {
         assert!(before.iter().all(|(name, spis)| after[name] != *spis), "all are new");
     }
 }
+
+#[test]
+fn the_end_of_the_peers_certificate_is_told_of() {
+    const DAY: u64 = 86_400;
+    let openssl = OpenSsl::new();
+    let mut lab = Lab::new(1, with_certificates(&openssl), quiet());
+    lab.run(lab.now + 3000);
+    lab.is_single().unwrap();
+    // They were made today, for 900 days.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let end = now.unwrap().as_secs() + 900 * DAY;
+    for host in &lab.hosts {
+        assert_eq!(host.endpoint.endings(end - 31 * DAY), Vec::<String>::new());
+        let told = host.endpoint.endings(end - 10 * DAY + 60);
+        assert!(told[0].contains("the peer's certificate ends in 9 days"), "{told:?}");
+        let told = host.endpoint.endings(end + DAY);
+        assert!(told[0].contains("the peer's certificate has ended"), "{told:?}");
+    }
+    // It is known beyond rekeying and restarts.
+    lab.command(0, Command::RekeyIke);
+    lab.run(lab.now + 5000);
+    lab.kill(0);
+    assert_eq!(lab.hosts[0].endpoint.endings(end).len(), 1);
+}

@@ -191,6 +191,28 @@ fn what_ends_within_thirty_days_is_told_of() {
     );
 }
 
+#[test]
+fn a_revocation_list_that_ends_within_a_day_is_told_of() {
+    let openssl = OpenSsl::new();
+    let authority = Authority::new(&openssl, "root", "P-256");
+    let mut connection = lab::connection(0);
+    connection.peer.proof = PeerProof::Certificate {
+        roots: vec![authority.root("CN=root", "")].into(),
+        revocations: vec![authority.revocation_list("01", 20), authority.revocation_list("02", 40)].into(),
+    };
+    assert_eq!(endings(&connection, now() + 18 * DAY), Vec::<String>::new());
+    let told = endings(&connection, now() + 19 * DAY + DAY / 2);
+    assert!(
+        told[0].starts_with("tunnel t: a revocation list ends in 0 days ("),
+        "{told:?}"
+    );
+    let told = endings(&connection, now() + 21 * DAY);
+    assert!(
+        told[0].starts_with("tunnel t: a revocation list has ended ("),
+        "{told:?}"
+    );
+}
+
 /// Another authority of the same name, and a byte changed anywhere.
 #[test]
 fn broken_chains() {

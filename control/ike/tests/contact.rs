@@ -8,7 +8,8 @@ use lab::{Lab, connection};
 use tombolo_ike::What;
 use tombolo_ike::connection::Path;
 use tombolo_ike::endpoint::Command;
-use tombolo_ike::wire::{Exchange, Header, Message, Payload, notify};
+use tombolo_ike::fuzz::{Forged, Inside, forge};
+use tombolo_ike::wire::{Exchange, Header, Message, Notify, Payload, notify};
 
 const IKE_AUTH: u8 = 35;
 
@@ -166,4 +167,37 @@ fn a_peer_whose_packets_have_no_sa_here_is_told_inside_its_ike_sa() {
     assert_eq!(lab.network.sent, before + 2, "told once, and answered");
     lab.is_single().unwrap();
     assert_eq!(lab.hosts[0].installed[0].outbound, sent_before, "4711 is nothing to it");
+}
+
+/// The first gateway hears from its peer that it has no SA for this SPI.
+fn hears_of(lab: &mut Lab, spi: u32) {
+    let told = Payload::Notify(Notify::new(notify::INVALID_SPI, &spi.to_be_bytes()));
+    let said = Forged {
+        which: 0,
+        exchange: Exchange::Informational,
+        is_response: false,
+        off: 0,
+        inside: Inside::Payloads(vec![told]),
+    };
+    let (path, bytes) = forge(&lab.hosts[0].endpoint, &said).expect("an IKE SA is up");
+    let now = lab.clock();
+    lab.hosts[0].endpoint.handle_datagram(now, path, &bytes);
+    lab.settle(0);
+    lab.run(lab.now + 1000);
+}
+
+#[test]
+fn a_child_sa_that_the_peer_lacks_is_replaced() {
+    let mut lab = lab(false);
+    lab.run(lab.now + 1000);
+    let first = lab.hosts[0].installed[0].outbound;
+    let sends = |lab: &Lab, spi: u32| lab.hosts[0].installed.iter().any(|sa| sa.sends && sa.outbound == spi);
+    hears_of(&mut lab, first);
+    assert!(sends(&lab, first), "a fresh one may be unknown for a moment");
+    lab.run(lab.now + 9000);
+    hears_of(&mut lab, 4711);
+    assert!(sends(&lab, first), "none of ours");
+    hears_of(&mut lab, first);
+    assert!(!sends(&lab, first));
+    assert_eq!(lab.packet(0), Some(true));
 }

@@ -1,10 +1,14 @@
 //! Replays the fuzz corpus, each file as it is and with seeded random mutations.
 
+mod lab;
+
 use std::fs;
 use std::path::Path;
 use tombolo_ike::fuzz;
 
 const MUTATIONS_PER_FILE: u32 = 2_000;
+/// A story with two gateways takes longer than a parser.
+const MUTATIONS_PER_STORY: u32 = 20;
 
 /// xorshift64*: the same mutations at every run.
 struct Random(u64);
@@ -31,7 +35,15 @@ impl Random {
     }
 }
 
-fn replay(target: &str, entry: fn(&[u8]), mend: fn(&mut Vec<u8>)) {
+/// Says which input it was that failed.
+fn run(entry: fn(&[u8]), path: &Path, bytes: &[u8]) {
+    if let Err(panic) = std::panic::catch_unwind(|| entry(bytes)) {
+        eprintln!("{}, or made from it: {bytes:02x?}", path.display());
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn replay(target: &str, mutations: u32, entry: fn(&[u8]), mend: Option<fn(&mut [u8])>) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let entries = fs::read_dir(&directory).expect("the corpus is committed");
     let mut paths: Vec<_> = entries
@@ -42,13 +54,15 @@ fn replay(target: &str, entry: fn(&[u8]), mend: fn(&mut Vec<u8>)) {
     let mut random = Random(0x746f_6d62_6f6c_6f00);
     for path in paths {
         let bytes = fs::read(&path).expect("a readable corpus file");
-        entry(&bytes);
-        for _ in 0..MUTATIONS_PER_FILE {
+        run(entry, &path, &bytes);
+        for _ in 0..mutations {
             let mut mutated = bytes.clone();
             random.mutate(&mut mutated);
-            entry(&mutated);
-            mend(&mut mutated);
-            entry(&mutated);
+            run(entry, &path, &mutated);
+            if let Some(mend) = mend {
+                mend(&mut mutated);
+                run(entry, &path, &mutated);
+            }
         }
     }
 }
@@ -63,10 +77,15 @@ fn mend_length(message: &mut [u8]) {
 
 #[test]
 fn message() {
-    replay("message", fuzz::fuzz_message, |message| mend_length(message));
+    replay("message", MUTATIONS_PER_FILE, fuzz::fuzz_message, Some(mend_length));
 }
 
 #[test]
 fn inside() {
-    replay("inside", fuzz::fuzz_inside, |_| {});
+    replay("inside", MUTATIONS_PER_FILE, fuzz::fuzz_inside, None);
+}
+
+#[test]
+fn machine() {
+    replay("machine", MUTATIONS_PER_STORY, lab::program::tell, None);
 }

@@ -7,7 +7,8 @@ use lab::{Lab, connection, hybrid};
 use tombolo_ike::What;
 use tombolo_ike::endpoint::Command;
 use tombolo_ike::failure::Failure;
-use tombolo_ike::wire::notify;
+use tombolo_ike::fuzz::{Forged, Inside, forge};
+use tombolo_ike::wire::{Exchange, Notify, Payload, notify};
 
 const IKE_FOLLOWUP_KE: u8 = 44;
 const CREATE_CHILD_SA: u8 = 36;
@@ -144,6 +145,54 @@ fn what_the_peer_has_forgotten_is_tried_again() {
         let ended = |host: &lab::Host| host.news.iter().any(|news| matches!(news.what, What::Ended { .. }));
         assert!(!lab.hosts.iter().any(ended));
     }
+}
+
+/// The first gateway replaces its child SA, and hears that the peer has forgotten what it continues.
+fn is_forgotten(lab: &mut Lab) {
+    lab.command(0, Command::RekeyChildren);
+    for _ in 0..10_000 {
+        if lab.network.requests_from(lab::address(0)).contains(&IKE_FOLLOWUP_KE) {
+            break;
+        }
+        lab.run(lab.now + 1);
+    }
+    let state_not_found = Notify::new(notify::STATE_NOT_FOUND, &[]);
+    let said = Forged {
+        which: 0,
+        exchange: Exchange::IkeFollowupKe,
+        is_response: true,
+        off: 0,
+        inside: Inside::Payloads(vec![Payload::Notify(state_not_found)]),
+    };
+    let (path, bytes) = forge(&lab.hosts[0].endpoint, &said).expect("an IKE SA is up");
+    let now = lab.clock();
+    lab.hosts[0].endpoint.handle_datagram(now, path, &bytes);
+    lab.settle(0);
+    lab.run(lab.now + 100);
+}
+
+/// RFC 9370 §2.2.4: a peer that forgets again and again is left.
+#[test]
+fn a_peer_that_forgets_five_times_in_a_row_is_left() {
+    let ended = |lab: &Lab| {
+        let mut news = lab.hosts[0].news.iter();
+        news.any(|news| matches!(news.what, What::Ended { .. }))
+    };
+    let mut lab = up(6);
+    for _ in 0..4 {
+        is_forgotten(&mut lab);
+    }
+    // One that succeeds: the count begins anew.
+    lab.run(lab.now + 20_000);
+    for _ in 0..4 {
+        is_forgotten(&mut lab);
+    }
+    assert!(!ended(&lab));
+    is_forgotten(&mut lab);
+    lab.run(lab.now + 1000);
+    assert!(ended(&lab), "five in a row");
+    lab.run(lab.now + 120_000);
+    lab.is_single().unwrap();
 }
 
 #[test]

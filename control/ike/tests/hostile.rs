@@ -134,7 +134,7 @@ fn story(seed: u64) -> Result<Tally, String> {
     let mut lab = Lab::new(seed, connections, hostility);
     lab.kill_permille = if dice.permille(500) { dice.next() % 60 } else { 0 };
     let packets = live(&mut lab, &mut dice)?;
-    heal(&mut lab)?;
+    lab.heal()?;
     Ok(Tally {
         packets,
         ..Tally::of(&lab)
@@ -171,38 +171,8 @@ fn story_of_kills(seed: u64) -> Result<Tally, String> {
             lab.hosts.each_ref().map(|host| &host.news)
         ));
     }
-    heal(&mut lab)?;
+    lab.heal()?;
     Ok(tally)
-}
-
-fn heal(lab: &mut Lab) -> Result<(), String> {
-    lab.network.hostility = Hostility {
-        delay_ms: 20,
-        ..Hostility::default()
-    };
-    lab.kill_permille = 0;
-    // What is replaced from now on lives long: SAs that come and go while nothing is hostile prove nothing.
-    for side in 0..2 {
-        for connection in &mut lab.hosts[side].connections {
-            let lasting = lab::connection(side);
-            connection.ike_lifetime = lasting.ike_lifetime;
-            connection.children[0].lifetime = lasting.children[0].lifetime;
-        }
-        let (now, connections) = (lab.clock(), lab.hosts[side].connections.clone());
-        lab.hosts[side].endpoint.configure(now, connections);
-        lab.settle(side);
-    }
-    // What is under way ends: late datagrams, dead peers, pauses, leftovers that the other side should have deleted.
-    lab.run(lab.now + 260_000);
-    let mut last = String::new();
-    for _ in 0..2500 {
-        lab.run(lab.now + 100);
-        match lab.is_single() {
-            Ok(()) => return Ok(()),
-            Err(why) => last = why,
-        }
-    }
-    Err(last)
 }
 
 /// Tells a story of every seed, on all cores.

@@ -277,3 +277,54 @@ fn a_tunnel_that_is_down_is_not_reached_by_way_of_another() {
     lab.run(lab.now + 300_000);
     assert_eq!(lab.packet(1), Some(true));
 }
+
+#[test]
+fn a_tunnel_that_is_down_stays_down_beyond_restarts() {
+    for side in 0..2 {
+        let mut lab = up(connection(0), connection(1));
+        lab.command(side, Command::Down);
+        lab.run(lab.now + 20_000);
+        for _ in 0..3 {
+            lab.kill(0);
+            lab.kill(1);
+            lab.settle(0);
+            lab.settle(1);
+            lab.run(lab.now + 100_000);
+            assert!(lab.hosts[side].installed.is_empty());
+        }
+        assert_eq!(lab.hosts[side].endpoint.tunnels().next().unwrap().phase, "taken down");
+        lab.command(side, Command::Up);
+        lab.kill(side);
+        lab.settle(side);
+        lab.run(lab.now + 120_000);
+        lab.is_single().unwrap();
+    }
+}
+
+#[test]
+fn a_tunnel_whose_secret_cannot_be_read_can_be_taken_down() {
+    let mut lab = up(connection(0), connection(1));
+    lab.is_single().unwrap();
+    let unready = |lab: &mut Lab, is_unready: bool| {
+        let (now, endpoint) = (lab.clock(), &mut lab.hosts[0].endpoint);
+        endpoint.set_unready(is_unready.then(|| "t".to_owned()).into_iter().collect());
+        let ready = if is_unready { Vec::new() } else { vec![connection(0)] };
+        endpoint.configure(now, ready);
+        lab.settle(0);
+    };
+    unready(&mut lab, true);
+    lab.run(lab.now + 20_000);
+    assert_eq!(lab.packet(0), Some(true), "it goes on");
+    let now = lab.clock();
+    assert!(!lab.hosts[0].endpoint.command(now, "t", Command::Up), "not now");
+    lab.command(0, Command::Down);
+    lab.run(lab.now + 20_000);
+    assert!(lab.hosts.iter().all(|host| host.installed.is_empty()));
+    assert_eq!(ends(&lab, 1), ["the peer closed it"]);
+    unready(&mut lab, false);
+    lab.run(lab.now + 60_000);
+    assert!(lab.hosts[0].installed.is_empty(), "it stays down");
+    lab.command(0, Command::Up);
+    lab.run(lab.now + 60_000);
+    lab.is_single().unwrap();
+}

@@ -101,3 +101,36 @@ fn only_a_peer_behind_a_nat_is_followed_and_only_by_who_is_not() {
     moved(&mut straight, 1, seen(2));
     assert_eq!(moves(&straight, 1), [], "there is no NAT");
 }
+
+/// RFC 3948 §4: who is behind a NAT keeps it open, and nobody else does.
+#[test]
+fn a_nat_is_kept_open() {
+    let keepalives = |lab: &mut Lab, side: usize| {
+        let mut count = 0;
+        for _ in 0..65_000 {
+            lab.run(lab.now + 1);
+            let sent = lab.network.datagrams_from(lab::address(side));
+            count += sent.iter().filter(|bytes| bytes.as_slice() == [0xff]).count();
+            if count > 0 {
+                lab.network.lose_all();
+            }
+        }
+        count
+    };
+    let busy = |lab: &mut Lab| {
+        for side in &mut lab.hosts {
+            side.connections[0].dpd_delay_ms = 0;
+        }
+        for side in 0..2 {
+            let (now, connections) = (lab.clock(), lab.hosts[side].connections.clone());
+            lab.hosts[side].endpoint.configure(now, connections);
+            lab.settle(side);
+        }
+    };
+    let mut lab = up();
+    lab.network.hostility.delay_ms = 9;
+    busy(&mut lab);
+    assert_eq!(keepalives(&mut lab, 0), 3, "in 65 seconds");
+    let mut lab = up();
+    assert_eq!(keepalives(&mut lab, 1), 0, "not behind one");
+}

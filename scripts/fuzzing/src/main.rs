@@ -2,6 +2,9 @@
 
 #![no_main]
 
+#[path = "../../../control/ike/tests/lab/mod.rs"]
+mod ike_lab;
+
 use libfuzzer_sys::fuzz_target;
 use std::sync::OnceLock;
 
@@ -35,7 +38,7 @@ fn ike_name(data: &[u8]) {
 
 /// Whoever writes a parser of foreign bytes writes a line here and a corpus.
 #[rustfmt::skip]
-static TARGETS: [Target; 19] = [
+static TARGETS: [Target; 20] = [
     target("frame", "dataplane/wire/fuzz/corpus/fuzz_frame", tombolo_wire::fuzz::fuzz_frame),
     target("packet", "dataplane/wire/fuzz/corpus/fuzz_packet", tombolo_wire::fuzz::fuzz_packet),
     target("steer", "dataplane/wire/fuzz/corpus/steer", tombolo_wire::steer::fuzz_steer),
@@ -51,6 +54,7 @@ static TARGETS: [Target; 19] = [
     target("sa-file", "control/config/fuzz/corpus/sa_file", tombolo_config::fuzz::fuzz_sa_file),
     target("ike-message", "control/ike/fuzz/corpus/message", tombolo_ike::fuzz::fuzz_message),
     target("ike-inside", "control/ike/fuzz/corpus/inside", tombolo_ike::fuzz::fuzz_inside),
+    target("ike-machine", "control/ike/fuzz/corpus/machine", ike_lab::program::tell),
     target("ike-certificate", "control/ike/fuzz/corpus/certificate", ike_certificate),
     target("ike-authentication", "control/ike/fuzz/corpus/authentication", ike_authentication),
     target("ike-name", "control/ike/fuzz/corpus/name", ike_name),

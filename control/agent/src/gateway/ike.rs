@@ -36,7 +36,7 @@ pub(super) struct Ike {
     pub(super) refused: BTreeMap<String, String>,
     /// Why child SAs of tunnels cannot be carried, by name.
     uncarried: BTreeMap<String, String>,
-    /// Certificates that end soon, in an operator's words.
+    /// Certificates and revocation lists that end soon, in an operator's words.
     pub(super) endings: Vec<String>,
     /// The planner has not taken the newest child SAs yet.
     unpublished: bool,
@@ -96,11 +96,11 @@ impl Gateway {
     /// Takes over what the process before this one stored. Before the first plan.
     pub(super) fn restore_ike(&mut self) {
         let records: Vec<_> = self.secrets.iter().map(|(id, bytes)| (SaId(id), bytes)).collect();
-        let count = records.len();
         for error in self.ike.endpoint.restore(clock::now(), records) {
             tracing::warn!("{error}");
             self.secrets.remove(error.0.0);
         }
+        let count = self.ike.endpoint.ike_spis().len();
         if count > 0 {
             tracing::info!("took over {count} IKE SAs");
         }
@@ -156,9 +156,10 @@ impl Gateway {
             .collect();
         self.ike.trouble("addresses that IKE cannot use", unbound.join(", "));
         let unix = clock::now().unix;
-        self.ike.endings = connections.iter().flat_map(|tunnel| endings(tunnel, unix)).collect();
+        let ours = connections.iter().flat_map(|tunnel| endings(tunnel, unix));
+        self.ike.endings = ours.chain(self.ike.endpoint.endings(unix)).collect();
         self.ike
-            .trouble("certificates that end soon", self.ike.endings.join("; "));
+            .trouble("certificates and lists that end soon", self.ike.endings.join("; "));
         let changed = connections != self.ike.connections || refused != self.ike.refused;
         if says_so || changed {
             for (tunnel, why) in &refused {
@@ -295,7 +296,7 @@ impl Gateway {
         }
         for news in self.ike.endpoint.take_news() {
             self.ike.events.count(&news.what);
-            tell(&news);
+            tell(&self.ike.endpoint, &news);
         }
     }
 
@@ -346,23 +347,18 @@ impl Gateway {
 }
 
 /// A log line in the operator's words.
-fn tell(news: &News) {
-    let who = news
-        .connection
-        .as_deref()
-        .map_or_else(|| "a stranger".to_owned(), |name| format!("tunnel {name}"));
+fn tell(endpoint: &Endpoint, news: &News) {
+    let connection = news.connection.as_deref();
+    let who = connection.map_or_else(|| "a stranger".to_owned(), |name| format!("tunnel {name}"));
+    let words = |why| endpoint.in_words(connection, why);
     match &news.what {
         What::Established { peer } => tracing::info!("{who}: IKE SA with {peer}"),
         What::IkeRekeyed => tracing::info!("{who}: IKE SA replaced"),
-        What::RekeyFailed { why } => tracing::warn!("{who}: the IKE SA cannot be replaced: {why}"),
+        What::RekeyFailed { why } => tracing::warn!("{who}: the IKE SA cannot be replaced: {}", words(why)),
         What::ChildUp { child } => tracing::info!("{who}: child SA {child} is up"),
         What::ChildRekeyed { child } => tracing::info!("{who}: child SA {child} replaced"),
-        What::ChildFailed { child, why } => tracing::warn!("{who}: child SA {child}: {why}{}", hint(why)),
-        What::Ended { why } => tracing::warn!("{who}: no IKE SA: {why}{}", hint(why)),
+        What::ChildFailed { child, why } => tracing::warn!("{who}: child SA {child}: {}", words(why)),
+        What::Ended { why } => tracing::warn!("{who}: no IKE SA: {}", words(why)),
         What::Moved { path } => tracing::info!("{who}: the peer is at {} now", path.remote),
     }
-}
-
-fn hint(why: &tombolo_ike::failure::Failure) -> String {
-    why.hint().map(|hint| format!("; {hint}")).unwrap_or_default()
 }

@@ -22,10 +22,6 @@ pub fn ike(endpoint: &Endpoint, refused: &BTreeMap<String, String>, now: Millise
 }
 
 fn one(view: &TunnelView<'_>, now: Milliseconds) -> Ike {
-    let failure = view.last.map(|why| match why.hint() {
-        Some(hint) => format!("{why}; {hint}"),
-        None => why.to_string(),
-    });
     let next = view
         .begins_at
         .map(|at| format!(", next attempt in {} s", at.since(now).div_ceil(1000)));
@@ -39,7 +35,7 @@ fn one(view: &TunnelView<'_>, now: Milliseconds) -> Ike {
             .map(|(initiator, responder)| format!("{initiator:016x} {responder:016x}")),
         established_seconds: view.since.map(|since| now.since(since) / 1000),
         nat: view.nat.map(nat),
-        failure,
+        failure: view.failure.clone(),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::psk;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use tombolo_ike::auth::certificate::Certificate;
 use tombolo_ike::auth::certificate_error::{CertificateError, Holder, date};
-use tombolo_ike::auth::chain::{Ends, Trust, check_trust, ends_at, verify_chain};
+use tombolo_ike::auth::chain::{Ends, Trust, check_trust, ends_at, lists_end_at, verify_chain};
 use tombolo_ike::auth::check_own;
 use tombolo_ike::auth::endings::endings;
 use tombolo_ike::auth::error::AuthError;
@@ -66,6 +66,9 @@ fn certificates(ike: &IkeTunnel, connection: &Connection, unix: u64) -> Vec<Find
     findings.extend(own_dates(connection, chain, unix));
     findings.extend(own_names(ike, chain, trust, unix));
     findings.extend(trusted(connection, trust, unix));
+    if !findings.iter().any(|finding| finding.about == "revocations") {
+        findings.extend(dates_of_lists(connection, revocations, unix));
+    }
     findings
 }
 
@@ -158,8 +161,7 @@ fn dates_of_roots(connection: &Connection, roots: &[Vec<u8>], unix: u64) -> Vec<
         return Vec::new();
     };
     let is_over = |root: &Vec<u8>| ends_at(std::slice::from_ref(root)).is_none_or(|ends| ends.unix < unix);
-    let mut theirs = connection.clone();
-    theirs.own.proof = OwnProof::Psk(Secret::new(Vec::new()));
+    let theirs = trusting(connection, roots, &[]);
     let mut findings = told("roots", &theirs, roots.iter().all(is_over), unix);
     let to_come: Vec<String> = roots
         .iter()
@@ -180,6 +182,23 @@ fn dates_of_roots(connection: &Connection, roots: &[Vec<u8>], unix: u64) -> Vec<
         findings.push(Finding::good("roots", good_until(&first)));
     }
     findings
+}
+
+/// A list that is over proves nobody: all peers are refused.
+fn dates_of_lists(connection: &Connection, lists: &[Vec<u8>], unix: u64) -> Vec<Finding> {
+    let is_over = lists_end_at(lists).is_some_and(|ends| ends < unix);
+    told("revocations", &trusting(connection, &[], lists), is_over, unix)
+}
+
+/// The same tunnel with these files alone.
+fn trusting(connection: &Connection, roots: &[Vec<u8>], revocations: &[Vec<u8>]) -> Connection {
+    let mut theirs = connection.clone();
+    theirs.own.proof = OwnProof::Psk(Secret::new(Vec::new()));
+    theirs.peer.proof = PeerProof::Certificate {
+        roots: roots.into(),
+        revocations: revocations.into(),
+    };
+    theirs
 }
 
 /// What `tombolod` would warn of; the name of the tunnel stands beside it already.

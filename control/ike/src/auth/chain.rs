@@ -159,6 +159,11 @@ pub struct Ends {
     pub unix: u64,
 }
 
+/// When the first of these revocation lists (DER) has to be replaced, in seconds since 1970.
+pub fn lists_end_at(lists: &[Vec<u8>]) -> Option<u64> {
+    revocation::first_to_end(lists)
+}
+
 /// Which certificate of a chain, or of roots, ends first, to warn of it; none if none can be read.
 pub fn ends_at(chain: &[Vec<u8>]) -> Option<Ends> {
     let certificates = chain.iter().filter_map(|der| Certificate::parse(der, Holder::Own).ok());

@@ -1,36 +1,69 @@
-//! Certificates that end soon, in an operator's words: without a new one the tunnel cannot be negotiated again.
+//! Certificates and revocation lists that end soon, in an operator's words: without a new one the tunnel cannot be negotiated again.
 
 use super::certificate_error::date;
-use super::chain::ends_at;
+use super::chain::{Ends, ends_at, lists_end_at};
 use crate::connection::{Connection, OwnProof, PeerProof};
 
 const DAY: u64 = 86_400;
 /// So long before its end a certificate is worth a word.
 const AHEAD: u64 = 30 * DAY;
+/// The same of a revocation list: it lives for days, and is fetched by a machine.
+const LIST_AHEAD: u64 = DAY;
 
-/// What to say at this time (seconds since 1970) of the certificates that a tunnel is configured with: of our own chain, and of the roots, the one
-/// that ends first. The text changes once a day.
+/// What to say at this time (seconds since 1970) of the files that a tunnel is configured with: of our own chain, of the roots and of the
+/// revocation lists, the one that ends first. The text changes once a day.
 pub fn endings(connection: &Connection, unix: u64) -> Vec<String> {
     let own = match &connection.own.proof {
         OwnProof::Certificate { chain, .. } => ends_at(chain),
         OwnProof::Psk(_) => None,
     };
-    let root = match &connection.peer.proof {
-        PeerProof::Certificate { roots, .. } => ends_at(roots),
-        PeerProof::Psk(_) => None,
+    let (root, list) = match &connection.peer.proof {
+        PeerProof::Certificate { roots, revocations } => (ends_at(roots), lists_end_at(revocations)),
+        PeerProof::Psk(_) => (None, None),
     };
-    let whose = [("our certificate", own), ("the root", root)];
-    let soon = whose.into_iter().filter_map(|(whose, ends)| Some((whose, ends?)));
-    soon.filter(|(_, ends)| ends.unix <= unix.saturating_add(AHEAD))
-        .map(|(whose, ends)| {
-            let (tunnel, subject, end) = (&connection.name, ends.subject, date(ends.unix));
-            match ends.unix.checked_sub(unix) {
-                Some(left) => {
-                    let days = left / DAY;
-                    format!("tunnel {tunnel}: {whose} {subject} ends in {days} days ({end}): replace its file, nothing needs a restart")
-                }
-                None => format!("tunnel {tunnel}: {whose} {subject} has ended ({end}): replace its file, nothing needs a restart"),
-            }
-        })
-        .collect()
+    let name = &connection.name;
+    let certificate = |whose: &str, ends: Ends| {
+        let what = format!("tunnel {name}: {whose} {}", ends.subject);
+        soon(
+            &what,
+            ends.unix,
+            unix,
+            AHEAD,
+            "replace its file, nothing needs a restart",
+        )
+    };
+    let own = own.and_then(|ends| certificate("our certificate", ends));
+    let root = root.and_then(|ends| certificate("the root", ends));
+    let list = list.and_then(|ends| {
+        let what = format!("tunnel {name}: a revocation list");
+        soon(
+            &what,
+            ends,
+            unix,
+            LIST_AHEAD,
+            "put the current one in its place, nobody is believed without",
+        )
+    });
+    [own, root, list].into_iter().flatten().collect()
+}
+
+/// The same of the certificate that the peer of a tunnel has shown, which ends then.
+pub(crate) fn ending_of_peer(tunnel: &str, ends: u64, unix: u64) -> Option<String> {
+    let what = format!("tunnel {tunnel}: the peer's certificate");
+    soon(
+        &what,
+        ends,
+        unix,
+        AHEAD,
+        "it needs a new one before it negotiates again",
+    )
+}
+
+fn soon(what: &str, ends: u64, unix: u64, ahead: u64, advice: &str) -> Option<String> {
+    let end = date(ends);
+    match ends.checked_sub(unix) {
+        Some(left) if left > ahead => None,
+        Some(left) => Some(format!("{what} ends in {} days ({end}): {advice}", left / DAY)),
+        None => Some(format!("{what} has ended ({end}): {advice}")),
+    }
 }

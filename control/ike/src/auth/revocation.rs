@@ -77,8 +77,19 @@ fn reason(error: &Error) -> &'static str {
     }
 }
 
-/// Seconds since 1970 of thisUpdate; none in a list of version 1. Only what stands in front of it is read: a list may be long.
+/// Seconds since 1970 of thisUpdate; none in a list of version 1.
 fn issued(list: &[u8]) -> der::Result<Option<u64>> {
+    Ok(updates(list)?.map(|(issued, _)| issued))
+}
+
+/// When the first of these lists has to be replaced, in seconds since 1970.
+pub(super) fn first_to_end(lists: &[Vec<u8>]) -> Option<u64> {
+    let ends = lists.iter().filter_map(|list| updates(list).ok().flatten()?.1);
+    ends.min()
+}
+
+/// thisUpdate and nextUpdate; none in a list of version 1. Only what stands in front of them is read: a list may be long.
+fn updates(list: &[u8]) -> der::Result<Option<(u64, Option<u64>)>> {
     let mut reader = SliceReader::new(list)?;
     // CertificateList, TBSCertList.
     reader.decode::<Header>()?;
@@ -89,5 +100,8 @@ fn issued(list: &[u8]) -> der::Result<Option<u64>> {
     }
     reader.decode::<AnyRef<'_>>()?;
     reader.decode::<AnyRef<'_>>()?;
-    Ok(Some(reader.decode::<Time>()?.to_unix_duration().as_secs()))
+    let seconds = |time: Time| time.to_unix_duration().as_secs();
+    let this = seconds(reader.decode::<Time>()?);
+    let next = reader.decode::<Option<Time>>()?.map(seconds);
+    Ok(Some((this, next)))
 }

@@ -19,6 +19,13 @@ impl Endpoint {
         if header.flags.response || header.responder_spi == 0 || !is_ours {
             return;
         }
+        // What bears an SPI of ours is bent, or our own message thrown back at us.
+        if [header.initiator_spi, header.responder_spi]
+            .iter()
+            .any(|spi| self.by_spi.contains_key(spi))
+        {
+            return;
+        }
         if !self.admission.may_answer_stray(now.monotonic) {
             return;
         }

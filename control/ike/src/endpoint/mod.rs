@@ -26,6 +26,7 @@ macro_rules! step {
 }
 
 mod admission;
+mod down;
 mod duplicates;
 mod lost;
 mod records;
@@ -48,7 +49,7 @@ use crate::sa::established::Established;
 use crate::sa::responder::{self, Refused};
 use crate::sa::step::{Connections, News, Step, Transmit, What};
 use crate::sa::{IkeSa, SaId, State};
-use crate::wire::{Exchange, Header, Message};
+use crate::wire::{Exchange, Flags, Header, Message, Notify, Payload, WireError};
 use admission::{Admission, Verdict};
 use core::net::{IpAddr, SocketAddr};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -91,6 +92,8 @@ pub struct Endpoint {
     dirty: BTreeSet<SaId>,
     children_changed: bool,
     unready: BTreeSet<String>,
+    /// Tunnels that an operator took down.
+    down: BTreeSet<String>,
 }
 
 impl Endpoint {
@@ -117,6 +120,7 @@ impl Endpoint {
             dirty: BTreeSet::new(),
             children_changed: false,
             unready: BTreeSet::new(),
+            down: BTreeSet::new(),
         }
     }
 
@@ -125,8 +129,12 @@ impl Endpoint {
         let Ok(header) = Header::parse(bytes) else {
             return self.admission.count_garbage();
         };
-        if header.check(bytes.len()).is_err() {
-            return self.admission.count_garbage();
+        match header.check(bytes.len()) {
+            Ok(()) => {}
+            Err(why @ WireError::Version(version)) => {
+                return self.other_version(now, path, &header, why.notify(), version);
+            }
+            Err(_) => return self.admission.count_garbage(),
         }
         let begins = header.exchange == Exchange::IkeSaInit && header.flags.initiator && !header.flags.response;
         if begins && header.responder_spi == 0 {
@@ -196,14 +204,53 @@ impl Endpoint {
             // The peer comes again with the right one.
             return;
         }
-        let only = match candidates {
-            [only] => Some(only.name.clone()),
+        self.blame(now, candidates, refused.why);
+    }
+
+    /// A peer was refused before it has shown which of these tunnels it is: the operator of each sees why.
+    fn blame(&mut self, now: Now, candidates: &[Arc<Connection>], why: Failure) {
+        let named = candidates.iter().filter(|candidate| candidate.remote.is_some());
+        let names: Vec<&str> = match candidates {
+            [only] => vec![&only.name],
+            // Anybody may be the peer of the others.
+            _ => named.map(|candidate| candidate.name.as_str()).collect(),
+        };
+        for name in &names {
+            // One that is up has nothing to do with it.
+            let is_up = self.sas_of(name).any(|sa| sa.established().is_some());
+            if let Some(tunnel) = self.tunnels.get_mut(*name).filter(|_| !is_up) {
+                tunnel.last = Some(why.clone());
+            }
+        }
+        let only = match names.as_slice() {
+            [only] => Some((*only).to_owned()),
             _ => None,
         };
-        if let Some(tunnel) = only.as_ref().and_then(|name| self.tunnels.get_mut(name)) {
-            tunnel.last = Some(refused.why.clone());
+        self.admission.news(now.monotonic, &mut self.news, only, why);
+    }
+
+    /// A message of another version of IKE (RFC 7296 §2.5): a later one is answered; of an earlier one the peer learns nothing, but its tunnel's
+    /// operator does.
+    fn other_version(&mut self, now: Now, path: Path, header: &Header, answer: Option<Notify>, version: u8) {
+        self.admission.count_garbage();
+        let candidates = self.candidates(path);
+        if candidates.is_empty() || !self.admission.may_answer_stray(now.monotonic) {
+            return;
         }
-        self.admission.news(now.monotonic, &mut self.news, only, refused.why);
+        // In an earlier version the flags are others; an answer of a later one is not answered.
+        if let Some(answer) = answer.filter(|_| !header.flags.response) {
+            let flags = Flags {
+                initiator: !header.flags.initiator,
+                response: true,
+            };
+            let (i, r) = (header.initiator_spi, header.responder_spi);
+            let header = Header::new(i, r, header.exchange, flags, header.message_id);
+            let payloads = vec![Payload::Notify(answer)];
+            if let Ok(bytes) = (Message { header, payloads }).encode() {
+                self.transmits.push(Transmit { path, bytes });
+            }
+        }
+        self.blame(now, &candidates, Failure::Version(version));
     }
 
     /// Tunnels that a peer on this path may be, with its address named before those for any. One that an operator took down is none.
@@ -265,6 +312,7 @@ impl Endpoint {
         let before = sa.established().map(|state| (sa.path, state.picture()));
         let is_alone = !was_established && self.is_alone(&sa);
         let mut made = Made::default();
+        let told = self.news.len();
         let mut step = step!(self, now, made, is_alone);
         act(&mut sa, &mut step);
         sa.advance(&mut step);
@@ -280,7 +328,7 @@ impl Endpoint {
             State::Ended(ended) => {
                 let (connection, why) = (ended.connection.clone(), ended.why.clone());
                 self.forget(&sa);
-                self.ended(now, connection, why);
+                self.ended(now, connection, why, !was_established && !sa.initiator);
             }
             State::InitSent(_)
             | State::IntermediateSent(_)
@@ -294,6 +342,16 @@ impl Endpoint {
         }
         if is_new {
             self.came_up(now, id);
+        }
+        self.note_news(told);
+    }
+
+    /// Keeps for `show` what was told since.
+    fn note_news(&mut self, told: usize) {
+        for news in self.news.get(told..).unwrap_or_default() {
+            if let Some(tunnel) = news.connection.as_ref().and_then(|name| self.tunnels.get_mut(name)) {
+                tunnel.note(&news.what);
+            }
         }
     }
 
@@ -348,7 +406,7 @@ impl Endpoint {
             let why = Failure::Silent {
                 waiting_for: "CREATE_CHILD_SA",
             };
-            return self.ended(now, connection.clone(), Some(why));
+            return self.ended(now, connection.clone(), Some(why), false);
         };
         state.inherit(children);
         spis.into_iter().for_each(|spi| self.child_spis.give(spi, heir));
@@ -381,18 +439,18 @@ impl Endpoint {
         self.news.push(News { connection, what });
     }
 
-    /// An IKE SA of a tunnel ended.
-    fn ended(&mut self, now: Now, connection: Option<String>, why: Option<Failure>) {
+    /// An IKE SA ended, or did not come up. `by_stranger`: who began it has not shown who it is.
+    fn ended(&mut self, now: Now, connection: Option<String>, why: Option<Failure>, by_stranger: bool) {
         let Some(why) = why.filter(|why| *why != Failure::Superseded) else {
             return;
         };
         if let Some(name) = &connection {
             self.failed(now, name, &why);
         }
-        match connection {
-            Some(_) => self.tell(connection, What::Ended { why }),
+        match by_stranger || connection.is_none() {
+            false => self.tell(connection, What::Ended { why }),
             // Strangers do not fill the log.
-            None => self.admission.news(now.monotonic, &mut self.news, None, why),
+            true => self.admission.news(now.monotonic, &mut self.news, connection, why),
         }
     }
 }

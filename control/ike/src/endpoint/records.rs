@@ -1,13 +1,16 @@
 //! What is stored before anything leaves, and how a restarted process goes on with it.
 
 use super::Endpoint;
+use super::down::DOWN;
 use crate::now::Now;
 use crate::sa::{IkeSa, SaId, State};
 use core::fmt;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 /// First byte of a record. Moves whenever what an IKE SA keeps does: an older release's record is then refused, not misread.
-const FORMAT: u8 = 5;
+const FORMAT: u8 = 6;
 
 /// All that changed since the last commit: to be stored together or not at all.
 #[derive(Debug, Default)]
@@ -18,9 +21,9 @@ pub struct Commit {
     pub removed: Vec<SaId>,
 }
 
-/// One IKE SA, as stored. It holds keys.
+/// One IKE SA, as stored. It holds keys. One more record holds the names of the tunnels that are to stay down.
 pub struct Record {
-    /// Whose.
+    /// Whose; 0 for the names.
     pub id: SaId,
     /// Its state; wiped when dropped.
     pub bytes: Zeroizing<Vec<u8>>,
@@ -38,11 +41,13 @@ pub struct RestoreError(pub SaId);
 
 impl fmt::Display for RestoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the stored state of IKE SA {} cannot be read; its tunnel negotiates anew",
-            self.0.0
-        )
+        match self.0 {
+            DOWN => f.write_str("which tunnels were taken down cannot be read; take them down again"),
+            SaId(id) => write!(
+                f,
+                "the stored state of IKE SA {id} cannot be read; its tunnel negotiates anew"
+            ),
+        }
     }
 }
 
@@ -56,6 +61,7 @@ impl Endpoint {
         let mut commit = Commit::default();
         for id in dirty {
             match self.sas.get(&id) {
+                None if id == DOWN => commit.put.extend(self.down_record()),
                 Some(sa) => commit.put.extend(record(sa)),
                 None => commit.removed.push(id),
             }
@@ -83,7 +89,14 @@ impl Endpoint {
         let mut errors = Vec::new();
         for (id, bytes) in records {
             self.next_id = self.next_id.max(id.0.saturating_add(1));
-            match read(&bytes).filter(|sa| sa.id == id) {
+            if id == DOWN {
+                match read(&bytes) {
+                    Some(down) => self.down = down,
+                    None => errors.push(RestoreError(id)),
+                }
+                continue;
+            }
+            match read::<IkeSa>(&bytes).filter(|sa| sa.id == id) {
                 Some(sa) => self.take_over(now, sa),
                 None => errors.push(RestoreError(id)),
             }
@@ -103,11 +116,15 @@ impl Endpoint {
 }
 
 fn record(sa: &IkeSa) -> Option<Record> {
-    let bytes = Zeroizing::new(postcard::to_extend(sa, vec![FORMAT]).ok()?);
-    Some(Record { id: sa.id, bytes })
+    write(sa.id, sa)
 }
 
-fn read(bytes: &[u8]) -> Option<IkeSa> {
+pub(super) fn write(id: SaId, what: &impl Serialize) -> Option<Record> {
+    let bytes = Zeroizing::new(postcard::to_extend(what, vec![FORMAT]).ok()?);
+    Some(Record { id, bytes })
+}
+
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     match bytes.split_first() {
         Some((&FORMAT, rest)) => postcard::from_bytes(rest).ok(),
         Some(_) | None => None,

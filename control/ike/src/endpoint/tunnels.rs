@@ -8,7 +8,7 @@ use crate::random::Random;
 use crate::sa::established::Standing;
 use crate::sa::initiator::InitSent;
 use crate::sa::nat::{IKE_PORT, NAT_PORT};
-use crate::sa::step::Step;
+use crate::sa::step::{Step, What};
 use crate::sa::{IkeSa, SaId, State};
 use core::net::SocketAddr;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,10 +25,10 @@ pub(super) struct Tunnel {
     /// When to begin an IKE SA; none = the peer does, or there is one.
     pub(super) begin_at: Option<Milliseconds>,
     failures: u32,
-    /// Why it failed last.
+    /// Why it has no IKE SA, or could not replace it.
     pub(super) last: Option<Failure>,
-    /// An operator took it down.
-    pub(super) is_down: bool,
+    /// Why child SAs are missing, or could not be replaced, by name.
+    pub(super) children: BTreeMap<String, Failure>,
     /// An operator wants it begun here, though the peer usually does.
     is_asked: bool,
 }
@@ -44,6 +44,18 @@ impl Tunnel {
     /// It is up.
     pub(super) fn came_up(&mut self) {
         (self.failures, self.last) = (0, None);
+        self.children.clear();
+    }
+
+    /// Keeps what an operator wants to see as long as it is so.
+    pub(super) fn note(&mut self, what: &What) {
+        match what {
+            What::RekeyFailed { why } => self.last = Some(why.clone()),
+            What::ChildFailed { child, why } => drop(self.children.insert(child.clone(), why.clone())),
+            What::IkeRekeyed => self.last = None,
+            What::ChildUp { .. } | What::ChildRekeyed { .. } => self.children.clear(),
+            What::Established { .. } | What::Ended { .. } | What::Moved { .. } => {}
+        }
     }
 }
 
@@ -86,6 +98,7 @@ impl Endpoint {
         let changed = new.iter().filter(|(name, c)| is_changed(name, c)).map(|(name, _)| name);
         let touched: BTreeSet<String> = changed.chain(&gone).cloned().collect();
         self.tunnels.retain(|name, _| new.contains_key(name));
+        self.forget_down(|name| new.contains_key(name));
         self.begins.retain(|(_, name)| new.contains_key(name));
         self.by_addresses.clear();
         for (name, connection) in &new {
@@ -107,18 +120,22 @@ impl Endpoint {
         self.unready = names;
     }
 
-    /// Carries out a command; false if there is no such tunnel.
+    /// Carries out a command; false if there is no such tunnel, or nothing but Down can be done with it now.
     pub fn command(&mut self, now: Now, name: &str, command: Command) -> bool {
-        let Some(tunnel) = self.tunnels.get_mut(name) else {
+        let tunnel = self.tunnels.get_mut(name);
+        if tunnel.is_none() && !(command == Command::Down && self.unready.contains(name)) {
             return false;
-        };
+        }
+        if let Some(tunnel) = tunnel {
+            tunnel.is_asked = command == Command::Up || tunnel.is_asked && command != Command::Down;
+        }
         match command {
             Command::Up => {
-                (tunnel.is_down, tunnel.is_asked) = (false, true);
+                self.set_down(name, false);
                 self.set_begin(name, None);
             }
             Command::Down => {
-                (tunnel.is_down, tunnel.is_asked) = (true, false);
+                self.set_down(name, true);
                 self.leave(name);
             }
             Command::Rekey | Command::RekeyIke | Command::RekeyChildren => {
@@ -176,18 +193,13 @@ impl Endpoint {
         }
     }
 
-    /// Whether an operator took it down.
-    pub(super) fn is_down(&self, name: &str) -> bool {
-        self.tunnels.get(name).is_some_and(|tunnel| tunnel.is_down)
-    }
-
     /// Whether a tunnel shall have an IKE SA that we begin, and has none.
     fn lacks_sa(&self, name: &str) -> bool {
         let Some((connection, tunnel)) = self.connections.get(name).zip(self.tunnels.get(name)) else {
             return false;
         };
         let is_ours = connection.remote.is_some() && (connection.initiate || tunnel.is_asked);
-        is_ours && !tunnel.is_down && !self.has_sa(name)
+        is_ours && !self.is_down(name) && !self.has_sa(name)
     }
 
     /// Begins an IKE SA for a tunnel that wants one and has none, unless it is to wait.
@@ -246,7 +258,7 @@ impl Endpoint {
         match sa {
             Some(sa) => self.insert(sa),
             // Nothing was sent: without a pause it would be tried for ever.
-            None => self.ended(now, Some(connection.name.clone()), Some(Failure::TooLarge)),
+            None => self.ended(now, Some(connection.name.clone()), Some(Failure::TooLarge), false),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What the gateway installs, and what an operator sees.
 
+use super::tunnels::Tunnel;
 use super::{Dropped, Endpoint};
+use crate::auth::endings::ending_of_peer;
 use crate::connection::Path;
 use crate::failure::Failure;
 use crate::now::Milliseconds;
@@ -51,8 +53,8 @@ pub struct TunnelView<'a> {
     pub children: Vec<&'a ChildSa>,
     /// When the next attempt begins.
     pub begins_at: Option<Milliseconds>,
-    /// Why it failed last.
-    pub last: Option<&'a Failure>,
+    /// Why it is not up, or not wholly, and what to do about it.
+    pub failure: Option<String>,
     /// An operator took it down.
     pub is_down: bool,
 }
@@ -61,6 +63,10 @@ impl Endpoint {
     /// Whether [`children`](Self::children) says something else than before; answers once.
     pub fn children_changed(&mut self) -> bool {
         core::mem::take(&mut self.children_changed)
+    }
+
+    pub(crate) fn ike_sas(&self) -> impl Iterator<Item = &IkeSa> {
+        self.sas.values()
     }
 
     /// All child SAs that workers shall have.
@@ -119,7 +125,7 @@ impl Endpoint {
             let state = sa.and_then(IkeSa::established);
             TunnelView {
                 name,
-                phase: phase(sa, tunnel.is_down),
+                phase: phase(sa, self.is_down(name)),
                 path: sa.map(|sa| sa.path),
                 peer: state.map(|state| state.peer.to_string()),
                 suite: state.map(|state| &state.channel.suite),
@@ -131,10 +137,35 @@ impl Endpoint {
                     .flat_map(|state| &state.children)
                     .collect(),
                 begins_at: tunnel.begin_at,
-                last: tunnel.last.as_ref(),
-                is_down: tunnel.is_down,
+                failure: self.failure(name, tunnel),
+                is_down: self.is_down(name),
             }
         })
+    }
+}
+
+impl Endpoint {
+    /// Why something failed and what to do about it, in the words of the tunnel's operator.
+    pub fn in_words(&self, tunnel: Option<&str>, why: &Failure) -> String {
+        let connection = tunnel.and_then(|name| self.connections.get(name));
+        why.in_words(connection.map(|connection| &**connection))
+    }
+
+    /// Certificates of peers that end soon, in an operator's words.
+    pub fn endings(&self, unix: u64) -> Vec<String> {
+        let states = self.sas.values().filter_map(IkeSa::established);
+        let current = states.filter(|state| state.standing == Standing::Current);
+        let soon = current.filter_map(|state| ending_of_peer(&state.connection, state.peer_ends?, unix));
+        soon.collect()
+    }
+
+    fn failure(&self, name: &str, tunnel: &Tunnel) -> Option<String> {
+        let of_children = tunnel.children.iter();
+        let of_children =
+            of_children.map(|(child, why)| format!("child SA {child}: {}", self.in_words(Some(name), why)));
+        let whole = tunnel.last.iter().map(|why| self.in_words(Some(name), why));
+        let all: Vec<String> = whole.chain(of_children).collect();
+        (!all.is_empty()).then(|| all.join("; "))
     }
 }
 

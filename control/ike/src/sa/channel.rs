@@ -79,7 +79,7 @@ impl Channel {
     }
 
     /// None only if the stored keys are damaged.
-    fn cipher(&self, from_initiator: bool) -> Option<Cipher> {
+    pub(crate) fn cipher(&self, from_initiator: bool) -> Option<Cipher> {
         self.cipher_of(&self.keys, from_initiator)
     }
 

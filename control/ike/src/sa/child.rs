@@ -137,12 +137,14 @@ pub(crate) fn rekey_at(now: Milliseconds, lifetime: Lifetime, random: &mut dyn R
     now.after(lifetime.rekey_ms.saturating_sub(fuzz))
 }
 
-/// A limit on bytes or packets, less up to a tenth, drawn; none = never.
-pub(crate) fn volume(limit: u64, random: &mut dyn Random) -> u64 {
-    match limit {
-        0 => u64::MAX,
-        limit => limit - random.below(limit / 10 + 1),
+/// A limit on bytes or packets, less the part that is drawn off the time, too; none = never.
+pub(crate) fn volume(limit: u64, lifetime: Lifetime, random: &mut dyn Random) -> u64 {
+    if limit == 0 {
+        return u64::MAX;
     }
+    let part = u128::from(lifetime.fuzz_ms) * u128::from(limit) / u128::from(lifetime.rekey_ms.max(1));
+    let fuzz = u64::try_from(part).unwrap_or(limit).min(limit - 1);
+    limit - random.below(fuzz.saturating_add(1))
 }
 
 /// Without ESN a child SA is replaced after so many packets at the latest, less up to a tenth: a quarter of the numbers is left for the
@@ -150,7 +152,8 @@ pub(crate) fn volume(limit: u64, random: &mut dyn Random) -> u64 {
 const SEQUENCES_MAX: u64 = 3 << 30;
 
 /// A limit on packets, within what sequence numbers allow.
-pub(crate) fn packets_max(limit: u64, esn: bool, random: &mut dyn Random) -> u64 {
-    let numbers = if esn { u64::MAX } else { volume(SEQUENCES_MAX, random) };
-    volume(limit, random).min(numbers)
+pub(crate) fn packets_max(limit: u64, lifetime: Lifetime, esn: bool, random: &mut dyn Random) -> u64 {
+    let tenth = random.below(SEQUENCES_MAX / 10);
+    let numbers = if esn { u64::MAX } else { SEQUENCES_MAX - tenth };
+    volume(limit, lifetime, random).min(numbers)
 }

@@ -26,6 +26,7 @@ use crate::connection::{Connection, Path};
 use crate::failure::Failure;
 use crate::now::Milliseconds;
 use crate::wire::Header;
+use channel::Channel;
 use established::Established;
 use initiator::{AuthSent, InitSent, IntermediateSent};
 use responder::InitAnswered;
@@ -110,6 +111,17 @@ impl IkeSa {
         }
     }
 
+    /// Its keys, once there are any.
+    pub(crate) fn channel(&self) -> Option<&Channel> {
+        match &self.state {
+            State::InitSent(_) | State::Ended(_) => None,
+            State::IntermediateSent(state) => Some(&state.begun.channel),
+            State::AuthSent(state) => Some(&state.begun.channel),
+            State::InitAnswered(state) => Some(&state.begun.channel),
+            State::Established(state) => Some(&state.channel),
+        }
+    }
+
     /// Whether the peer has proven who it is.
     pub(crate) fn established(&self) -> Option<&Established> {
         match &self.state {
@@ -158,11 +170,13 @@ impl IkeSa {
         });
         self.state = match core::mem::replace(&mut self.state, nothing) {
             State::InitSent(state) => state.advance(self, step),
-            State::IntermediateSent(state) => match self.silent(step, &state.connection, "IKE_INTERMEDIATE", None) {
-                Some(ended) => ended,
-                None => State::IntermediateSent(state),
-            },
-            State::AuthSent(state) => match self.silent(step, &state.connection, "IKE_AUTH", None) {
+            State::IntermediateSent(state) => {
+                match self.silent(step, &state.connection, "IKE_INTERMEDIATE", Patience::default()) {
+                    Some(ended) => ended,
+                    None => State::IntermediateSent(state),
+                }
+            }
+            State::AuthSent(state) => match self.silent(step, &state.connection, "IKE_AUTH", Patience::default()) {
                 Some(ended) => ended,
                 None => State::AuthSent(state),
             },
@@ -183,25 +197,25 @@ impl IkeSa {
         step: &Step<'_>,
         connection: &str,
         waiting_for: &'static str,
-        going: Option<Milliseconds>,
+        patience: Patience,
     ) -> Option<State> {
-        let limit = limit(step.connections.get(connection), going.is_some());
-        // Who goes is not waited for any less long because of what was asked before.
-        let since = self.sender.waiting_since()?.max(going.unwrap_or(Milliseconds(0)));
-        (step.now.monotonic.since(since) >= limit)
-            .then(|| State::ended(Some(connection), Failure::Silent { waiting_for }))
+        let at = self.silent_at(step.connections.get(connection), patience)?;
+        (step.now.monotonic >= at).then(|| State::ended(Some(connection), Failure::Silent { waiting_for }))
+    }
+
+    /// When a peer that has not answered by then is dead.
+    fn silent_at(&self, connection: Option<&Arc<Connection>>, patience: Patience) -> Option<Milliseconds> {
+        let since = self.sender.waiting_since()?.max(patience.from);
+        let least = if patience.is_going { GOODBYE_MS } else { u64::MAX };
+        let limit = connection.map_or(GOODBYE_MS, |c| c.dpd_timeout_ms).min(least);
+        Some(since.after(limit))
     }
 
     /// When to look again.
     pub(crate) fn deadline(&self, connections: &step::Connections) -> Option<Milliseconds> {
-        let silence = self.sender.waiting_since().map(|since| {
-            let going = self.established().and_then(Established::going);
-            let limit = limit(
-                self.connection().and_then(|name| connections.get(name)),
-                going.is_some(),
-            );
-            since.max(going.unwrap_or(Milliseconds(0))).after(limit)
-        });
+        let patience = self.established().map(Established::patience).unwrap_or_default();
+        let connection = self.connection().and_then(|name| connections.get(name));
+        let silence = self.silent_at(connection, patience);
         let own = match &self.state {
             State::InitSent(state) => state.deadline(),
             State::IntermediateSent(_) | State::AuthSent(_) => None,
@@ -213,8 +227,11 @@ impl IkeSa {
     }
 }
 
-/// An answer to a request comes in this time, or the peer is dead.
-fn limit(connection: Option<&Arc<Connection>>, is_going: bool) -> u64 {
-    let least = if is_going { GOODBYE_MS } else { u64::MAX };
-    connection.map_or(GOODBYE_MS, |c| c.dpd_timeout_ms).min(least)
+/// How long an answer is waited for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Patience {
+    /// Silence counts from here on, or since the request was sent.
+    pub(crate) from: Milliseconds,
+    /// On its way out: a peer that has ended it cannot answer, and is not waited for long.
+    pub(crate) is_going: bool,
 }

@@ -141,7 +141,7 @@ pub(crate) fn theirs(
         proof.data.clone_from(&without.data);
     }
     let octets = begun.octets(side, body, message_id, &keys);
-    verify(begun, connection, &identity, &proof, &octets, payloads, unix)?;
+    begun.peer_ends = verify(begun, connection, &identity, &proof, &octets, payloads, unix)?;
     begun.ppk_used = ppk.is_some();
     begun.channel.rekeyed(keys);
     Ok(identity)
@@ -168,6 +168,7 @@ fn used_ppk<'a>(
     Ok(known)
 }
 
+/// Gives the end of the peer's certificate, where it has one.
 fn verify(
     begun: &Begun,
     connection: &Connection,
@@ -176,18 +177,20 @@ fn verify(
     octets: &[u8],
     payloads: &[Payload],
     unix: u64,
-) -> Result<(), Failure> {
+) -> Result<Option<u64>, Failure> {
     match &connection.peer.proof {
         PeerProof::Psk(secret) => {
             let checked = auth::check_psk(secret, begun.channel.suite.prf, proof, octets);
-            checked.map_err(Failure::Authentication)
+            checked.map(|()| None).map_err(Failure::Authentication)
         }
         PeerProof::Certificate { roots, revocations } => {
             let chain = payloads::chain(payloads);
             let trust = Trust { roots, revocations };
             let key = verify_chain(&chain, trust, identity, connection.peer.spiffe.as_deref(), unix);
             let key = key.map_err(|wrong| Failure::Authentication(wrong.into()))?;
-            key.verify(proof, octets).map_err(Failure::Authentication)
+            key.verify(proof, octets).map_err(Failure::Authentication)?;
+            let own = chain.get(..1).and_then(chain::ends_at);
+            Ok(own.map(|ends| ends.unix))
         }
     }
 }

@@ -132,6 +132,11 @@ impl Receiver {
         }
     }
 
+    /// Id that the peer's next request has to bear.
+    pub(crate) fn next_id(&self) -> u32 {
+        self.expected
+    }
+
     /// What the id of a request says.
     pub(crate) fn turn(&self, id: u32) -> Turn {
         if id == self.expected {

@@ -88,6 +88,11 @@ impl Network {
         core::mem::take(&mut self.flights).into_values().collect()
     }
 
+    /// Takes the next one off the wire.
+    pub(crate) fn take_one(&mut self) -> Option<(Path, Vec<u8>)> {
+        self.flights.pop_first().map(|(_, flight)| flight)
+    }
+
     /// Kinds of the exchanges of the requests under way from an address.
     pub(crate) fn requests_from(&self, source: core::net::IpAddr) -> Vec<u8> {
         let from = self.flights.values().filter(|(path, _)| path.local.ip() == source);

@@ -62,6 +62,7 @@ impl Established {
             return;
         };
         self.heard = self.heard.max(last);
+        self.packets_heard = self.packets_heard.max(last);
         if receives {
             // RFC 7296 §2.8: the peer uses it, so it has it.
             self.activate(now, spi, false);

@@ -325,6 +325,8 @@ impl Established {
             rekey_at: rekey_at(now, connection.ike_lifetime, step.random),
             hard_at: now.after(connection.ike_lifetime.hard_ms),
             heard: now,
+            packets_heard: self.packets_heard,
+            peer_ends: self.peer_ends,
             keepalive_at: self.keepalive_at,
             doing: None,
             later: self.later.clone(),

@@ -21,7 +21,7 @@ use super::payloads::find_notify;
 use super::pending_child::PendingChild;
 use super::step::{Connections, Step, What};
 use super::window::Turn;
-use super::{IkeSa, State};
+use super::{IkeSa, Patience, State};
 use crate::connection::{Connection, Path};
 use crate::failure::Failure;
 use crate::identity::Identity;
@@ -51,6 +51,10 @@ pub(crate) struct Established {
     hard_at: Milliseconds,
     /// Last authentic message or packet of the peer.
     pub(crate) heard: Milliseconds,
+    /// Last authentic packet of the peer.
+    packets_heard: Milliseconds,
+    /// End of the certificate that the peer has shown, in seconds since 1970.
+    pub(crate) peer_ends: Option<u64>,
     keepalive_at: Milliseconds,
     /// What our request under way is about.
     doing: Option<Doing>,
@@ -141,6 +145,8 @@ impl Established {
             rekey_at: rekey_at(now, connection.ike_lifetime, step.random),
             hard_at: now.after(connection.ike_lifetime.hard_ms),
             heard: now,
+            packets_heard: Milliseconds(0),
+            peer_ends: begun.peer_ends,
             keepalive_at: now.after(KEEPALIVE_MS),
             doing: None,
             later: Vec::new(),
@@ -234,9 +240,12 @@ impl Established {
     pub(crate) fn advance(mut self: Box<Self>, sa: &mut IkeSa, step: &mut Step<'_>) -> State {
         let now = step.now.monotonic;
         if now >= self.hard_at && self.standing == Standing::Current {
-            return self.end(step, Failure::Expired);
+            let why = Failure::Expired;
+            step.tell(Some(&self.connection), What::RekeyFailed { why });
+            // The peer shall not go on sealing for it.
+            self.standing = Standing::Leaving;
         }
-        if let Some(State::Ended(ended)) = sa.silent(step, &self.connection, self.waiting_for(), self.going()) {
+        if let Some(State::Ended(ended)) = sa.silent(step, &self.connection, self.waiting_for(), self.patience()) {
             return self.lost(step, ended.why.unwrap_or(Failure::Ours));
         }
         self.children.retain(|child| {
@@ -342,13 +351,16 @@ impl Established {
         self.standing != Standing::Current
     }
 
-    /// Since when it is on its way out, if it is: who was replaced serves the peer until it is to be deleted, whatever we asked before.
-    pub(crate) fn going(&self) -> Option<Milliseconds> {
-        match self.standing {
-            Standing::Current => None,
-            Standing::Replaced { delete_at } | Standing::Candidate { delete_at } => Some(delete_at),
-            Standing::Leaving | Standing::Closing => Some(Milliseconds(0)),
-        }
+    /// How long an answer is waited for. Packets are the sign of life that was asked for. Who was replaced serves the peer until it is to be
+    /// deleted, whatever we asked before.
+    pub(crate) fn patience(&self) -> Patience {
+        let (from, is_going) = match self.standing {
+            Standing::Current if matches!(self.doing, Some(Doing::Liveness)) => (self.packets_heard, false),
+            Standing::Current => (Milliseconds(0), false),
+            Standing::Replaced { delete_at } | Standing::Candidate { delete_at } => (delete_at, true),
+            Standing::Leaving | Standing::Closing => (Milliseconds(0), true),
+        };
+        Patience { from, is_going }
     }
 
     /// Whether it ends with all its children: what is sealed now the peer may not know any more.

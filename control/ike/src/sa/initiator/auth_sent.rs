@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct AuthSent {
     pub(crate) connection: String,
-    begun: Begun,
+    pub(crate) begun: Begun,
     child: Option<PendingChild>,
     message_id: u32,
 }

@@ -14,10 +14,10 @@ use crate::sa::channel::{self, Channel};
 use crate::sa::features::Features;
 use crate::sa::nat;
 use crate::sa::offers;
-use crate::sa::payloads::{asked_group, associations, exchanges, find_error, find_notify, nonces};
+use crate::sa::payloads::{associations, exchanges, find_error, find_notify, nonces};
 use crate::sa::step::Step;
 use crate::sa::window::{Receiver, Sender};
-use crate::sa::{IkeSa, State};
+use crate::sa::{IkeSa, Patience, State};
 use crate::transform::Group;
 use crate::wire::{Exchange, Header, KeyExchange, Message, Nonce, Notify, Payload, notify};
 use serde::{Deserialize, Serialize};
@@ -38,8 +38,17 @@ pub(crate) struct InitSent {
     /// The message as sent: AUTH covers it.
     request: Vec<u8>,
     retries: u8,
-    /// Since when a refusal stands, and which.
-    refused: Option<(Milliseconds, u16)>,
+    /// Since when a refusal stands.
+    refused: Option<(Milliseconds, Refusal)>,
+}
+
+/// What the peer said.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+enum Refusal {
+    /// An error notification.
+    Error(u16),
+    /// It wants a group that is not offered.
+    Group(u16),
 }
 
 impl InitSent {
@@ -125,7 +134,8 @@ impl InitSent {
             return self.follow(sa, step, &connection, asked);
         }
         if let Some(error) = find_error(&message.payloads) {
-            self.refused.get_or_insert((step.now.monotonic, error.kind));
+            self.refused
+                .get_or_insert((step.now.monotonic, Refusal::Error(error.kind)));
             return State::InitSent(self);
         }
         match self.begun(sa, &connection, header, &message.payloads, datagram) {
@@ -151,9 +161,8 @@ impl InitSent {
             Asked::Cookie(cookie) => self.cookie = Some(cookie),
             Asked::Group(asked) => {
                 let offered = |group: &Group| connection.ike_proposals.iter().any(|p| p.groups.contains(group));
-                let Some(group) = asked.filter(offered) else {
-                    self.refused
-                        .get_or_insert((step.now.monotonic, notify::INVALID_KE_PAYLOAD));
+                let Some(group) = Group::from_id(asked).filter(offered) else {
+                    self.refused.get_or_insert((step.now.monotonic, Refusal::Group(asked)));
                     return State::InitSent(self);
                 };
                 if group == self.private.group() {
@@ -207,6 +216,7 @@ impl InitSent {
             features: Features::of(payloads),
             intermediate: IntermediateAuth::default(),
             ppk_used: false,
+            peer_ends: None,
         };
         begun.settle(sa, connection);
         Ok(begun)
@@ -214,15 +224,18 @@ impl InitSent {
 
     /// Gives up after a refusal that stands, or after silence.
     pub(crate) fn advance(self: Box<Self>, sa: &IkeSa, step: &Step<'_>) -> State {
-        if let Some((since, error)) = self.refused
+        if let Some((since, refusal)) = self.refused
             && step.now.monotonic.since(since) >= REFUSAL_STANDS_MS
         {
             let connection = step.connections.get(&self.connection);
             let offered = connection.map(|c| offers::ike(&c.ike_proposals)).unwrap_or_default();
-            let why = Failure::Refused { notify: error, offered };
+            let why = match refusal {
+                Refusal::Error(notify) => Failure::Refused { notify, offered },
+                Refusal::Group(asked) => Failure::WantsGroup { asked, offered },
+            };
             return State::ended(Some(&self.connection), why);
         }
-        match sa.silent(step, &self.connection, "IKE_SA_INIT", None) {
+        match sa.silent(step, &self.connection, "IKE_SA_INIT", Patience::default()) {
             Some(ended) => ended,
             None => State::InitSent(self),
         }
@@ -249,7 +262,7 @@ fn go_on(sa: &mut IkeSa, step: &mut Step<'_>, connection: &Connection, begun: Be
 /// What a responder asks for before it answers.
 enum Asked {
     Cookie(Vec<u8>),
-    Group(Option<Group>),
+    Group(u16),
 }
 
 impl Asked {
@@ -260,7 +273,9 @@ impl Asked {
                 .contains(&cookie.data.len())
                 .then(|| Asked::Cookie(cookie.data.clone()));
         }
-        find_notify(payloads, notify::INVALID_KE_PAYLOAD).map(|notify| Asked::Group(asked_group(notify)))
+        // Without a group it asks for none: that of the number 0.
+        let asked = |notify: &Notify| notify.numbers().and_then(|ids| ids.first().copied()).unwrap_or(0);
+        find_notify(payloads, notify::INVALID_KE_PAYLOAD).map(|notify| Asked::Group(asked(notify)))
     }
 }
 

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct IntermediateSent {
     pub(crate) connection: String,
-    begun: Begun,
+    pub(crate) begun: Begun,
     /// Which of the additional key exchanges.
     number: usize,
     private: PrivateValue,

@@ -28,18 +28,13 @@ pub(crate) fn answer(
     let mut state = state;
     sa.path = path;
     let Ok(inside) = inside.payloads() else {
-        return refuse(
-            state,
-            sa,
-            step,
-            header,
-            Failure::Misbehaved("its IKE_AUTH is malformed"),
-        );
+        let why = Failure::Misbehaved("its IKE_AUTH is malformed");
+        return refuse(state, sa, step, header, None, why);
     };
     let proven = prove(&mut state, sa, step, header, inside);
     let (connection, peer, mut payloads) = match proven {
         Ok(proven) => proven,
-        Err(why) => return refuse(state, sa, step, header, why),
+        Err((tunnel, why)) => return refuse(state, sa, step, header, tunnel, why),
     };
     let InitAnswered { begun, .. } = state;
     let initial_contact = find_notify(inside, notify::INITIAL_CONTACT).is_some();
@@ -94,6 +89,9 @@ pub(crate) fn answer(
 
 type Proven = (Arc<Connection>, proof::PeerIdentity, Vec<Payload>);
 
+/// Why a peer was refused, and by which tunnel, where it is one.
+type Unproven = (Option<String>, Failure);
+
 /// The tunnel whose peer this is, by its identity exactly, and our own proof.
 fn prove(
     state: &mut InitAnswered,
@@ -101,8 +99,8 @@ fn prove(
     step: &mut Step<'_>,
     header: &Header,
     inside: &[Payload],
-) -> Result<Proven, Failure> {
-    let claimed = proof::claimed(Side::Initiator, inside)?;
+) -> Result<Proven, Unproven> {
+    let claimed = proof::claimed(Side::Initiator, inside).map_err(|why| (None, why))?;
     let wanted = proof::wanted_identity(inside);
     let named = state.candidates(step.connections);
     let fitting: Vec<_> = named
@@ -117,10 +115,16 @@ fn prove(
         .filter(|c| offers::allow(&c.ike_proposals, &state.begun.channel.suite))
         .collect();
     let mut failure = match (fitting.is_empty(), named.as_slice()) {
-        (true, [only]) => proof::mismatch(only, &claimed, wanted.as_ref()),
-        _ => Failure::UnknownPeer {
-            identity: claimed.to_string(),
-        },
+        (true, [only]) => (
+            Some(only.name.clone()),
+            proof::mismatch(only, &claimed, wanted.as_ref()),
+        ),
+        _ => (
+            None,
+            Failure::UnknownPeer {
+                identity: claimed.to_string(),
+            },
+        ),
     };
     // An identity of its own before a rule for any.
     let exact = |c: &&&Arc<Connection>| c.peer.identity.is_none();
@@ -137,17 +141,27 @@ fn prove(
         ) {
             Ok(peer) => {
                 state.begun.settle(sa, connection);
-                let ours = proof::ours(&state.begun, Side::Responder, connection, header.message_id)?;
-                return Ok((connection.clone(), peer, ours));
+                let ours = proof::ours(&state.begun, Side::Responder, connection, header.message_id);
+                return match ours {
+                    Ok(ours) => Ok((connection.clone(), peer, ours)),
+                    Err(why) => Err((Some(connection.name.clone()), why)),
+                };
             }
-            Err(why) => failure = why,
+            Err(why) => failure = (Some(connection.name.clone()), why),
         }
     }
     Err(failure)
 }
 
 /// RFC 7296 §2.21.2: the peer learns that it failed, not why.
-fn refuse(state: InitAnswered, sa: &mut IkeSa, step: &mut Step<'_>, header: &Header, why: Failure) -> State {
+fn refuse(
+    state: InitAnswered,
+    sa: &mut IkeSa,
+    step: &mut Step<'_>,
+    header: &Header,
+    tunnel: Option<String>,
+    why: Failure,
+) -> State {
     let candidates = state.candidates(step.connections);
     let mut begun = state.begun;
     let failed = Payload::Notify(Notify::new(notify::AUTHENTICATION_FAILED, &[]));
@@ -156,8 +170,8 @@ fn refuse(state: InitAnswered, sa: &mut IkeSa, step: &mut Step<'_>, header: &Hea
         step.send(sa.path, &sealed.datagrams);
     }
     let only = match candidates.as_slice() {
-        [only] => Some(only.name.as_str()),
+        [only] => Some(only.name.clone()),
         _ => None,
     };
-    State::ended(only, why)
+    State::ended(tunnel.or(only).as_deref(), why)
 }

@@ -116,6 +116,7 @@ pub(crate) fn answer(
         features,
         intermediate: IntermediateAuth::default(),
         ppk_used: false,
+        peer_ends: None,
     };
     step.send(path, std::slice::from_ref(&response));
     sa.receiver.answered(vec![response]);
