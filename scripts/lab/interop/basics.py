@@ -54,7 +54,8 @@ ANOTHER_PPK = Refusal("AUTHENTICATION_FAILED", (r"parsed IKE_AUTH request \d+ \[
 NO_PROPOSAL = Refusal(
     "NO_PROPOSAL_CHOSEN",
     (r"generating IKE_SA_INIT response 0 \[ N\(NO_PROP\) \]",),
-    "accepts none of the proposals|received NO_PROPOSAL_CHOSEN",
+    # With the policy that Azure has to be given.
+    "accepts none of the proposals.*GCMAES256|received NO_PROPOSAL_CHOSEN",
 )
 
 
@@ -205,5 +206,10 @@ CHECKS = (
     Check("PPK", Tunnel(ppk={"a": PPK, "b": PPK}), with_ppk, LOST),
     Check("another PPK is refused", Tunnel(ppk={"a": PPK, "b": PPK[::-1]}), refused(ANOTHER_PPK)),
     Check("another PSK is refused", Tunnel(secrets={"a": SECRET, "b": SECRET + ".not"}), refused(ANOTHER_PSK)),
+    Check(
+        "another PSK is refused, the peer begins",
+        Tunnel(secrets={"a": SECRET, "b": SECRET + ".not"}, initiator="b"),
+        refused(Refusal("AUTHENTICATION_FAILED", ("AUTH does not fit the pre-shared key",), NOT_PROVEN)),
+    ),
     Check("Azure's default policy is refused", AZURE_DEFAULT.tunnel(), refused(NO_PROPOSAL)),
 )

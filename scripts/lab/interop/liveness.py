@@ -4,6 +4,7 @@ import time
 
 from ..shell import Failed, until
 from . import traffic
+from .capture import Capture
 from .check import Check
 from .tunnel import Tunnel
 
@@ -41,6 +42,23 @@ def ike_lost(lab, tunnel):
     return lost == 0 and before == lab.b.ike() == lab.a.ike(), lost
 
 
+def ike_lost_when_idle(lab, tunnel):
+    """The same where a question is under way already, which IKE never answers: the ESP that comes after it does."""
+    lab.bring_up(tunnel)
+    traffic.reaches(lab)
+    before = lab.b.ike()
+    loses(lab, NO_IKE)
+    capture = Capture(lab, "to-a")
+    time.sleep(DELAY_SECONDS + TIMEOUT_SECONDS / 2)
+    capture.stop()
+    if not any(datagram.is_ike for datagram in capture.datagrams()):
+        raise Failed("nothing was asked")
+    # Until well after the question's time is up.
+    lost, _ = traffic.Echoes(lab, TIMEOUT_SECONDS + 1).lost()
+    lab.topology.no_rules()
+    return lost == 0 and before == lab.b.ike() == lab.a.ike(), lost
+
+
 def esp_lost(lab, tunnel):
     """Answers to IKE are a sign of life: the tunnel stays, and carries echoes as soon as ESP passes again."""
     lab.bring_up(tunnel)
@@ -72,6 +90,7 @@ WATCHED = Tunnel(dpd_seconds={"a": DELAY_SECONDS})
 
 CHECKS = (
     Check("IKE alone is lost: the tunnel stays", WATCHED, ike_lost, "echoes lost"),
+    Check("IKE is lost while idle, then ESP comes: the tunnel stays", WATCHED, ike_lost_when_idle, "echoes lost"),
     Check("ESP alone is lost: the tunnel stays", WATCHED, esp_lost, "echoes lost after it"),
     Check("both are lost: the tunnel goes down", WATCHED, both_lost, "s", noisy=True),
 )
