@@ -82,12 +82,13 @@ impl Gateway {
     }
 
     /// A tunnel to a peer that does not answer.
-    fn give_a_tunnel(&self) {
+    fn give_a_tunnel_to(&self, remote: &str) {
         let config = CONFIG.replace(
             "addresses: [10.1.1.1/24] }",
             "addresses: [10.1.1.1/24], underlay: true }",
-        ) + "tunnels:\n  t: { type: ipsec, profile: tombolo, segment: prod, local: 10.1.1.1, remote: 10.1.1.2, \
-               secret: \"file:t.psk\" }\n";
+        );
+        let tunnel = "type: ipsec, profile: tombolo, segment: prod, local: 10.1.1.1, secret: \"file:t.psk\"";
+        let config = format!("{config}tunnels:\n  t: {{ {tunnel}, remote: {remote} }}\n");
         std::fs::write(self.directory.join("tombolo.yaml"), config).unwrap();
         let secrets = self.directory.join("secrets");
         std::fs::create_dir_all(&secrets).unwrap();
@@ -353,7 +354,7 @@ fn ike_sas_outlive_either_process_but_not_both() {
     let pid = |status: &serde_json::Value| status["dataplane"]["pid"].as_i64().unwrap();
     let name = "memfd:tombolo-secrets";
     let mut gateway = Gateway::new("secrets");
-    gateway.give_a_tunnel();
+    gateway.give_a_tunnel_to("10.1.1.2");
     gateway.start();
     let dataplane = pid(&gateway.running());
     // Nobody answers: the IKE SA that was begun is the record.
@@ -398,4 +399,19 @@ fn ike_sas_outlive_either_process_but_not_both() {
     assert_eq!(status["dataplane"]["adopted"], serde_json::Value::Bool(false));
     assert_eq!(records(&gateway), 1);
     assert_ne!(spis(&gateway), begun, "it begins anew");
+}
+
+#[test]
+fn a_peer_by_name_is_looked_up() {
+    if !inside("a_peer_by_name_is_looked_up") {
+        return;
+    }
+    let mut gateway = Gateway::new("names");
+    // The one name that every machine knows.
+    gateway.give_a_tunnel_to("localhost");
+    gateway.start();
+    gateway.running();
+    gateway.wait("an IKE SA to the name's address", |_| {
+        gateway.get("/v1/tunnels").unwrap()[0]["ike"]["at"] == "127.0.0.1:500"
+    });
 }
