@@ -4,9 +4,12 @@
 mod lab;
 
 use lab::network::Hostility;
-use lab::{Lab, connection, hybrid};
+use lab::{Lab, hybrid};
 use tombolo_ike::What;
+use tombolo_ike::connection;
 use tombolo_ike::endpoint::Command;
+use tombolo_ike::secret::Secret;
+use tombolo_ike::transform::Group;
 
 /// What is going on while the process is killed.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +23,7 @@ struct Scene {
 
 fn begun(scene: Scene) -> Lab {
     let connections = [0, 1].map(|side| {
-        let mut connection = connection(side);
+        let mut connection = lab::connection(side);
         if scene.is_hybrid {
             connection = hybrid(connection);
         }
@@ -134,28 +137,126 @@ fn while_sas_of_single_workers_are_replaced() {
     }
 }
 
+/// What a handshake may need beyond the usual.
+#[derive(Clone, Copy, Debug)]
+enum Handshake {
+    Usual,
+    AdditionalKeyExchange,
+    PerWorker,
+    Cookie,
+    OtherGroup,
+    CookieAndOtherGroup,
+    Fragments,
+    Ppk,
+    BothBegin,
+}
+
+fn first_sas(handshake: Handshake) -> Lab {
+    use Handshake::{
+        AdditionalKeyExchange, BothBegin, Cookie, CookieAndOtherGroup, Fragments, OtherGroup, PerWorker, Ppk, Usual,
+    };
+    let connections = [0, 1].map(|side| {
+        let mut connection = lab::connection(side);
+        match handshake {
+            Usual | Cookie => {}
+            AdditionalKeyExchange => connection = hybrid(connection),
+            PerWorker => connection.per_worker_children = 2,
+            OtherGroup | CookieAndOtherGroup if side == 0 => {
+                connection.ike_proposals[0].groups = vec![Group::Ecp256, Group::Curve25519];
+            }
+            OtherGroup | CookieAndOtherGroup => {}
+            Fragments => connection.fragment_bytes = 200,
+            Ppk => {
+                connection.ppk = Some(connection::Ppk {
+                    id: b"one".to_vec(),
+                    key: Secret::new(vec![7; 32]),
+                    required: true,
+                });
+            }
+            BothBegin => connection.initiate = true,
+        }
+        vec![connection]
+    });
+    let hostility = Hostility {
+        delay_ms: 4,
+        ..Hostility::default()
+    };
+    let mut lab = Lab::new(11, connections, hostility);
+    if matches!(handshake, Cookie | CookieAndOtherGroup) {
+        lab.hosts[1].limits.cookies_from = 0;
+        lab.kill(1);
+    }
+    lab
+}
+
 /// The handshake: whoever is killed, wherever, the tunnel comes up.
 #[test]
 fn while_the_first_sas_are_made() {
-    for (is_hybrid, workers) in [(false, 0), (true, 0), (false, 2)] {
-        let scene = Scene {
-            is_hybrid,
-            workers,
-            commands: [None, None],
-            later: 0,
-        };
+    use Handshake::{
+        AdditionalKeyExchange, BothBegin, Cookie, CookieAndOtherGroup, Fragments, OtherGroup, PerWorker, Ppk, Usual,
+    };
+    for handshake in [
+        Usual,
+        AdditionalKeyExchange,
+        PerWorker,
+        Cookie,
+        OtherGroup,
+        CookieAndOtherGroup,
+        Fragments,
+        Ppk,
+        BothBegin,
+    ] {
         let up = |kill_at: Option<u64>| {
-            let mut lab = begun(scene);
-            lab.kill_at = kill_at;
+            let mut lab = first_sas(handshake);
+            lab.kill_at = kill_at.map(|point| lab.points + point);
+            let before = lab.points;
             lab.run(lab.now + 5000);
-            let points = lab.points;
+            let points = lab.points - before;
             lab.run(lab.now + 300_000);
             lab.is_single()
-                .unwrap_or_else(|why| panic!("{scene:?}, killed at {kill_at:?}: {why}"));
-            points
+                .unwrap_or_else(|why| panic!("{handshake:?}, killed at {kill_at:?}: {why}"));
+            (points, lab.hosts[1].endpoint.dropped().cookies)
         };
-        for point in 1..=up(None) {
+        let (points, cookies) = up(None);
+        let asks = matches!(handshake, Cookie | CookieAndOtherGroup);
+        assert_eq!(cookies > 0, asks, "{handshake:?}");
+        for point in 1..=points {
             up(Some(point));
+        }
+    }
+}
+
+/// An order that was obeyed before the process was killed is obeyed after it, and the peer hears of it.
+#[test]
+fn while_a_tunnel_is_taken_down() {
+    let play = |side: usize, kill_at: Option<u64>| {
+        let mut lab = first_sas(Handshake::Usual);
+        lab.run(lab.now + 15_000);
+        lab.is_single().unwrap();
+        (lab.points, lab.kill_at) = (0, kill_at);
+        lab.command(side, Command::Down);
+        let points = lab.points;
+        lab.run(lab.now + 40_000);
+        let is_down = |lab: &Lab| lab.hosts[side].endpoint.tunnels().next().unwrap().is_down;
+        if !is_down(&lab) {
+            // Killed before it could be stored: the operator was not told that it was done.
+            assert_eq!(kill_at, Some(1));
+            lab.command(side, Command::Down);
+            lab.run(lab.now + 40_000);
+        }
+        assert!(
+            is_down(&lab) && lab.hosts.iter().all(|host| host.installed.is_empty()),
+            "killed at {kill_at:?}"
+        );
+        lab.command(side, Command::Up);
+        lab.run(lab.now + 300_000);
+        lab.is_single()
+            .unwrap_or_else(|why| panic!("killed at {kill_at:?}: {why}"));
+        points
+    };
+    for side in 0..2 {
+        for point in 1..=play(side, None) {
+            play(side, Some(point));
         }
     }
 }

@@ -7,7 +7,7 @@ use lab::network::Hostility;
 use lab::{Lab, connection};
 use tombolo_ike::What;
 use tombolo_ike::connection::Path;
-use tombolo_ike::endpoint::Command;
+use tombolo_ike::endpoint::{Command, Heard};
 use tombolo_ike::fuzz::{Forged, Inside, forge, read};
 use tombolo_ike::proposal::{offer_esp, offer_ike};
 use tombolo_ike::wire::{Exchange, KeyExchange, Nonce, Notify, Payload, TrafficSelector, notify};
@@ -282,12 +282,18 @@ fn padding_for_traffic_flow_confidentiality_is_declined_by_both() {
 }
 
 /// Packets of the first gateway's peer arrive until then, each second, whatever happens to IKE.
-fn packets_until(lab: &mut Lab, until: u64) {
+fn packets_until(lab: &mut Lab, until: u64, is_new: bool) {
     while lab.now < until {
         lab.run(lab.now + 1000);
-        let (now, at) = (lab.clock(), tombolo_ike::now::Milliseconds(lab.now));
+        let (now, heard) = (
+            lab.clock(),
+            Heard {
+                is_new,
+                ..lab::heard(lab.now)
+            },
+        );
         let spi = lab.hosts[0].installed.first().map_or(0, |sa| sa.inbound);
-        lab.hosts[0].endpoint.handle_traffic(now, spi, Some(at), 1, 1);
+        lab.hosts[0].endpoint.handle_traffic(now, spi, Some(heard), 1, 1);
         lab.settle(0);
     }
 }
@@ -299,13 +305,26 @@ fn packets_are_the_sign_of_life_that_was_asked_for() {
     lab.network.hostility.loss = 1000;
     lab.run(lab.now + 15_000);
     let until = lab.now + 120_000;
-    packets_until(&mut lab, until);
+    packets_until(&mut lab, until, true);
     assert_eq!(lab.hosts[0].installed.len(), 1, "loss of IKE alone");
     // And then nothing at all.
     lab.run(lab.now + 29_000);
     assert_eq!(lab.hosts[0].installed.len(), 1);
     lab.run(lab.now + 2_000);
     assert!(lab.hosts[0].installed.is_empty(), "the DPD time is over");
+}
+
+/// Without a check for replays anybody could keep a dead peer alive with old packets.
+#[test]
+fn packets_that_may_be_old_are_no_sign_of_life() {
+    let mut lab = up();
+    lab.network.hostility.loss = 1000;
+    let until = lab.now + 45_000;
+    packets_until(&mut lab, until, false);
+    assert!(
+        lab.hosts[0].installed.is_empty(),
+        "asked after 10 seconds, dead after 30"
+    );
 }
 
 #[test]

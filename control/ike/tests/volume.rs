@@ -6,7 +6,6 @@ use lab::network::Hostility;
 use lab::{Lab, connection};
 use std::collections::BTreeMap;
 use tombolo_ike::What;
-use tombolo_ike::now::Milliseconds;
 
 /// What has been sealed with each outbound SPI of a side.
 type Sealed = BTreeMap<u32, (u64, u64)>;
@@ -51,7 +50,7 @@ impl Traffic {
             .outbound;
         let sum = self.sealed[side].entry(sender).or_default();
         *sum = (sum.0 + packets, sum.1 + bytes);
-        let (now, last) = (self.lab.clock(), Some(Milliseconds(self.lab.now)));
+        let (now, last) = (self.lab.clock(), Some(lab::heard(self.lab.now)));
         let sum = *sum;
         let there = &mut self.lab.hosts[1 - side].endpoint;
         there.handle_traffic(now, sender, last, sum.0, sum.1);

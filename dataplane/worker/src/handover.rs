@@ -10,8 +10,9 @@ use tombolo_packet_io::{FRAME_CAPACITY, Frame, PortSlot};
 use tombolo_tables::layout::{PortIndex, SegmentIndex};
 use tombolo_wire::Headers;
 
-/// Parcels of one inbox.
-const PARCELS: usize = 256;
+/// Parcels of one inbox: what two other workers put in while its worker goes round once under full load, and the few hundred milliseconds that a
+/// kernel may keep a worker of a small tunnel from its core.
+const PARCELS: usize = 1024;
 
 /// A packet between two workers: decided and rewritten, not sealed.
 pub struct Parcel {

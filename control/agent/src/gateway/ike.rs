@@ -15,10 +15,11 @@ use std::time::{Duration, Instant};
 use tombolo_config::{Remote, Tunnel};
 use tombolo_ike::auth::endings::endings;
 use tombolo_ike::connection::Connection;
-use tombolo_ike::endpoint::{Command, Commit, Endpoint, Limits};
+use tombolo_ike::endpoint::{Command, Commit, Endpoint, Heard, Limits};
 use tombolo_ike::now::{Milliseconds, Now};
 use tombolo_ike::{News, SaId, What};
 use tombolo_secrets::Change;
+use tombolo_tables::layout::sa_flag;
 use tombolo_tables::sa_counters;
 
 /// How often workers' counters are looked at for signs of life and for volumes.
@@ -244,7 +245,11 @@ impl Gateway {
             let (packets, bytes) = (counters.packets, counters.bytes);
             let endpoint = &mut self.ike.endpoint;
             if sa.inbound {
-                let last = (counters.last_ms != 0).then_some(Milliseconds(counters.last_ms));
+                let record = self.plan.world.sas.get(sa.sa.usize());
+                let last = (counters.last_ms != 0).then_some(Heard {
+                    at: Milliseconds(counters.last_ms),
+                    is_new: record.is_some_and(|record| record.flags & sa_flag::NO_REPLAY_CHECK == 0),
+                });
                 endpoint.handle_traffic(now, sa.spi, last, packets, bytes);
             } else {
                 endpoint.handle_sealed(now, &sa.tunnel, sa.spi, packets, bytes);

@@ -20,23 +20,28 @@ pub fn tunnels(world: &World, state: &State, notes: &TunnelNotes, ike: &BTreeMap
     let used = (0..)
         .zip(&world.tunnels)
         .filter(|(_, record): &(u32, _)| record.flags & tunnel_flag::ENABLED != 0);
-    used.map(|(index, record)| Tunnel {
-        ike: ike.get(&text(&record.name)).cloned(),
-        ..tunnel(world, state, notes, index, record)
-    })
-    .collect()
+    used.map(|(index, record)| tunnel(world, state, notes, ike.get(&text(&record.name)), (index, record)))
+        .collect()
 }
 
-fn tunnel(world: &World, state: &State, notes: &TunnelNotes, index: u32, record: &TunnelRecord) -> Tunnel {
+fn tunnel(
+    world: &World,
+    state: &State,
+    notes: &TunnelNotes,
+    ike: Option<&Ike>,
+    (index, record): (u32, &TunnelRecord),
+) -> Tunnel {
     let name = text(&record.name);
     let sas = (0..)
         .zip(&world.sas)
         .filter(|(_, sa)| sa.spi != 0 && sa.tunnel == index);
     let lent = record.outbound != wildcard::NONE && lends(state, record.outbound, world);
-    let reason = notes
-        .get(&name)
-        .cloned()
-        .or_else(|| (!lent).then(|| "no sequence number is leased".into()));
+    let reason = notes.get(&name).cloned().or_else(|| {
+        (!lent).then(|| match ike {
+            Some(_) => "IKE has not negotiated it".into(),
+            None => "no sequence number is leased".into(),
+        })
+    });
     Tunnel {
         up: lent && !notes.contains_key(&name),
         reason,
@@ -52,7 +57,7 @@ fn tunnel(world: &World, state: &State, notes: &TunnelNotes, index: u32, record:
         },
         mtu: u32::from(record.mtu),
         sas: sas.map(|(index, record)| sa(state, index, record)).collect(),
-        ike: None,
+        ike: ike.cloned(),
         name,
     }
 }

@@ -36,6 +36,7 @@ mod views;
 
 pub use admission::{Dropped, Limits};
 pub use records::{Commit, Record, RestoreError};
+pub use traffic::Heard;
 pub use tunnels::Command;
 pub use views::{ChildView, TunnelView};
 

@@ -4,6 +4,15 @@ use super::Endpoint;
 use crate::now::{Milliseconds, Now};
 use crate::sa::IkeSa;
 
+/// When the last authentic packet of a child SA came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// On the monotonic clock.
+    pub at: Milliseconds,
+    /// It was not seen before: the SA checks for replays. Without that check it proves no life, for anybody may send an old packet again.
+    pub is_new: bool,
+}
+
 impl Endpoint {
     /// What workers sealed with a child SA, named by its tunnel and its outbound SPI, which is unique there only: packets and bytes since it
     /// exists.
@@ -19,7 +28,7 @@ impl Endpoint {
 
     /// What workers opened with a child SA, named by its inbound SPI: when its last authentic packet came, and packets and bytes since it
     /// exists.
-    pub fn handle_traffic(&mut self, now: Now, spi: u32, last: Option<Milliseconds>, packets: u64, bytes: u64) {
+    pub fn handle_traffic(&mut self, now: Now, spi: u32, last: Option<Heard>, packets: u64, bytes: u64) {
         let Some(id) = self.child_spis.owner(spi) else {
             return;
         };

@@ -10,7 +10,7 @@ use laws::Laws;
 use network::{Hostility, Network};
 use std::collections::BTreeMap;
 use tombolo_ike::connection::{Child, Connection, Lifetime, Own, OwnProof, Path, Peer, PeerProof};
-use tombolo_ike::endpoint::{Command, Endpoint, Limits};
+use tombolo_ike::endpoint::{Command, Endpoint, Heard, Limits};
 use tombolo_ike::identity::Identity;
 use tombolo_ike::now::{Milliseconds, Now};
 use tombolo_ike::random::Random;
@@ -65,6 +65,7 @@ pub(crate) struct Installed {
 /// One gateway.
 pub(crate) struct Host {
     pub(crate) endpoint: Endpoint,
+    pub(crate) limits: Limits,
     pub(crate) connections: Vec<Connection>,
     pub(crate) store: BTreeMap<SaId, Vec<u8>>,
     pub(crate) installed: Vec<Installed>,
@@ -79,6 +80,7 @@ impl Host {
         let own = Seed(seed.next());
         Host {
             endpoint: Endpoint::new(Limits::default(), Box::new(own)),
+            limits: Limits::default(),
             connections,
             store: BTreeMap::new(),
             installed: Vec::new(),
@@ -114,7 +116,7 @@ impl Host {
     pub(crate) fn restart(&mut self, now: Now) {
         self.kills += 1;
         let own = Seed(self.seed.next());
-        self.endpoint = Endpoint::new(Limits::default(), Box::new(own));
+        self.endpoint = Endpoint::new(self.limits, Box::new(own));
         let records = self.store.iter().map(|(id, bytes)| (*id, bytes.clone().into()));
         let errors = self.endpoint.restore(now, records);
         assert!(errors.is_empty(), "{errors:?}");
@@ -311,7 +313,7 @@ impl Lab {
             for sender in senders.map(|sa| sa.outbound).collect::<Vec<_>>() {
                 self.hosts[1 - side]
                     .endpoint
-                    .handle_traffic(now, sender, Some(Milliseconds(self.now)), 1, 1);
+                    .handle_traffic(now, sender, Some(heard(self.now)), 1, 1);
             }
             self.settle(1 - side);
         }
@@ -407,6 +409,14 @@ impl Lab {
             }
         }
         Ok(())
+    }
+}
+
+/// A packet came then.
+pub(crate) fn heard(at: u64) -> Heard {
+    Heard {
+        at: Milliseconds(at),
+        is_new: true,
     }
 }
 

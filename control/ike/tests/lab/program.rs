@@ -3,14 +3,13 @@
 //! taken the tunnel down and up.
 
 use super::network::Hostility;
-use super::{Host, Lab, address, connection, everything, hybrid, lifetime, short_lived};
+use super::{Host, Lab, address, connection, everything, heard, hybrid, lifetime, short_lived};
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use tombolo_ike::SaId;
 use tombolo_ike::connection::{Connection, Path};
 use tombolo_ike::endpoint::Command;
 use tombolo_ike::fuzz::{Forged, Inside, forge};
-use tombolo_ike::now::Milliseconds;
 use tombolo_ike::proposal::{offer_esp, offer_ike};
 use tombolo_ike::wire::{Delete, Exchange, KeyExchange, Nonce, Notify, Payload, TrafficSelector, notify};
 
@@ -200,7 +199,7 @@ fn tell_step(lab: &mut Lab, story: &mut Story<'_>, step: u8) -> bool {
             let inbound = spi_of(lab, side, story, |sa| sa.inbound);
             let endpoint = &mut lab.hosts[side].endpoint;
             endpoint.handle_sealed(now, "t", outbound, count, count);
-            endpoint.handle_traffic(now, inbound, Some(Milliseconds(lab.now)), count, count);
+            endpoint.handle_traffic(now, inbound, Some(heard(lab.now)), count, count);
             lab.settle(side);
         }
         _ => stranger(lab, side, story),

@@ -1,6 +1,7 @@
 //! Which child SAs seal, and when one is over.
 
 use super::Established;
+use crate::endpoint::Heard;
 use crate::now::Milliseconds;
 use crate::sa::child::{ChildSa, Stage, Workers};
 
@@ -50,7 +51,7 @@ impl Established {
     }
 
     /// Packets passed in one direction: `last` is when the last authentic one came.
-    pub(crate) fn passed(&mut self, now: Milliseconds, spi: u32, last: Option<Milliseconds>, packets: u64, bytes: u64) {
+    pub(crate) fn passed(&mut self, now: Milliseconds, spi: u32, last: Option<Heard>, packets: u64, bytes: u64) {
         let Some(child) = self.children.iter_mut().find(|child| child.inbound.spi == spi) else {
             return;
         };
@@ -58,11 +59,13 @@ impl Established {
             child.rekey_at = child.rekey_at.min(now);
         }
         let (created, receives) = (child.created, matches!(child.stage, Stage::Receiving { .. }));
-        let Some(last) = last.filter(|last| *last >= created) else {
+        let Some(last) = last.filter(|last| last.at >= created) else {
             return;
         };
-        self.heard = self.heard.max(last);
-        self.packets_heard = self.packets_heard.max(last);
+        if last.is_new {
+            self.heard = self.heard.max(last.at);
+            self.packets_heard = self.packets_heard.max(last.at);
+        }
         if receives {
             // RFC 7296 §2.8: the peer uses it, so it has it.
             self.activate(now, spi, false);
