@@ -185,7 +185,7 @@ CHECKS = (
         "packets lost",
     ),
     Check("the dataplane is killed", Tunnel(), dataplane_killed, "s without echoes"),
-    Check("both are killed", Tunnel(), both_killed, "s until echoes pass", noisy=True),
+    Check("both are killed", Tunnel(), both_killed, "s until echoes pass"),
     Check("tombolod is restarted", Tunnel(), restarted, "echoes lost"),
     Check("a tunnel is removed, and is there again", Tunnel(), removed, "echoes lost"),
     Check("another PSK without a drop", Tunnel(), other_secret, "echoes lost"),
