@@ -202,7 +202,7 @@ CHECKS = (
         "packets lost",
     ),
     Check("the dataplane is killed", Tunnel(), dataplane_killed, "s without echoes"),
-    Check("both are killed", Tunnel(), both_killed, "s until echoes pass", noisy=True),
+    Check("both are killed", Tunnel(), both_killed, "s until echoes pass"),
     Check("tombolod is restarted", Tunnel(), restarted, "echoes lost"),
     Check("a tunnel is removed, and is there again", Tunnel(), removed, "echoes lost"),
     Check("a tunnel that was taken down, tombolod killed: it stays down", Tunnel(), taken_down, "echoes lost"),
