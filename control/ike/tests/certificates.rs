@@ -202,9 +202,15 @@ fn the_end_of_the_peers_certificate_is_told_of() {
     for host in &lab.hosts {
         assert_eq!(host.endpoint.endings(end - 31 * DAY), Vec::<String>::new());
         let told = host.endpoint.endings(end - 10 * DAY + 60);
-        assert!(told[0].contains("the peer's certificate ends in 9 days"), "{told:?}");
+        assert!(
+            told[0].contains("the certificate that the peer showed ends in 9 days"),
+            "{told:?}"
+        );
         let told = host.endpoint.endings(end + DAY);
-        assert!(told[0].contains("the peer's certificate has ended"), "{told:?}");
+        assert!(
+            told[0].contains("the certificate that the peer showed has ended"),
+            "{told:?}"
+        );
     }
     // It is known beyond rekeying and restarts.
     lab.command(0, Command::RekeyIke);

@@ -4,6 +4,7 @@ mod lab;
 
 use lab::network::Hostility;
 use lab::{Lab, connection};
+use std::collections::BTreeSet;
 use tombolo_ike::What;
 use tombolo_ike::connection::{Connection, PeerProof};
 use tombolo_ike::endpoint::Command;
@@ -327,4 +328,84 @@ fn a_tunnel_whose_secret_cannot_be_read_can_be_taken_down() {
     lab.command(0, Command::Up);
     lab.run(lab.now + 60_000);
     lab.is_single().unwrap();
+}
+
+/// While its settings cannot be read a tunnel is served with those that it was negotiated with, even rekeyed; after a restart, when they are not known
+/// at all, it goes on as it is.
+#[test]
+fn a_tunnel_whose_settings_cannot_be_read_goes_on() {
+    let short = |side| {
+        let mut connection = lab::short_lived(side, 3_600_000, 60_000);
+        connection.force_udp = true;
+        connection
+    };
+    let mut lab = up(short(0), short(1));
+    lab.is_single().unwrap();
+    let unready = |lab: &mut Lab| {
+        let (now, endpoint) = (lab.clock(), &mut lab.hosts[0].endpoint);
+        endpoint.set_unready(["t".to_owned()].into());
+        endpoint.configure(now, Vec::new());
+        lab.settle(0);
+    };
+    unready(&mut lab);
+    let before = lab.hosts[0].installed[0].outbound;
+    for _ in 0..200 {
+        lab.run(lab.now + 1000);
+        assert_eq!(lab.packet(0), Some(true));
+    }
+    assert_ne!(lab.hosts[0].installed[0].outbound, before, "rekeyed");
+    // A restarted process has nothing but what was stored.
+    let ready = core::mem::take(&mut lab.hosts[0].connections);
+    let now = lab.clock();
+    lab.hosts[0].restart_unready(now, "t");
+    lab.settle(0);
+    assert!(lab.hosts[0].installed.iter().all(|sa| sa.udp), "as it was negotiated");
+    for _ in 0..50 {
+        lab.run(lab.now + 1000);
+        assert_eq!(lab.packet(0), Some(true));
+    }
+    // And when they are there again, nothing is begun anew.
+    lab.hosts[0].endpoint.set_unready(BTreeSet::new());
+    lab.hosts[0].connections = ready;
+    lab.configure(0);
+    lab.run(lab.now + 200_000);
+    lab.is_single().unwrap();
+    assert_eq!([ends(&lab, 0), ends(&lab, 1)], [Vec::<String>::new(), Vec::new()]);
+}
+
+#[test]
+fn a_tunnel_that_fails_while_its_settings_cannot_be_read_is_begun_when_they_can() {
+    let mut lab = up(connection(0), connection(1));
+    let now = lab.clock();
+    lab.hosts[0].endpoint.set_unready(["t".to_owned()].into());
+    lab.hosts[0].endpoint.configure(now, Vec::new());
+    lab.settle(0);
+    lab.command(1, Command::Down);
+    lab.run(lab.now + 10_000);
+    assert!(lab.hosts.iter().all(|host| host.installed.is_empty()));
+    lab.command(1, Command::Up);
+    lab.run(lab.now + 60_000);
+    assert!(lab.hosts[0].endpoint.ike_spis().is_empty(), "not before");
+    lab.hosts[0].endpoint.set_unready(BTreeSet::new());
+    lab.configure(0);
+    lab.run(lab.now + 60_000);
+    lab.is_single().unwrap();
+}
+
+/// Killed while a sign of life is asked for: for the time in which nobody listened the peer was not silent.
+#[test]
+fn a_process_that_was_away_for_long_does_not_hold_its_peer_for_dead() {
+    let mut quiet = connection(1);
+    quiet.dpd_delay_ms = 0;
+    let mut lab = up(connection(0), quiet);
+    lab.network.hostility.loss = 1000;
+    lab.run(lab.now + 12_000);
+    lab.network.hostility.loss = 0;
+    lab.network.lose_all();
+    lab.now += 60_000;
+    lab.kill(0);
+    lab.settle(0);
+    lab.run(lab.now + 1000);
+    lab.is_single().unwrap();
+    assert_eq!(ends(&lab, 0), Vec::<String>::new());
 }

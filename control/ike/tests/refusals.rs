@@ -10,9 +10,11 @@ use tombolo_ike::connection::Path;
 use tombolo_ike::endpoint::{Command, Heard};
 use tombolo_ike::fuzz::read;
 use tombolo_ike::proposal::{offer_esp, offer_ike};
+use tombolo_ike::transform::Group;
 use tombolo_ike::wire::{Exchange, KeyExchange, Nonce, Notify, Payload, TrafficSelector, notify};
 
 const IKE_SA_INIT: u8 = 34;
+const CREATE_CHILD_SA: u8 = 36;
 
 fn up() -> Lab {
     let mut lab = Lab::new(1, [vec![connection(0)], vec![connection(1)]], Hostility::default());
@@ -43,15 +45,19 @@ fn says(payloads: &[Payload], kind: u16) -> bool {
 /// Begins it, and hears that it is refused: whether the first gateway asks again within `least..most` milliseconds.
 fn asks_again(lab: &mut Lab, command: Command, refusal: u16, least: u64, most: u64) {
     lab.command(0, command);
+    let requests = lab.network.datagrams_from(lab::address(0));
+    let first = requests.last().map(|bytes| bytes[20..24].to_vec());
     hears(lab, true, told(refusal));
     lab.network.lose_all();
-    let requests = |lab: &Lab| lab.network.requests_from(lab::address(0)).len();
-    lab.run(lab.now + least);
-    assert_eq!(requests(lab), 0, "{command:?} again too early");
-    let begun = (least..most).any(|_| {
+    let asked = first.unwrap_or_default();
+    // A request of its own: what is only repeated bears the message id that it had.
+    let is_new = |bytes: &Vec<u8>| bytes[18] == CREATE_CHILD_SA && bytes[19] & 0x20 == 0 && bytes[20..24] != asked[..];
+    let asks = |lab: &mut Lab| {
         lab.run(lab.now + 1);
-        requests(lab) > 0
-    });
+        lab.network.datagrams_from(lab::address(0)).iter().any(is_new)
+    };
+    assert!(!(0..least).any(|_| asks(lab)), "{command:?} again too early");
+    let begun = (least..most).any(|_| asks(lab));
     assert!(begun, "{command:?} was not tried again");
 }
 
@@ -336,4 +342,44 @@ fn an_ike_sa_whose_time_is_up_says_goodbye() {
     lab.run(lab.now + 10_000);
     lab.is_single().unwrap();
     assert_ne!(lab.hosts[1].endpoint.ike_spis(), before);
+}
+
+/// An SA that has to be replaced needs the window: packets do not keep a peer that no longer answers.
+#[test]
+fn packets_are_no_answer_once_something_is_to_be_replaced() {
+    let mut short = connection(0);
+    short.children[0].lifetime.rekey_ms = 60_000;
+    short.children[0].lifetime.fuzz_ms = 0;
+    let mut lab = Lab::new(1, [vec![short], vec![connection(1)]], Hostility::default());
+    lab.run(lab.now + 12_000);
+    lab.is_single().unwrap();
+    lab.network.hostility.loss = 1000;
+    lab.run(lab.now + 10_000);
+    let until = lab.now + 35_000;
+    packets_until(&mut lab, until, true);
+    assert_eq!(lab.hosts[0].installed.len(), 1, "nothing is due");
+    let until = lab.now + 40_000;
+    packets_until(&mut lab, until, true);
+    assert!(lab.hosts[0].installed.is_empty(), "30 seconds after it was due");
+}
+
+/// A volume that is used up asks once: after a refusal it is a matter of time again.
+#[test]
+fn a_volume_that_is_used_up_does_not_ask_all_the_time() {
+    let mut few = connection(0);
+    few.children[0].packets_max = 100;
+    few.children[0].proposals[0].groups = vec![Some(Group::Curve25519)];
+    let mut without = connection(1);
+    without.children[0].proposals[0].groups = vec![None];
+    let mut lab = Lab::new(1, [vec![few], vec![without]], Hostility::default());
+    lab.run(lab.now + 12_000);
+    let sent = lab.network.sent;
+    for _ in 0..300 {
+        let (now, heard, spi) = (lab.clock(), lab::heard(lab.now), lab.hosts[0].installed[0].inbound);
+        lab.hosts[0].endpoint.handle_traffic(now, spi, Some(heard), 1000, 1000);
+        lab.settle(0);
+        lab.run(lab.now + 200);
+    }
+    let asked = lab.network.sent - sent;
+    assert!((4..40).contains(&asked), "{asked} datagrams in a minute");
 }

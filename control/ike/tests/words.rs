@@ -167,8 +167,50 @@ fn a_peer_that_speaks_ikev1_is_told_of_and_not_answered() {
 fn other_versions_mean_nothing_to_a_tunnel_that_is_up() {
     let mut lab = lab(connection(0), connection(1));
     lab.run(lab.now + 3000);
+    let told = lab.hosts[1].news.len();
     hears(&mut lab, 1, &of_version(1, false));
     assert_eq!(failure(&lab, 1), "");
+    assert_eq!(lab.hosts[1].news.len(), told, "nor is anything logged");
+}
+
+/// Anybody can send such a thing: it does not take the place of what is known.
+#[test]
+fn another_version_does_not_hide_the_reason() {
+    let mut other = connection(1);
+    other.ike_proposals[0].encryption = vec![Encryption::AesCbc(256)];
+    let mut lab = lab(connection(0), other);
+    lab.run(lab.now + 3000);
+    hears(&mut lab, 1, &of_version(1, false));
+    assert_says(&lab, 1, &["no common proposal for the IKE SA"]);
+    let mut short = of_version(3, false);
+    short.push(0);
+    let sent = lab.network.sent;
+    hears(&mut lab, 1, &short);
+    assert_eq!(lab.network.sent, sent, "it only looks like another version");
+}
+
+#[test]
+fn what_is_wrong_with_one_child_sa_stays_while_another_is_replaced() {
+    let two = |side: usize, second: Encryption| {
+        let mut connection = connection(side);
+        let mut more = connection.children[0].clone();
+        more.name = "more".into();
+        more.proposals[0].encryption = vec![second];
+        for (child, last) in connection.children.iter_mut().chain([&mut more]).zip([127, 255]) {
+            for selector in child.local.iter_mut().chain(&mut child.remote) {
+                selector.first = [last - 127, 0, 0, 0].into();
+                selector.last = [last, 255, 255, 255].into();
+            }
+        }
+        connection.children.push(more);
+        connection
+    };
+    let mut lab = lab(two(0, Encryption::AesGcm16(256)), two(1, Encryption::ChaCha20Poly1305));
+    lab.run(lab.now + 3000);
+    assert_says(&lab, 0, &["child SA more: "]);
+    lab.command(0, Command::RekeyChildren);
+    lab.run(lab.now + 1000);
+    assert_says(&lab, 0, &["child SA more: "]);
 }
 
 #[test]

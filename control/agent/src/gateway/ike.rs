@@ -177,9 +177,8 @@ impl Gateway {
         if !self.desired.tunnels.iter().any(is_named) {
             return BTreeMap::new();
         }
-        let up = self.ike.endpoint.tunnels().filter(|view| view.since.is_some());
-        up.filter_map(|view| Some((view.name.to_owned(), view.path?.remote.ip())))
-            .collect()
+        let peers = self.ike.endpoint.peers();
+        peers.map(|(tunnel, address)| (tunnel.to_owned(), address)).collect()
     }
 
     fn ike_connection(&self, tunnel: &Tunnel, peers: &BTreeMap<String, IpAddr>) -> Option<Result<Connection, String>> {

@@ -82,7 +82,9 @@ fn take(before: Option<IpAddr>, answer: &[IpAddr], at: Option<IpAddr>) -> Option
     let stays = |before: &IpAddr| answer.is_empty() || answer.contains(before) || at.is_some();
     // A process that was started anew takes the one that the IKE SA has.
     let in_use = || at.filter(|at| answer.contains(at));
-    before.filter(stays).or_else(in_use).or(answer.first().copied())
+    // While DNS has not answered at all, it is the best that is known.
+    let known = answer.first().copied().or(at);
+    before.filter(stays).or_else(in_use).or(known)
 }
 
 #[cfg(test)]
@@ -120,6 +122,7 @@ mod tests {
     fn who_begins_anew_goes_on_with_the_ike_sa_that_is_there() {
         let (a, b) = (address(1), address(2));
         assert_eq!(take(None, &[a, b], Some(b)), Some(b));
+        assert_eq!(take(None, &[], Some(b)), Some(b), "DNS has not answered yet");
         assert_eq!(take(None, &[a], Some(b)), Some(a));
     }
 

@@ -155,6 +155,8 @@ pub fn certificate_request(roots: &[Vec<u8>]) -> Vec<u8> {
 pub struct Ends {
     /// Its subject.
     pub subject: String,
+    /// Its first second, since 1970.
+    pub since: u64,
     /// Its last second, since 1970.
     pub unix: u64,
 }
@@ -170,6 +172,7 @@ pub fn ends_at(chain: &[Vec<u8>]) -> Option<Ends> {
     let first = certificates.min_by_key(Certificate::ends)?;
     Some(Ends {
         subject: first.subject_text(),
+        since: first.begins(),
         unix: first.ends(),
     })
 }

@@ -28,7 +28,7 @@ pub fn endings(connection: &Connection, unix: u64) -> Vec<String> {
             &what,
             ends.unix,
             unix,
-            AHEAD,
+            ahead(ends.since, ends.unix),
             "replace its file, nothing needs a restart",
         )
     };
@@ -47,16 +47,16 @@ pub fn endings(connection: &Connection, unix: u64) -> Vec<String> {
     [own, root, list].into_iter().flatten().collect()
 }
 
-/// The same of the certificate that the peer of a tunnel has shown, which ends then.
-pub(crate) fn ending_of_peer(tunnel: &str, ends: u64, unix: u64) -> Option<String> {
-    let what = format!("tunnel {tunnel}: the peer's certificate");
-    soon(
-        &what,
-        ends,
-        unix,
-        AHEAD,
-        "it needs a new one before it negotiates again",
-    )
+/// The same of the certificate that the peer of a tunnel showed when it proved itself: its first and last second since 1970. The peer may have
+/// another by now.
+pub(crate) fn ending_of_peer(tunnel: &str, (since, ends): (u64, u64), unix: u64) -> Option<String> {
+    let what = format!("tunnel {tunnel}: the certificate that the peer showed");
+    let advice = "it needs a new one before it negotiates again";
+    soon(&what, ends, unix, ahead(since, ends), advice)
+}
+
+fn ahead(since: u64, ends: u64) -> u64 {
+    AHEAD.min(ends.saturating_sub(since) / 3)
 }
 
 fn soon(what: &str, ends: u64, unix: u64, ahead: u64, advice: &str) -> Option<String> {

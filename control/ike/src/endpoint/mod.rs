@@ -132,7 +132,8 @@ impl Endpoint {
         };
         match header.check(bytes.len()) {
             Ok(()) => {}
-            Err(why @ WireError::Version(version)) => {
+            // Another version of IKE has the same header, as far as this goes.
+            Err(why @ WireError::Version(version)) if usize::try_from(header.length) == Ok(bytes.len()) => {
                 return self.other_version(now, path, &header, why.notify(), version);
             }
             Err(_) => return self.admission.count_garbage(),
@@ -172,8 +173,7 @@ impl Endpoint {
         if let Some(id) = self.admission.known(path, header.initiator_spi) {
             return self.turn(now, id, |sa, step| sa.handle(step, path, header, bytes));
         }
-        let candidates = self.candidates(path);
-        if candidates.is_empty() || header.message_id != 0 {
+        if !self.has_candidate(path) || header.message_id != 0 {
             return self.admission.count_stray();
         }
         // Cheap checks first: neither the payloads nor a key exchange are looked at before the peer has shown that it is where it says.
@@ -186,6 +186,7 @@ impl Endpoint {
                 Err(_) => return self.admission.count_garbage(),
             },
         };
+        let candidates = self.candidates(path);
         let mut made = Made::default();
         let mut step = step!(self, now, made);
         match responder::answer(&mut step, &candidates, path, &message, bytes) {
@@ -210,20 +211,24 @@ impl Endpoint {
 
     /// A peer was refused before it has shown which of these tunnels it is: the operator of each sees why.
     fn blame(&mut self, now: Now, candidates: &[Arc<Connection>], why: Failure) {
-        let named = candidates.iter().filter(|candidate| candidate.remote.is_some());
-        let names: Vec<&str> = match candidates {
-            [only] => vec![&only.name],
-            // Anybody may be the peer of the others.
-            _ => named.map(|candidate| candidate.name.as_str()).collect(),
-        };
-        for name in &names {
-            // One that is up has nothing to do with it.
-            let is_up = self.sas_of(name).any(|sa| sa.established().is_some());
-            if let Some(tunnel) = self.tunnels.get_mut(*name).filter(|_| !is_up) {
+        // Anybody may be the peer of a tunnel for any, but not of the only one. One that is up has nothing to do with it.
+        let is_meant = |candidate: &&Arc<Connection>| candidate.remote.is_some() || candidates.len() == 1;
+        let is_up = |name: &str| self.sas_of(name).any(|sa| sa.established().is_some());
+        let meant: Vec<&Arc<Connection>> = candidates.iter().filter(is_meant).collect();
+        let waiting: Vec<&str> = meant
+            .iter()
+            .map(|c| c.name.as_str())
+            .filter(|name| !is_up(name))
+            .collect();
+        if waiting.is_empty() && !meant.is_empty() {
+            return;
+        }
+        for name in &waiting {
+            if let Some(tunnel) = self.tunnels.get_mut(*name) {
                 tunnel.last = Some(why.clone());
             }
         }
-        let only = match names.as_slice() {
+        let only = match waiting.as_slice() {
             [only] => Some((*only).to_owned()),
             _ => None,
         };
@@ -234,8 +239,13 @@ impl Endpoint {
     /// operator does.
     fn other_version(&mut self, now: Now, path: Path, header: &Header, answer: Option<Notify>, version: u8) {
         self.admission.count_garbage();
-        let candidates = self.candidates(path);
-        if candidates.is_empty() || !self.admission.may_answer_stray(now.monotonic) {
+        if !self.admission.may_answer_stray(now.monotonic) {
+            return;
+        }
+        // Of who has no address here nothing is believed.
+        let mut candidates = self.candidates(path);
+        candidates.retain(|candidate| candidate.remote.is_some());
+        if candidates.is_empty() {
             return;
         }
         // In an earlier version the flags are others; an answer of a later one is not answered.
@@ -251,18 +261,29 @@ impl Endpoint {
                 self.transmits.push(Transmit { path, bytes });
             }
         }
-        self.blame(now, &candidates, Failure::Version(version));
+        // It is not authentic: what is known already counts for more.
+        let is_unknown = |c: &Arc<Connection>| self.tunnels.get(&c.name).is_some_and(|tunnel| tunnel.last.is_none());
+        candidates.retain(is_unknown);
+        if !candidates.is_empty() {
+            self.blame(now, &candidates, Failure::Version(version));
+        }
     }
 
     /// Tunnels that a peer on this path may be, with its address named before those for any. One that an operator took down is none.
     fn candidates(&self, path: Path) -> Vec<Arc<Connection>> {
+        self.possible(path).cloned().collect()
+    }
+
+    /// Whether there is one: every stranger's first message asks.
+    fn has_candidate(&self, path: Path) -> bool {
+        self.possible(path).next().is_some()
+    }
+
+    fn possible(&self, path: Path) -> impl Iterator<Item = &Arc<Connection>> {
         // Behind a NAT a peer with a configured address may come from another one only if its tunnel says `any`.
         let from = [Some(path.remote.ip()), None].map(|remote| self.by_addresses.get(&(path.local.ip(), remote)));
         let of_both = from.into_iter().flatten().flatten();
-        of_both
-            .filter(|connection| !self.is_down(&connection.name))
-            .cloned()
-            .collect()
+        of_both.filter(|connection| !self.is_down(&connection.name))
     }
 
     /// Time passed. Due IKE SAs do what is due; tunnels without one get one.

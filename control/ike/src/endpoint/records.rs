@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 /// First byte of a record. Moves whenever what an IKE SA keeps does: an older release's record is then refused, not misread.
-const FORMAT: u8 = 6;
+const FORMAT: u8 = 7;
 
 /// All that changed since the last commit: to be stored together or not at all.
 #[derive(Debug, Default)]
@@ -120,8 +120,21 @@ fn record(sa: &IkeSa) -> Option<Record> {
 }
 
 pub(super) fn write(id: SaId, what: &impl Serialize) -> Option<Record> {
-    let bytes = Zeroizing::new(postcard::to_extend(what, vec![FORMAT]).ok()?);
+    // A buffer that grows leaves copies of keys behind.
+    let Length(length) = postcard::to_extend(what, Length(1)).ok()?;
+    let mut bytes = Vec::with_capacity(length);
+    bytes.push(FORMAT);
+    let bytes = Zeroizing::new(postcard::to_extend(what, bytes).ok()?);
     Some(Record { id, bytes })
+}
+
+/// Counts bytes instead of keeping them.
+struct Length(usize);
+
+impl Extend<u8> for Length {
+    fn extend<T: IntoIterator<Item = u8>>(&mut self, bytes: T) {
+        self.0 += bytes.into_iter().count();
+    }
 }
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {

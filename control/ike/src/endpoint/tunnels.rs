@@ -5,7 +5,7 @@ use crate::connection::{Connection, Path};
 use crate::failure::Failure;
 use crate::now::{Milliseconds, Now};
 use crate::random::Random;
-use crate::sa::established::Standing;
+use crate::sa::established::{Standing, WANTED_BY_PEER};
 use crate::sa::initiator::InitSent;
 use crate::sa::nat::{IKE_PORT, NAT_PORT};
 use crate::sa::step::{Step, What};
@@ -53,7 +53,10 @@ impl Tunnel {
             What::RekeyFailed { why } => self.last = Some(why.clone()),
             What::ChildFailed { child, why } => drop(self.children.insert(child.clone(), why.clone())),
             What::IkeRekeyed => self.last = None,
-            What::ChildUp { .. } | What::ChildRekeyed { .. } => self.children.clear(),
+            What::ChildUp { child } | What::ChildRekeyed { child } => {
+                self.children.remove(child);
+                self.children.remove(WANTED_BY_PEER);
+            }
             What::Established { .. } | What::Ended { .. } | What::Moved { .. } => {}
         }
     }
@@ -97,7 +100,19 @@ impl Endpoint {
         let is_changed = |name: &String, c: &Arc<Connection>| self.connections.get(name) != Some(c);
         let changed = new.iter().filter(|(name, c)| is_changed(name, c)).map(|(name, _)| name);
         let touched: BTreeSet<String> = changed.chain(&gone).cloned().collect();
-        self.tunnels.retain(|name, _| new.contains_key(name));
+        // What was negotiated goes on as it was while its settings cannot be read.
+        let waiting: Vec<(String, Arc<Connection>)> = self
+            .connections
+            .iter()
+            .filter(|(name, _)| self.unready.contains(*name) && !new.contains_key(*name))
+            .map(|(name, connection)| (name.clone(), connection.clone()))
+            .collect();
+        for (name, _) in &waiting {
+            self.set_begin(name, None);
+        }
+        let unready = &self.unready;
+        self.tunnels
+            .retain(|name, _| new.contains_key(name) || unready.contains(name));
         self.forget_down(|name| new.contains_key(name));
         self.begins.retain(|(_, name)| new.contains_key(name));
         self.by_addresses.clear();
@@ -107,9 +122,13 @@ impl Endpoint {
             let there = self.by_addresses.entry(addresses).or_default();
             there.push(connection.clone());
         }
+        let ready: Vec<String> = new.keys().cloned().collect();
         self.connections = new;
+        self.connections.extend(waiting);
         for name in &touched {
             self.touch(now, name);
+        }
+        for name in &ready {
             self.want(now, name);
         }
     }
@@ -122,8 +141,14 @@ impl Endpoint {
 
     /// Carries out a command; false if there is no such tunnel, or nothing but Down can be done with it now.
     pub fn command(&mut self, now: Now, name: &str, command: Command) -> bool {
+        let is_unready = self.unready.contains(name);
         let tunnel = self.tunnels.get_mut(name);
-        if tunnel.is_none() && !(command == Command::Down && self.unready.contains(name)) {
+        let can = match command {
+            Command::Down => is_unready || tunnel.is_some(),
+            Command::Up => !is_unready && tunnel.is_some(),
+            Command::Rekey | Command::RekeyIke | Command::RekeyChildren => tunnel.is_some(),
+        };
+        if !can {
             return false;
         }
         if let Some(tunnel) = tunnel {
@@ -199,7 +224,7 @@ impl Endpoint {
             return false;
         };
         let is_ours = connection.remote.is_some() && (connection.initiate || tunnel.is_asked);
-        is_ours && !self.is_down(name) && !self.has_sa(name)
+        is_ours && !self.is_down(name) && !self.unready.contains(name) && !self.has_sa(name)
     }
 
     /// Begins an IKE SA for a tunnel that wants one and has none, unless it is to wait.

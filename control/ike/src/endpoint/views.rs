@@ -75,11 +75,10 @@ impl Endpoint {
             .values()
             .filter_map(|sa| Some((sa, sa.established()?)))
             .flat_map(move |(sa, state)| {
-                let force_udp = self.connections.get(&state.connection).is_some_and(|c| c.force_udp);
                 state.children.iter().map(move |child| ChildView {
                     connection: &state.connection,
                     path: sa.path,
-                    udp: force_udp || state.nat.is_some_and(Nat::any),
+                    udp: state.force_udp || state.nat.is_some_and(Nat::any),
                     follows: state.follows(),
                     sends: child.sends() && !state.is_ending() && !self.is_outshone(sa, state),
                     child,
@@ -106,6 +105,13 @@ impl Endpoint {
     /// SPIs of initiator and responder of all IKE SAs.
     pub fn ike_spis(&self) -> Vec<(u64, u64)> {
         self.sas.values().map(IkeSa::spis).collect()
+    }
+
+    /// Where the peers of the IKE SAs in use are, by tunnel: also of tunnels whose settings cannot be read.
+    pub fn peers(&self) -> impl Iterator<Item = (&str, IpAddr)> {
+        let states = self.sas.values().filter_map(|sa| Some((sa.path, sa.established()?)));
+        let current = states.filter(|(_, state)| state.standing == Standing::Current);
+        current.map(|(path, state)| (state.connection.as_str(), path.remote.ip()))
     }
 
     /// Own addresses that IKE SAs use, those included that are about to say goodbye.

@@ -28,8 +28,8 @@ pub(crate) struct Begun {
     pub(crate) intermediate: IntermediateAuth,
     /// A post-quantum pre-shared key is mixed in.
     pub(crate) ppk_used: bool,
-    /// End of the certificate that the peer has shown, in seconds since 1970.
-    pub(crate) peer_ends: Option<u64>,
+    /// First and last second, since 1970, of the certificate that the peer has shown.
+    pub(crate) peer_ends: Option<(u64, u64)>,
 }
 
 impl Begun {

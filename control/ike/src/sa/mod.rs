@@ -38,6 +38,9 @@ use window::{Receiver, Sender};
 /// An IKE SA that is to end waits so long for an answer: a peer that has ended it cannot give one (RFC 7296 §1.4.1).
 const GOODBYE_MS: u64 = 15_000;
 
+/// While a tunnel's settings are not known (a restarted process that waits for DNS) its peer is given this time.
+const WITHOUT_SETTINGS_MS: u64 = 60_000;
+
 /// Names an IKE SA in this process and in its store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SaId(pub u64);
@@ -207,7 +210,7 @@ impl IkeSa {
     fn silent_at(&self, connection: Option<&Arc<Connection>>, patience: Patience) -> Option<Milliseconds> {
         let since = self.sender.waiting_since()?.max(patience.from);
         let least = if patience.is_going { GOODBYE_MS } else { u64::MAX };
-        let limit = connection.map_or(GOODBYE_MS, |c| c.dpd_timeout_ms).min(least);
+        let limit = connection.map_or(WITHOUT_SETTINGS_MS, |c| c.dpd_timeout_ms).min(least);
         Some(since.after(limit))
     }
 

@@ -168,7 +168,7 @@ fn used_ppk<'a>(
     Ok(known)
 }
 
-/// Gives the end of the peer's certificate, where it has one.
+/// Gives the first and the last second of the peer's certificate, where it has one.
 fn verify(
     begun: &Begun,
     connection: &Connection,
@@ -177,7 +177,7 @@ fn verify(
     octets: &[u8],
     payloads: &[Payload],
     unix: u64,
-) -> Result<Option<u64>, Failure> {
+) -> Result<Option<(u64, u64)>, Failure> {
     match &connection.peer.proof {
         PeerProof::Psk(secret) => {
             let checked = auth::check_psk(secret, begun.channel.suite.prf, proof, octets);
@@ -190,7 +190,7 @@ fn verify(
             let key = key.map_err(|wrong| Failure::Authentication(wrong.into()))?;
             key.verify(proof, octets).map_err(Failure::Authentication)?;
             let own = chain.get(..1).and_then(chain::ends_at);
-            Ok(own.map(|ends| ends.unix))
+            Ok(own.map(|ends| (ends.since, ends.unix)))
         }
     }
 }

@@ -124,6 +124,15 @@ impl Host {
         assert!(errors.is_empty(), "{errors:?}");
         self.endpoint.configure(now, self.connections.clone());
     }
+
+    /// The same while the settings of its one tunnel cannot be read.
+    pub(crate) fn restart_unready(&mut self, now: Now, tunnel: &str) {
+        self.endpoint = Endpoint::new(self.limits, Box::new(Seed(self.seed.next())));
+        let records = self.store.iter().map(|(id, bytes)| (*id, bytes.clone().into()));
+        assert!(self.endpoint.restore(now, records).is_empty());
+        self.endpoint.set_unready([tunnel.to_owned()].into());
+        self.endpoint.configure(now, Vec::new());
+    }
 }
 
 /// Both, and what is between them.

@@ -57,6 +57,8 @@ impl Established {
         };
         if packets >= child.packets_max || bytes >= child.bytes_max {
             child.rekey_at = child.rekey_at.min(now);
+            // Said once: when a refused one is tried again is no matter of volume.
+            (child.packets_max, child.bytes_max) = (u64::MAX, u64::MAX);
         }
         let (created, receives) = (child.created, matches!(child.stage, Stage::Receiving { .. }));
         let Some(last) = last.filter(|last| last.at >= created) else {

@@ -319,6 +319,7 @@ impl Established {
             channel,
             nat: self.nat,
             features: self.features.clone(),
+            force_udp: self.force_udp,
             children: Vec::new(),
             standing: Standing::Current,
             since: now,
@@ -335,6 +336,7 @@ impl Established {
             unknown_spi: None,
             unknown_spi_from: self.unknown_spi_from,
             stuck_until: Milliseconds(0),
+            refusals_from: Milliseconds(0),
             initial_contact: false,
         };
         IkeSa {

@@ -31,6 +31,7 @@ pub(crate) use collision::lowest;
 use followup::Series;
 use missing::Later;
 use pending_ike::PendingIke;
+pub(crate) use requests::WANTED_BY_PEER;
 use serde::{Deserialize, Serialize};
 
 /// Between two NAT keepalives (RFC 3948 §4: 20 s).
@@ -44,6 +45,8 @@ pub(crate) struct Established {
     pub(crate) channel: Channel,
     pub(crate) nat: Option<Nat>,
     pub(crate) features: Features,
+    /// ESP travels in UDP though no NAT was found: as configured when it was negotiated, and known before a configuration is.
+    pub(crate) force_udp: bool,
     pub(crate) children: Vec<ChildSa>,
     pub(crate) standing: Standing,
     pub(crate) since: Milliseconds,
@@ -53,8 +56,8 @@ pub(crate) struct Established {
     pub(crate) heard: Milliseconds,
     /// Last authentic packet of the peer.
     packets_heard: Milliseconds,
-    /// End of the certificate that the peer has shown, in seconds since 1970.
-    pub(crate) peer_ends: Option<u64>,
+    /// First and last second, since 1970, of the certificate that the peer has shown.
+    pub(crate) peer_ends: Option<(u64, u64)>,
     keepalive_at: Milliseconds,
     /// What our request under way is about.
     doing: Option<Doing>,
@@ -69,6 +72,9 @@ pub(crate) struct Established {
     unknown_spi_from: Milliseconds,
     /// A task led to no request: not to be looked at before.
     stuck_until: Milliseconds,
+    /// Not before: what the peer asks for in vain is told of now and then.
+    #[serde(skip)]
+    refusals_from: Milliseconds,
     /// The peer said INITIAL_CONTACT; the endpoint takes it.
     #[serde(skip)]
     pub(crate) initial_contact: bool,
@@ -139,6 +145,7 @@ impl Established {
             channel: begun.channel,
             nat: begun.nat,
             features: begun.features,
+            force_udp: connection.force_udp,
             children: Vec::new(),
             standing: Standing::Current,
             since: now,
@@ -155,6 +162,7 @@ impl Established {
             unknown_spi: None,
             unknown_spi_from: Milliseconds(0),
             stuck_until: Milliseconds(0),
+            refusals_from: Milliseconds(0),
             initial_contact: false,
         }
     }
@@ -351,11 +359,16 @@ impl Established {
         self.standing != Standing::Current
     }
 
-    /// How long an answer is waited for. Packets are the sign of life that was asked for. Who was replaced serves the peer until it is to be
-    /// deleted, whatever we asked before.
+    /// How long an answer is waited for. Packets are the sign of life that was asked for, until the window is needed: an SA that is not replaced
+    /// would end with packets still coming. Who was replaced serves the peer until it is to be deleted, whatever we asked before.
     pub(crate) fn patience(&self) -> Patience {
         let (from, is_going) = match self.standing {
-            Standing::Current if matches!(self.doing, Some(Doing::Liveness)) => (self.packets_heard, false),
+            Standing::Current if matches!(self.doing, Some(Doing::Liveness)) => {
+                let sending = self.children.iter().filter(|child| child.sends());
+                let due = sending.map(|child| child.rekey_at).min();
+                let due = due.map_or(Milliseconds(0), |due| due.min(self.rekey_at));
+                (self.packets_heard.min(due), false)
+            }
             Standing::Current => (Milliseconds(0), false),
             Standing::Replaced { delete_at } | Standing::Candidate { delete_at } => (delete_at, true),
             Standing::Leaving | Standing::Closing => (Milliseconds(0), true),

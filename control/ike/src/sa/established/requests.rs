@@ -14,6 +14,11 @@ use crate::wire::{Exchange, Header, Notify, Payload, notify, protocol};
 /// Child SAs of one IKE SA at most, old and lingering ones included: a peer cannot fill our memory.
 const CHILDREN_MAX: usize = 256;
 
+/// What the peer asks for in vain is told of at most this often.
+const REFUSALS_MS: u64 = 10_000;
+/// What an operator reads of a child SA whose name here is not known.
+pub(crate) const WANTED_BY_PEER: &str = "wanted by the peer";
+
 impl Established {
     /// Answers a request, once, in its turn.
     pub(super) fn request(
@@ -65,8 +70,9 @@ impl Established {
             Ok(answer) => self.reply(sa, step, path, header, &answer),
             Err(refusal) => {
                 self.reply(sa, step, path, header, &[Payload::Notify(refusal.notify.clone())]);
-                if refusal.is_news() {
-                    let child = "its child SA".to_owned();
+                if refusal.is_news() && self.refusals_from <= step.now.monotonic {
+                    self.refusals_from = step.now.monotonic.after(REFUSALS_MS);
+                    let child = WANTED_BY_PEER.to_owned();
                     let why = refusal.why;
                     step.tell(Some(&self.connection), What::ChildFailed { child, why });
                 }

@@ -147,7 +147,16 @@ impl Established {
     /// Sends the request of a task.
     pub(super) fn begin(&mut self, sa: &mut IkeSa, step: &mut Step<'_>, task: Task) {
         let Some(connection) = step.connections.get(&self.connection).cloned() else {
-            return self.delete_ike(sa, step);
+            return match task {
+                Task::DeleteIke => self.delete_ike(sa, step),
+                Task::DeleteChildren => self.delete_children(sa, step),
+                // Nothing is begun without settings.
+                Task::RekeyIke(_)
+                | Task::RekeyChild(..)
+                | Task::CreateChild(..)
+                | Task::UnknownSpi(_)
+                | Task::Liveness => {}
+            };
         };
         match task {
             Task::DeleteIke => self.delete_ike(sa, step),
