@@ -45,7 +45,7 @@ fn a_tunnel_that_is_removed_says_goodbye() {
     let mut lab = up(connection(0), connection(1));
     lab.is_single().unwrap();
     let now = lab.clock();
-    lab.hosts[1].endpoint.configure(now, Vec::new());
+    lab.hosts[1].endpoint.configure(now, Vec::<Connection>::new());
     lab.settle(1);
     lab.run(lab.now + 100);
     assert!(lab.hosts.iter().all(|host| host.endpoint.ike_spis().is_empty()));
@@ -128,7 +128,7 @@ fn a_tunnel_whose_secret_cannot_be_read_for_a_moment_keeps_its_ike_sa() {
     let (now, connections) = (lab.clock(), lab.hosts[1].connections.clone());
     let endpoint = &mut lab.hosts[1].endpoint;
     endpoint.set_unready(["t".to_owned()].into());
-    endpoint.configure(now, Vec::new());
+    endpoint.configure(now, Vec::<Connection>::new());
     lab.settle(1);
     lab.run(lab.now + 1000);
     lab.is_single().unwrap();
