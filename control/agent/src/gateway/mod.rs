@@ -8,6 +8,7 @@ mod apply;
 mod captures;
 mod carried;
 mod ike;
+mod ike_settings;
 mod learn;
 mod memory;
 mod metrics;
