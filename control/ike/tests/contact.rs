@@ -8,7 +8,6 @@ use lab::{Lab, connection};
 use tombolo_ike::What;
 use tombolo_ike::connection::Path;
 use tombolo_ike::endpoint::Command;
-use tombolo_ike::fuzz::{Forged, Inside, forge};
 use tombolo_ike::wire::{Exchange, Header, Message, Notify, Payload, notify};
 
 const IKE_AUTH: u8 = 35;
@@ -61,9 +60,7 @@ fn initial_contact_is_not_said_while_another_ike_sa_is_up() {
         let mut second = lab.hosts[side].connections[0].clone();
         second.name = "u".into();
         lab.hosts[side].connections.push(second);
-        let (now, connections) = (lab.clock(), lab.hosts[side].connections.clone());
-        lab.hosts[side].endpoint.configure(now, connections);
-        lab.settle(side);
+        lab.configure(side);
     }
     assert_eq!(alone - auth_bytes(&mut lab, 0), 8);
 }
@@ -172,17 +169,7 @@ fn a_peer_whose_packets_have_no_sa_here_is_told_inside_its_ike_sa() {
 /// The first gateway hears from its peer that it has no SA for this SPI.
 fn hears_of(lab: &mut Lab, spi: u32) {
     let told = Payload::Notify(Notify::new(notify::INVALID_SPI, &spi.to_be_bytes()));
-    let said = Forged {
-        which: 0,
-        exchange: Exchange::Informational,
-        is_response: false,
-        off: 0,
-        inside: Inside::Payloads(vec![told]),
-    };
-    let (path, bytes) = forge(&lab.hosts[0].endpoint, &said).expect("an IKE SA is up");
-    let now = lab.clock();
-    lab.hosts[0].endpoint.handle_datagram(now, path, &bytes);
-    lab.settle(0);
+    lab.hears(0, &lab::forged(Exchange::Informational, false, vec![told]));
     lab.run(lab.now + 1000);
 }
 

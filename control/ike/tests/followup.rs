@@ -7,7 +7,6 @@ use lab::{Lab, connection, hybrid};
 use tombolo_ike::What;
 use tombolo_ike::endpoint::Command;
 use tombolo_ike::failure::Failure;
-use tombolo_ike::fuzz::{Forged, Inside, forge};
 use tombolo_ike::wire::{Exchange, Notify, Payload, notify};
 
 const IKE_FOLLOWUP_KE: u8 = 44;
@@ -127,9 +126,7 @@ fn what_the_peer_has_forgotten_is_tried_again() {
             host.connections[0].dpd_timeout_ms = 1_000_000;
         }
         for side in 0..2 {
-            let (now, connections) = (lab.clock(), lab.hosts[side].connections.clone());
-            lab.hosts[side].endpoint.configure(now, connections);
-            lab.settle(side);
+            lab.configure(side);
         }
         lab.network.hostility.loss = 1000;
         lab.run(lab.now + 200_000);
@@ -157,17 +154,8 @@ fn is_forgotten(lab: &mut Lab) {
         lab.run(lab.now + 1);
     }
     let state_not_found = Notify::new(notify::STATE_NOT_FOUND, &[]);
-    let said = Forged {
-        which: 0,
-        exchange: Exchange::IkeFollowupKe,
-        is_response: true,
-        off: 0,
-        inside: Inside::Payloads(vec![Payload::Notify(state_not_found)]),
-    };
-    let (path, bytes) = forge(&lab.hosts[0].endpoint, &said).expect("an IKE SA is up");
-    let now = lab.clock();
-    lab.hosts[0].endpoint.handle_datagram(now, path, &bytes);
-    lab.settle(0);
+    let said = vec![Payload::Notify(state_not_found)];
+    lab.hears(0, &lab::forged(Exchange::IkeFollowupKe, true, said));
     lab.run(lab.now + 100);
 }
 

@@ -151,10 +151,23 @@ enum Handshake {
     BothBegin,
 }
 
+use Handshake::{
+    AdditionalKeyExchange, BothBegin, Cookie, CookieAndOtherGroup, Fragments, OtherGroup, PerWorker, Ppk, Usual,
+};
+
+const HANDSHAKES: [Handshake; 9] = [
+    Usual,
+    AdditionalKeyExchange,
+    PerWorker,
+    Cookie,
+    OtherGroup,
+    CookieAndOtherGroup,
+    Fragments,
+    Ppk,
+    BothBegin,
+];
+
 fn first_sas(handshake: Handshake) -> Lab {
-    use Handshake::{
-        AdditionalKeyExchange, BothBegin, Cookie, CookieAndOtherGroup, Fragments, OtherGroup, PerWorker, Ppk, Usual,
-    };
     let connections = [0, 1].map(|side| {
         let mut connection = lab::connection(side);
         match handshake {
@@ -192,20 +205,7 @@ fn first_sas(handshake: Handshake) -> Lab {
 /// The handshake: whoever is killed, wherever, the tunnel comes up.
 #[test]
 fn while_the_first_sas_are_made() {
-    use Handshake::{
-        AdditionalKeyExchange, BothBegin, Cookie, CookieAndOtherGroup, Fragments, OtherGroup, PerWorker, Ppk, Usual,
-    };
-    for handshake in [
-        Usual,
-        AdditionalKeyExchange,
-        PerWorker,
-        Cookie,
-        OtherGroup,
-        CookieAndOtherGroup,
-        Fragments,
-        Ppk,
-        BothBegin,
-    ] {
+    for handshake in HANDSHAKES {
         let up = |kill_at: Option<u64>| {
             let mut lab = first_sas(handshake);
             lab.kill_at = kill_at.map(|point| lab.points + point);
@@ -230,7 +230,7 @@ fn while_the_first_sas_are_made() {
 #[test]
 fn while_a_tunnel_is_taken_down() {
     let play = |side: usize, kill_at: Option<u64>| {
-        let mut lab = first_sas(Handshake::Usual);
+        let mut lab = first_sas(Usual);
         lab.run(lab.now + 15_000);
         lab.is_single().unwrap();
         (lab.points, lab.kill_at) = (0, kill_at);

@@ -8,7 +8,7 @@ use lab::{Lab, connection};
 use tombolo_ike::What;
 use tombolo_ike::connection::Path;
 use tombolo_ike::endpoint::{Command, Heard};
-use tombolo_ike::fuzz::{Forged, Inside, forge, read};
+use tombolo_ike::fuzz::read;
 use tombolo_ike::proposal::{offer_esp, offer_ike};
 use tombolo_ike::wire::{Exchange, KeyExchange, Nonce, Notify, Payload, TrafficSelector, notify};
 
@@ -23,18 +23,8 @@ fn up() -> Lab {
 
 /// The first gateway hears this from its peer; what it answers.
 fn hears(lab: &mut Lab, is_response: bool, payloads: Vec<Payload>) -> Vec<Payload> {
-    let said = Forged {
-        which: 0,
-        exchange: Exchange::CreateChildSa,
-        is_response,
-        off: 0,
-        inside: Inside::Payloads(payloads),
-    };
-    let (path, bytes) = forge(&lab.hosts[0].endpoint, &said).expect("an IKE SA is up");
-    let now = lab.clock();
-    lab.hosts[0].endpoint.handle_datagram(now, path, &bytes);
     let answers = lab.network.datagrams_from(lab::address(0)).len();
-    lab.settle(0);
+    lab.hears(0, &lab::forged(Exchange::CreateChildSa, is_response, payloads));
     let answers = lab.network.datagrams_from(lab::address(0)).split_off(answers);
     let read = |bytes: &Vec<u8>| read(&lab.hosts[0].endpoint, bytes);
     answers.iter().find_map(read).unwrap_or_default()

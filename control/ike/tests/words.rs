@@ -7,7 +7,6 @@ use lab::network::Hostility;
 use lab::{Lab, connection};
 use tombolo_ike::connection::{Connection, Path};
 use tombolo_ike::endpoint::Command;
-use tombolo_ike::fuzz::{Forged, Inside, forge};
 use tombolo_ike::transform::{Encryption, Group};
 use tombolo_ike::wire::{Exchange, Flags, Header, Message, Notify, Payload, notify};
 
@@ -58,8 +57,7 @@ fn without_a_common_proposal_for_ike_both_name_the_policy() {
     );
     // Set right: it goes.
     lab.hosts[1].connections = vec![connection(1)];
-    let (now, connections) = (lab.clock(), lab.hosts[1].connections.clone());
-    lab.hosts[1].endpoint.configure(now, connections);
+    lab.configure(1);
     lab.run(lab.now + 120_000);
     lab.is_single().unwrap();
     assert_eq!([failure(&lab, 0), failure(&lab, 1)], ["", ""]);
@@ -108,15 +106,8 @@ fn an_ike_sa_that_cannot_be_replaced_is_told_of_while_it_serves() {
     lab.run(lab.now + 3000);
     lab.command(0, Command::RekeyIke);
     let refused = Notify::new(notify::NO_PROPOSAL_CHOSEN, &[]);
-    let said = Forged {
-        which: 0,
-        exchange: Exchange::CreateChildSa,
-        is_response: true,
-        off: 0,
-        inside: Inside::Payloads(vec![Payload::Notify(refused)]),
-    };
-    let (_, bytes) = forge(&lab.hosts[0].endpoint, &said).unwrap();
-    hears(&mut lab, 0, &bytes);
+    let said = vec![Payload::Notify(refused)];
+    lab.hears(0, &lab::forged(Exchange::CreateChildSa, true, said));
     assert_says(&lab, 0, &["accepts none of the proposals", POLICY]);
     // The peer said nothing of the kind, and both find together again.
     lab.run(lab.now + 300_000);

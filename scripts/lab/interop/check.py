@@ -24,6 +24,6 @@ class Check:
     log_keys: bool = False
     # It lasts a minute: left out by --quick.
     long: bool = False
-    # The figure is a time with a bound, which a neighbour on a shared machine can spoil: measured again. Of all others a failure is
-    # one: what is lost, refused, replayed or in clear is no matter of time.
+    # The figure is a time with a bound, which a neighbour on a shared machine can spoil: one beyond it is measured again. What fails
+    # in another way has failed: what is lost, refused, replayed or in clear is no matter of time.
     noisy: bool = False

@@ -115,10 +115,9 @@ def run(lab, report, check):
     """One row. A failure of it is no failure of the lab: the next one begins anew."""
     for attempt in range(1, ATTEMPTS + 1):
         ok, value, unit, words, disturbed = once(lab, check)
-        if ok or not (disturbed or check.noisy) or attempt == ATTEMPTS:
+        if not disturbed or attempt == ATTEMPTS:
             break
-        why = "disturbed" if disturbed else "perhaps disturbed"
-        report.say(f"{check.name}: {value} {unit}, {why}: attempt {attempt + 1} of {ATTEMPTS}")
+        report.say(f"{check.name}: {value} {unit}, disturbed: attempt {attempt + 1} of {ATTEMPTS}")
     report.check(check.name, ok, value, unit)
     if not ok:
         report.say(words)
@@ -126,11 +125,10 @@ def run(lab, report, check):
 
 def once(lab, check):
     """From two sides that do not run to two that do not run: `(ok, value, unit, last words, disturbed)`."""
-    disturbed = False
     try:
         lab.begin(check.tunnel, check.behind_nat, check.log_keys)
         ok, value = check.measure(lab, check.tunnel)
-        unit = check.unit
+        unit, disturbed = check.unit, check.noisy and not ok
     except Failed as failed:
         ok, value, unit = False, None, str(failed).splitlines()[0][:160]
         disturbed = isinstance(failed, Disturbed)

@@ -31,17 +31,23 @@ class Tunnel:
     def __init__(self, local, remote, sequences):
         self.outer = IP(src=local, dst=remote)
         self.sequences = sequences
-        self.inbound, self.outbound, self.counted = {}, None, 0
+        self.inbound, self.outbounds, self.outbound, self.counted = {}, {}, None, 0
 
     def add(self, child):
-        """A child SA that IKE made: what it sends goes through the newest."""
+        """A child SA that IKE made. In place of another one it is sent through once a packet has come through it: until then the other
+        side may not have it yet (RFC 7296 §2.8)."""
         extended = dict(esn_en=child.esn)
         common = dict(crypt_algo="AES-GCM", tunnel_header=self.outer)
         own, far = (int.from_bytes(spi, "big") for spi in (child.own_spi, child.far_spi))
         self.inbound[own] = SecurityAssociation(ESP, spi=own, crypt_key=child.inbound, **common, **extended), child
-        self.outbound = SecurityAssociation(ESP, spi=far, crypt_key=child.outbound, **common), child
-        self.counted = 0
+        self.outbounds[own] = SecurityAssociation(ESP, spi=far, crypt_key=child.outbound, **common), child
+        if self.outbound is None:
+            self.send_through(own)
         say(event="child", spi=own, esn=child.esn)
+
+    def send_through(self, own):
+        """From now on."""
+        self.outbound, self.counted = self.outbounds.pop(own), 0
 
     def answer(self, datagram):
         """The sealed answer to a sealed echo."""
@@ -57,6 +63,8 @@ class Tunnel:
         except IPSecIntegrityError:
             say(event="forged", spi=spi, sequence=sequence)
             return None
+        if spi in self.outbounds:
+            self.send_through(spi)
         say(event="opened", spi=spi, sequence=sequence, bytes=len(inner))
         if ICMP not in inner or inner[ICMP].type != ECHO:
             return None

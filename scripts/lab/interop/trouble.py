@@ -132,7 +132,6 @@ CHECKS = (
         nat_moves,
         "s until echoes pass",
         behind_nat="a",
-        noisy=True,
     ),
     Check("the peer is killed", Tunnel(dpd_seconds={"a": DPD_SECONDS}), peer_dies, "s until we know", noisy=True),
     Check("the peer ends it, we begin again", Tunnel(), peer_returns, "echoes lost"),

@@ -11,12 +11,14 @@ use network::{Hostility, Network};
 use std::collections::BTreeMap;
 use tombolo_ike::connection::{Child, Connection, Lifetime, Own, OwnProof, Path, Peer, PeerProof};
 use tombolo_ike::endpoint::{Command, Endpoint, Heard, Limits};
+use tombolo_ike::fuzz::{Forged, Inside, forge};
 use tombolo_ike::identity::Identity;
 use tombolo_ike::now::{Milliseconds, Now};
 use tombolo_ike::random::Random;
 use tombolo_ike::secret::Secret;
 use tombolo_ike::selector::Selector;
 use tombolo_ike::transform::{Encryption, EspProposal, Group, IkeProposal, Prf};
+use tombolo_ike::wire::{Exchange, Payload};
 use tombolo_ike::{News, SaId, What, Workers};
 
 /// SplitMix64.
@@ -158,9 +160,7 @@ impl Lab {
             is_broken: true,
         };
         for side in 0..2 {
-            let (now, connections) = (lab.clock(), lab.hosts[side].connections.clone());
-            lab.hosts[side].endpoint.configure(now, connections);
-            lab.settle(side);
+            lab.configure(side);
         }
         lab
     }
@@ -297,6 +297,22 @@ impl Lab {
         panic!("{} datagrams were sent, not {count}", self.network.sent);
     }
 
+    /// What stands in `connections` of a side is its configuration from now on.
+    pub(crate) fn configure(&mut self, side: usize) {
+        let (now, connections) = (self.clock(), self.hosts[side].connections.clone());
+        self.hosts[side].endpoint.configure(now, connections);
+        self.settle(side);
+    }
+
+    /// `side` hears this in its peer's name; nothing, if it has no IKE SA with keys.
+    pub(crate) fn hears(&mut self, side: usize, said: &Forged) {
+        if let Some((path, bytes)) = forge(&self.hosts[side].endpoint, said) {
+            let now = self.clock();
+            self.hosts[side].endpoint.handle_datagram(now, path, &bytes);
+            self.settle(side);
+        }
+    }
+
     pub(crate) fn command(&mut self, side: usize, command: Command) {
         let now = self.clock();
         assert!(self.hosts[side].endpoint.command(now, "t", command));
@@ -342,9 +358,7 @@ impl Lab {
                 tunnel.ike_lifetime = lasting.ike_lifetime;
                 tunnel.children[0].lifetime = lasting.children[0].lifetime;
             }
-            let (now, connections) = (self.clock(), self.hosts[side].connections.clone());
-            self.hosts[side].endpoint.configure(now, connections);
-            self.settle(side);
+            self.configure(side);
         }
         // What is under way ends: late datagrams, dead peers, pauses, leftovers that the other side should have deleted.
         self.run(self.now + 260_000);
@@ -409,6 +423,17 @@ impl Lab {
             }
         }
         Ok(())
+    }
+}
+
+/// What a peer with the keys says, with the message id that is due.
+pub(crate) fn forged(exchange: Exchange, is_response: bool, payloads: Vec<Payload>) -> Forged {
+    Forged {
+        which: 0,
+        exchange,
+        is_response,
+        off: 0,
+        inside: Inside::Payloads(payloads),
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use tombolo_ike::SaId;
 use tombolo_ike::connection::{Connection, Path};
 use tombolo_ike::endpoint::Command;
-use tombolo_ike::fuzz::{Forged, Inside, forge};
+use tombolo_ike::fuzz::{Forged, Inside};
 use tombolo_ike::proposal::{offer_esp, offer_ike};
 use tombolo_ike::wire::{Delete, Exchange, KeyExchange, Nonce, Notify, Payload, TrafficSelector, notify};
 
@@ -171,7 +171,7 @@ fn tell_step(lab: &mut Lab, story: &mut Story<'_>, step: u8) -> bool {
         }
         6 | 7 | 12 => {
             let forged = forged(lab, side, story, step & 15 == 6);
-            deliver(lab, side, &forged);
+            lab.hears(side, &forged);
             story.was_forged = true;
         }
         8 => {
@@ -250,17 +250,7 @@ fn reconfigure(lab: &mut Lab, side: usize, story: &mut Story<'_>) {
         4 => one.children[0].lifetime = lifetime(10_000 + u64::from(what) * 1000),
         _ => one.fragment_bytes = 600 + u16::from(what),
     }
-    let (now, connections) = (lab.clock(), lab.hosts[side].connections.clone());
-    lab.hosts[side].endpoint.configure(now, connections);
-    lab.settle(side);
-}
-
-fn deliver(lab: &mut Lab, side: usize, forged: &Forged) {
-    if let Some((path, bytes)) = forge(&lab.hosts[side].endpoint, forged) {
-        let now = lab.clock();
-        lab.hosts[side].endpoint.handle_datagram(now, path, &bytes);
-        lab.settle(side);
-    }
+    lab.configure(side);
 }
 
 /// Of one of the SAs that workers have.
