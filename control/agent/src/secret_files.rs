@@ -1,7 +1,7 @@
-//! Files of secrets: from one directory that nobody else can write to, each closed to everybody else, none of them behind a symbolic
+//! Files of secrets, and whether they are still what was read: from one directory that nobody else can write to, each closed to everybody else, none of them behind a symbolic
 //! link. Another user who could exchange a file or its directory could choose the gateway's keys.
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::fmt;
 use std::fs::{File, Metadata};
@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tombolo_config::ManualKeys;
 use tombolo_config::sa_file::SaPair;
 use zeroize::Zeroizing;
@@ -17,6 +18,9 @@ use zeroize::Zeroizing;
 const SECRET_BYTES_MAX: u64 = 256 << 10;
 /// With so much room behind it a string does not grow while it is read into.
 const READ_AHEAD: usize = 64;
+/// A file may change again without another time of change within this: what its clock does not tell apart, with a file system that knows
+/// two seconds at best.
+const GRANULARITY: Duration = Duration::from_secs(2);
 
 /// Why a file of secrets is not read: which file or directory, and what to do.
 #[derive(Debug)]
@@ -75,11 +79,68 @@ impl fmt::Display for Unfit {
 
 impl std::error::Error for Unfit {}
 
+/// Which file was read, and as of when. Owner and mode are in it: whoever sets them changes the time of change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    device: u64,
+    inode: u64,
+    bytes: i64,
+    /// Seconds since 1970, nanoseconds.
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(stat: &Stat) -> Stamp {
+        Stamp {
+            device: stat.st_dev as _,
+            inode: stat.st_ino as _,
+            bytes: stat.st_size as _,
+            modified: (stat.st_mtime as _, stat.st_mtime_nsec as _),
+            changed: (stat.st_ctime as _, stat.st_ctime_nsec as _),
+        }
+    }
+
+    /// Whether every change after `now` gives it another time of change.
+    fn is_settled(&self, now: SystemTime) -> bool {
+        let (seconds, nanoseconds) = self.changed;
+        let since_1970 = u64::try_from(seconds).ok().zip(u32::try_from(nanoseconds).ok());
+        let changed = since_1970.map(|(seconds, nanoseconds)| UNIX_EPOCH + Duration::new(seconds, nanoseconds));
+        changed.is_some_and(|changed| changed + GRANULARITY <= now)
+    }
+}
+
+/// A directory of secrets that is looked at, not read.
+pub struct Directory(OwnedFd);
+
+impl Directory {
+    /// # Errors
+    /// Why nothing in it is read.
+    pub fn open(directory: &Path) -> Result<Directory, Unfit> {
+        open_directory(directory).map(|(opened, _)| Directory(opened))
+    }
+
+    /// Whether a file is what was read then.
+    pub fn has_still(&self, name: &str, stamp: &Stamp) -> bool {
+        let stat = rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW);
+        stat.is_ok_and(|stat| Stamp::of(&stat) == *stamp)
+    }
+}
+
 /// Reads a file of secrets: a regular one of `directory`, both owned by root or by this process's user.
 ///
 /// # Errors
 /// Which of the two is unfit, and what to do.
 pub fn read(directory: &Path, name: &str) -> Result<Zeroizing<String>, Unfit> {
+    read_stamped(directory, name).map(|(text, _)| text)
+}
+
+/// The same with what tells whether it was changed since: none if that cannot be told, for it was changed just now.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_stamped(directory: &Path, name: &str) -> Result<(Zeroizing<String>, Option<Stamp>), Unfit> {
+    let now = SystemTime::now();
     let (directory, place) = open_directory(directory)?;
     let path = place.join(name);
     let unfit = |why| Unfit {
@@ -97,11 +158,14 @@ pub fn read(directory: &Path, name: &str) -> Result<Zeroizing<String>, Unfit> {
     let file = File::from(file);
     let metadata = file.metadata().map_err(|error| unfit(Why::Io(error)))?;
     check_file(&metadata).map_err(unfit)?;
+    // Before the first byte: what is written from here on shows as another time.
+    let stat = rustix::fs::fstat(&file).map_err(|error| unfit(Why::Io(error.into())))?;
+    let stamp = Some(Stamp::of(&stat)).filter(|stamp| stamp.is_settled(now));
     // Room for all at once: a string that grows leaves copies behind that nobody wipes.
     let mut text = Zeroizing::new(String::with_capacity(metadata.len() as usize + READ_AHEAD));
     let read = file.take(metadata.len()).read_to_string(&mut text);
     read.map_err(|error| unfit(Why::Io(error)))?;
-    Ok(text)
+    Ok((text, stamp))
 }
 
 /// The manual keys of a tunnel.
@@ -282,6 +346,67 @@ mod tests {
         std::fs::remove_file(link).unwrap();
         let why = read(&scratch.0.join("a"), "a").unwrap_err().to_string();
         assert!(why.contains("not a directory"), "{why}");
+    }
+
+    /// A file that was changed long enough ago, and what it was then.
+    fn settled(scratch: &Scratch) -> Stamp {
+        let until = std::time::Instant::now() + 5 * GRANULARITY;
+        loop {
+            if let (_, Some(stamp)) = read_stamped(&scratch.0, "a").unwrap() {
+                return stamp;
+            }
+            assert!(std::time::Instant::now() < until, "it never settles");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_changed_just_now_has_no_stamp() {
+        let scratch = Scratch::new("fresh");
+        assert_eq!(read_stamped(&scratch.0, "a").unwrap().1, None);
+        let (stamp, now) = (settled(&scratch), SystemTime::now());
+        assert!(stamp.is_settled(now) && !stamp.is_settled(now - 2 * GRANULARITY - 10 * GRANULARITY));
+    }
+
+    #[test]
+    fn every_change_of_a_file_shows() {
+        let scratch = Scratch::new("stamps");
+        let (path, other) = (scratch.0.join("a"), scratch.0.join("b"));
+        let directory = Directory::open(&scratch.0).unwrap();
+        type Act<'a> = &'a dyn Fn();
+        let acts: [(&str, Act<'_>); 4] = [
+            // As long as before, and what its owner says of its time is what it was.
+            ("written to", &|| {
+                let before = std::fs::metadata(&path).unwrap().modified().unwrap();
+                std::fs::write(&path, "[]").unwrap();
+                File::options()
+                    .write(true)
+                    .open(&path)
+                    .unwrap()
+                    .set_modified(before)
+                    .unwrap();
+            }),
+            ("exchanged", &|| {
+                std::fs::copy(&path, &other).unwrap();
+                std::fs::rename(&other, &path).unwrap();
+            }),
+            ("closed further", &|| set_mode(&path, 0o400)),
+            ("exchanged for a link to itself", &|| {
+                std::fs::rename(&path, &other).unwrap();
+                symlink(&other, &path).unwrap();
+            }),
+        ];
+        for (what, act) in acts {
+            let stamp = settled(&scratch);
+            assert!(directory.has_still("a", &stamp));
+            act();
+            assert!(!directory.has_still("a", &stamp), "{what}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        let stamp = settled(&scratch);
+        std::fs::remove_file(&path).unwrap();
+        assert!(!directory.has_still("a", &stamp));
     }
 
     /// Only root can give files away.

@@ -102,6 +102,8 @@ fn side(policy: &[Selector], asked: &[TrafficSelector]) -> Vec<Selector> {
             }
         }
     }
+    // They are kept as long as the SA.
+    overlaps.shrink_to_fit();
     overlaps
 }
 

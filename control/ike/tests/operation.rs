@@ -46,7 +46,7 @@ fn a_tunnel_that_is_removed_says_goodbye() {
     let mut lab = up(connection(0), connection(1));
     lab.is_single().unwrap();
     let now = lab.clock();
-    lab.hosts[1].endpoint.configure(now, Vec::new());
+    lab.hosts[1].endpoint.configure(now, Vec::<Connection>::new());
     lab.settle(1);
     lab.run(lab.now + 100);
     assert!(lab.hosts.iter().all(|host| host.endpoint.ike_spis().is_empty()));
@@ -129,7 +129,7 @@ fn a_tunnel_whose_secret_cannot_be_read_for_a_moment_keeps_its_ike_sa() {
     let (now, connections) = (lab.clock(), lab.hosts[1].connections.clone());
     let endpoint = &mut lab.hosts[1].endpoint;
     endpoint.set_unready(["t".to_owned()].into());
-    endpoint.configure(now, Vec::new());
+    endpoint.configure(now, Vec::<Connection>::new());
     lab.settle(1);
     lab.run(lab.now + 1000);
     lab.is_single().unwrap();
@@ -344,7 +344,7 @@ fn a_tunnel_whose_settings_cannot_be_read_goes_on() {
     let unready = |lab: &mut Lab| {
         let (now, endpoint) = (lab.clock(), &mut lab.hosts[0].endpoint);
         endpoint.set_unready(["t".to_owned()].into());
-        endpoint.configure(now, Vec::new());
+        endpoint.configure(now, Vec::<Connection>::new());
         lab.settle(0);
     };
     unready(&mut lab);
@@ -378,7 +378,7 @@ fn a_tunnel_that_fails_while_its_settings_cannot_be_read_is_begun_when_they_can(
     let mut lab = up(connection(0), connection(1));
     let now = lab.clock();
     lab.hosts[0].endpoint.set_unready(["t".to_owned()].into());
-    lab.hosts[0].endpoint.configure(now, Vec::new());
+    lab.hosts[0].endpoint.configure(now, Vec::<Connection>::new());
     lab.settle(0);
     lab.command(1, Command::Down);
     lab.run(lab.now + 10_000);

@@ -76,11 +76,13 @@ pub(crate) struct Slots {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Slot {
     /// Whose it is; none = free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     /// Whose it was, of a free one, where its row is still as that one left it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     was: Option<String>,
     /// What else must stay the same for the state row to keep its meaning.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     detail: String,
     /// `change` when it was freed.
     freed: u64,

@@ -182,7 +182,7 @@ impl Gateway {
         learned: Learned,
         refused_keys: BTreeMap<String, String>,
     ) -> Result<bool, ApplyError> {
-        let plan = tombolo_planner::plan(&desired, &learned, &self.indices)
+        let mut plan = tombolo_planner::plan(&desired, &learned, &self.plan.indices)
             .map_err(|refused| ApplyError::Refused(refused.why, refused.hint))?;
         self.check_rows(&plan)?;
         let built = self.compiler.build(&plan.world);
@@ -200,7 +200,8 @@ impl Gateway {
         }
         self.desired = desired;
         self.learned = learned;
-        self.indices = plan.indices.clone();
+        // They are in the tables now.
+        plan.world.names = String::new();
         let mut replaced = std::mem::replace(&mut self.plan, plan);
         for sa in &mut replaced.world.sas {
             sa.key.zeroize();

@@ -5,13 +5,15 @@
 //! process dies, one of them is the live generation's. Most generations have the names of the one before: their file is a link to that
 //! one's, since the names of many SAs are several MB.
 
+use ring::digest::{SHA256, digest};
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// What was kept last.
 pub(super) struct Carried {
     private: PathBuf,
-    last: Option<(u64, String)>,
+    /// Generation, and the digest of its names: they are long.
+    last: Option<(u64, [u8; 32])>,
 }
 
 impl Carried {
@@ -23,11 +25,11 @@ impl Carried {
     /// Keeps the names of a generation that is about to be published.
     pub(super) fn keep(&mut self, generation: u64, names: &str) -> io::Result<()> {
         let temporary = self.private.join("names.new");
+        let of_these = <[u8; 32]>::try_from(digest(&SHA256, names.as_bytes()).as_ref()).map_err(io::Error::other)?;
         let before = self
             .last
-            .as_ref()
-            .filter(|(_, last)| last == names)
-            .map(|(before, _)| *before);
+            .filter(|(_, last)| *last == of_these)
+            .map(|(before, _)| before);
         // It may be a link to a file that is in use: never written to.
         remove(&temporary)?;
         let linked = before.is_some_and(|before| std::fs::hard_link(path(&self.private, before), &temporary).is_ok());
@@ -35,10 +37,7 @@ impl Carried {
             std::fs::write(&temporary, names)?;
         }
         std::fs::rename(&temporary, path(&self.private, generation))?;
-        match &mut self.last {
-            Some((last, _)) if before.is_some() => *last = generation,
-            last => *last = Some((generation, names.to_owned())),
-        }
+        self.last = Some((generation, of_these));
         self.sweep(generation)
     }
 

@@ -2,21 +2,19 @@
 //! the peer knows.
 
 use super::Gateway;
+use super::ike_settings::{Look, Settings};
 use crate::ike::events::Events;
 use crate::ike::followed::followed;
 use crate::ike::held::{Ends, Held};
-use crate::ike::names::Names;
 use crate::ike::random::Kernel;
+use crate::ike::retry::Retry;
 use crate::ike::sockets::{Datagram, Sockets};
-use crate::ike::{children, clock, credentials};
+use crate::ike::{children, clock};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use tombolo_config::{Remote, Tunnel};
-use tombolo_ike::auth::endings::endings;
-use tombolo_ike::connection::Connection;
 use tombolo_ike::endpoint::{Command, Commit, Endpoint, Heard, Limits};
-use tombolo_ike::now::{Milliseconds, Now};
+use tombolo_ike::now::Milliseconds;
 use tombolo_ike::{News, SaId, What};
 use tombolo_secrets::Change;
 use tombolo_tables::layout::sa_flag;
@@ -31,8 +29,7 @@ const SETTINGS_PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct Ike {
     pub(super) endpoint: Endpoint,
     pub(super) sockets: Sockets,
-    names: Names,
-    connections: Vec<Connection>,
+    pub(super) settings: Settings,
     /// Why tunnels have no connection, by name.
     pub(super) refused: BTreeMap<String, String>,
     /// Why child SAs of tunnels cannot be carried, by name.
@@ -41,6 +38,10 @@ pub(super) struct Ike {
     pub(super) endings: Vec<String>,
     /// The planner has not taken the newest child SAs yet.
     unpublished: bool,
+    /// When it is asked again after it refused.
+    pub(super) retry: Retry,
+    /// Ends of the tunnels that had a child SA which workers lacked then.
+    lacking: BTreeSet<Ends>,
     /// Datagrams that wait for that.
     held: Held,
     /// Troubles as last told: what lasts is not told twenty times a second.
@@ -55,12 +56,13 @@ impl Ike {
         Ike {
             endpoint: Endpoint::new(Limits::default(), Box::new(Kernel)),
             sockets: Sockets::default(),
-            names: Names::default(),
-            connections: Vec::new(),
+            settings: Settings::default(),
             refused: BTreeMap::new(),
             uncarried: BTreeMap::new(),
             endings: Vec::new(),
             unpublished: false,
+            retry: Retry::default(),
+            lacking: BTreeSet::new(),
             held: Held::default(),
             told: BTreeMap::new(),
             events: Events::default(),
@@ -72,7 +74,7 @@ impl Ike {
 
 impl Ike {
     /// Tells of a trouble when it is new; empty = it is over.
-    fn trouble(&mut self, what: &'static str, text: String) {
+    pub(super) fn trouble(&mut self, what: &'static str, text: String) {
         let before = self.told.insert(what, text.clone()).unwrap_or_default();
         match text.is_empty() {
             true if !before.is_empty() => tracing::info!("{what}: it is over"),
@@ -108,97 +110,6 @@ impl Gateway {
         self.learned.negotiated = children::negotiated(&self.ike.endpoint, &mut self.ike.uncarried);
     }
 
-    /// Makes the configuration's tunnels those of IKE; secrets and names are read again.
-    pub(super) async fn configure_ike(&mut self) {
-        self.read_ike_settings(true);
-        self.hand_ike_settings(clock::now());
-        self.settle_ike().await;
-    }
-
-    /// A tunnel whose secret cannot be read at the moment, or whose peer's name has no address yet, keeps the IKE SA that it has.
-    fn hand_ike_settings(&mut self, now: Now) {
-        self.ike
-            .endpoint
-            .set_unready(self.ike.refused.keys().cloned().collect());
-        self.ike.endpoint.configure(now, self.ike.connections.clone());
-    }
-
-    /// Reads secrets and names; true if anything is new.
-    fn read_ike_settings(&mut self, says_so: bool) -> bool {
-        let mut refused = BTreeMap::new();
-        let mut connections = Vec::new();
-        let known: BTreeMap<_, _> = self.ike.connections.iter().map(|one| (&one.name[..], one)).collect();
-        let peers = self.peers_of_ike_sas();
-        for tunnel in &self.desired.tunnels {
-            let checked = |made: Connection| match known.get(&made.name[..]) == Some(&&made) {
-                true => Ok(made),
-                false => credentials::check(&made).map(|()| made),
-            };
-            match self.ike_connection(tunnel, &peers).map(|made| made.and_then(checked)) {
-                None => {}
-                Some(Ok(connection)) => connections.push(connection),
-                Some(Err(why)) => drop(refused.insert(tunnel.name.to_string(), why)),
-            }
-        }
-        let mut addresses: BTreeSet<_> = self
-            .desired
-            .tunnels
-            .iter()
-            .filter(|t| t.ike().is_some())
-            .map(|t| t.local)
-            .collect();
-        // The IKE SA of a removed tunnel says goodbye from where it was.
-        let open: BTreeSet<_> = self.ike.sockets.local().map(|local| local.ip()).collect();
-        addresses.extend(self.ike.endpoint.locals().filter(|local| open.contains(local)));
-        let unbound = self.ike.sockets.bind(&addresses);
-        let unbound: Vec<_> = unbound
-            .iter()
-            .map(|(local, error)| format!("{local}: {error}"))
-            .collect();
-        self.ike.trouble("addresses that IKE cannot use", unbound.join(", "));
-        let unix = clock::now().unix;
-        let ours = connections.iter().flat_map(|tunnel| endings(tunnel, unix));
-        self.ike.endings = ours.chain(self.ike.endpoint.endings(unix)).collect();
-        self.ike
-            .trouble("certificates and lists that end soon", self.ike.endings.join("; "));
-        let changed = connections != self.ike.connections || refused != self.ike.refused;
-        if says_so || changed {
-            for (tunnel, why) in &refused {
-                tracing::warn!("tunnel {tunnel} is not negotiated: {why}");
-            }
-        }
-        (self.ike.connections, self.ike.refused) = (connections, refused);
-        changed
-    }
-
-    /// Where the peers of established IKE SAs are, by tunnel, if names are to be resolved at all.
-    fn peers_of_ike_sas(&self) -> BTreeMap<String, IpAddr> {
-        let is_named = |tunnel: &Tunnel| tunnel.ike().is_some_and(|ike| matches!(ike.remote, Remote::Name(_)));
-        if !self.desired.tunnels.iter().any(is_named) {
-            return BTreeMap::new();
-        }
-        let peers = self.ike.endpoint.peers();
-        peers.map(|(tunnel, address)| (tunnel.to_owned(), address)).collect()
-    }
-
-    fn ike_connection(&self, tunnel: &Tunnel, peers: &BTreeMap<String, IpAddr>) -> Option<Result<Connection, String>> {
-        let ike = tunnel.ike()?;
-        let at = peers.get(tunnel.name.as_str()).copied();
-        let resolved = match &ike.remote {
-            Remote::Name(name) => {
-                let names = &self.ike.names;
-                names.address(tunnel.name.as_str(), name, tunnel.local.is_ipv6(), at)
-            }
-            Remote::Address(_) | Remote::Any => None,
-        };
-        let workers = crate::regions::workers(&self.regions.state.limits());
-        let secrets = credentials::read(ike, &self.paths.secrets).map_err(|unread| {
-            let why: Vec<String> = unread.into_iter().map(|one| one.why).collect();
-            why.join("; ")
-        });
-        Some(secrets.and_then(|secrets| tombolo_config::connection::connection(tunnel, &secrets, resolved, workers)))
-    }
-
     /// Datagrams came.
     pub(super) async fn take_ike_datagrams(&mut self, batch: &mut Vec<Datagram>) {
         for datagram in batch.drain(..) {
@@ -219,9 +130,9 @@ impl Gateway {
         }
         if self.ike.settings_at.elapsed() >= SETTINGS_PAUSE {
             self.ike.settings_at = Instant::now();
-            if self.read_ike_settings(false) {
-                self.hand_ike_settings(now);
-            }
+            self.follow_ike_settings(Look::Files);
+        } else if self.ike.settings.has_news() {
+            self.follow_ike_settings(Look::Names);
         }
         if self.ike.endpoint.poll_timeout().is_some_and(|at| at <= now.monotonic) {
             self.ike.endpoint.handle_timeout(now);
@@ -306,9 +217,15 @@ impl Gateway {
 
     /// Has workers use the child SAs as they are now. Ends of the tunnels that have one which workers lack.
     async fn publish_ike(&mut self) -> BTreeSet<Ends> {
-        self.ike.unpublished |= self.ike.endpoint.children_changed();
+        if self.ike.endpoint.children_changed() {
+            self.ike.unpublished = true;
+            self.ike.retry.reset();
+        }
         if !self.ike.unpublished {
             return BTreeSet::new();
+        }
+        if !self.ike.retry.is_due(Instant::now()) {
+            return self.ike.lacking.clone();
         }
         self.ike.uncarried.clear();
         let negotiated = children::negotiated(&self.ike.endpoint, &mut self.ike.uncarried);
@@ -319,6 +236,8 @@ impl Gateway {
         self.ike.trouble(what, why.clone().unwrap_or_default());
         let uncarried = &mut self.ike.uncarried;
         let Some(why) = why else {
+            self.ike.retry.reset();
+            self.ike.lacking.clear();
             for tunnel in children::unplanned(&self.learned.negotiated, &self.plan.sas) {
                 let why = "the tables lack one of its child SAs; `tombolo status` says why";
                 uncarried.entry(tunnel).or_insert_with(|| why.to_owned());
@@ -331,7 +250,9 @@ impl Gateway {
             let why = format!("its newest child SA is not in force: {why}");
             uncarried.insert((*tunnel).to_owned(), why);
         }
-        lacking.into_iter().map(|(_, ends)| ends).collect()
+        self.ike.retry.failed(Instant::now());
+        self.ike.lacking = lacking.into_iter().map(|(_, ends)| ends).collect();
+        self.ike.lacking.clone()
     }
 
     fn commit_ike(&mut self, commit: &Commit) -> bool {

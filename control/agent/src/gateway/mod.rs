@@ -8,6 +8,7 @@ mod apply;
 mod captures;
 mod carried;
 mod ike;
+mod ike_settings;
 mod learn;
 mod memory;
 mod metrics;
@@ -31,7 +32,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 use tombolo_config::Gateway as Desired;
-use tombolo_planner::{Indices, Learned, Plan};
+use tombolo_planner::{Learned, Plan};
 use tombolo_secrets::Store;
 use tombolo_tables::build::Compiler;
 use tombolo_tables::events::EventReader;
@@ -58,7 +59,6 @@ pub struct Gateway {
     learned: Learned,
     requested: learn::Requested,
     devices: BTreeMap<String, u32>,
-    indices: Indices,
     plan: Plan,
     compiler: Compiler,
     /// Why tunnels are down: keys that cannot be read, leases that are missing.

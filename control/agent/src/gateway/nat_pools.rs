@@ -15,7 +15,7 @@ impl Gateway {
     /// Pools whose place may be given on. Those that are resting now were in use by the generation before at the latest: once
     /// every worker has the current one, they get no new mapping.
     pub(super) fn drained_pools(&self) -> BTreeSet<u32> {
-        let mut resting: BTreeSet<u32> = self.indices.resting_pools().collect();
+        let mut resting: BTreeSet<u32> = self.plan.indices.resting_pools().collect();
         if !resting.is_empty() && !self.publisher.is_announced(self.publisher.current()) {
             return BTreeSet::new();
         }

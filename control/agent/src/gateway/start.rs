@@ -150,7 +150,7 @@ impl Gateway {
         let workers = 0..regions.state.workers().count();
         let plan = tombolo_planner::Plan {
             world: World::default(),
-            indices: indices.clone(),
+            indices,
             kernel: Default::default(),
             actions: Vec::new(),
             sas: Vec::new(),
@@ -175,7 +175,6 @@ impl Gateway {
             learned: Learned::default(),
             requested: learn::Requested::default(),
             devices: BTreeMap::new(),
-            indices,
             plan,
             compiler: Compiler::default(),
             refused_keys: BTreeMap::new(),

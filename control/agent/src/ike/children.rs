@@ -23,8 +23,9 @@ pub fn negotiated(endpoint: &Endpoint, refused: &mut BTreeMap<String, String>) -
         };
         let tunnel = tunnels.entry(view.connection.to_owned()).or_insert_with(|| Negotiated {
             path: outer(&view),
-            inbound: Vec::new(),
-            outbound: Vec::new(),
+            // Most have one of each.
+            inbound: Vec::with_capacity(1),
+            outbound: Vec::with_capacity(1),
         });
         tunnel.inbound.push(inbound);
         if view.sends {

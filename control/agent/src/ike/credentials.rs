@@ -1,6 +1,6 @@
 //! Secrets and certificates of tunnels, from the files that their statements name.
 
-use crate::secret_files;
+use crate::secret_files::{self, Directory, Stamp};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivatePkcs8KeyDer};
 use std::path::Path;
@@ -24,9 +24,55 @@ pub struct Unread {
 /// # Errors
 /// Every file that cannot be used; never an empty list.
 pub fn read(tunnel: &IkeTunnel, directory: &Path) -> Result<IkeSecrets, Vec<Unread>> {
+    read_stamped(tunnel, directory).map(|(secrets, _)| secrets)
+}
+
+/// The files that a tunnel named when they were read.
+#[derive(Clone, Debug, Default)]
+pub struct Stamps(Box<[Stamp]>);
+
+impl Stamps {
+    /// Whether all of them are still what was read.
+    pub fn hold(&self, tunnel: &IkeTunnel, directory: &Directory) -> bool {
+        let files = files(tunnel);
+        !files.is_empty()
+            && files.len() == self.0.len()
+            && files
+                .iter()
+                .zip(&self.0)
+                .all(|(file, stamp)| directory.has_still(file, stamp))
+    }
+}
+
+/// In the order in which they are read.
+fn files(tunnel: &IkeTunnel) -> Vec<&str> {
+    let proof = match &tunnel.credentials {
+        Credentials::Psk { secret, .. } => [Some(secret), None, None, None],
+        Credentials::Certificate {
+            certificate,
+            key,
+            roots,
+            revocations,
+        } => [Some(certificate), Some(key), Some(roots), revocations.as_ref()],
+    };
+    let ppk = tunnel.ppk.as_ref().map(|ppk| &ppk.secret);
+    proof
+        .into_iter()
+        .chain([ppk])
+        .flatten()
+        .map(|name| name.as_str())
+        .collect()
+}
+
+/// The same, with what tells whether they were changed since.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_stamped(tunnel: &IkeTunnel, directory: &Path) -> Result<(IkeSecrets, Stamps), Vec<Unread>> {
     let mut reader = Reader {
         directory,
         unread: Vec::new(),
+        stamps: Vec::new(),
     };
     let proof = match &tunnel.credentials {
         Credentials::Psk { secret, .. } => reader.read("secret", secret.as_str(), line).map(Proof::Psk),
@@ -57,7 +103,7 @@ pub fn read(tunnel: &IkeTunnel, directory: &Path) -> Result<IkeSecrets, Vec<Unre
     let ppk = tunnel.ppk.as_ref();
     let ppk = ppk.and_then(|ppk| reader.read("ppk", ppk.secret.as_str(), line));
     match proof {
-        Some(proof) if reader.unread.is_empty() => Ok(IkeSecrets { proof, ppk }),
+        Some(proof) if reader.unread.is_empty() => Ok((IkeSecrets { proof, ppk }, Stamps(reader.stamps.into()))),
         Some(_) | None => Err(reader.unread),
     }
 }
@@ -77,11 +123,17 @@ pub fn check(connection: &Connection) -> Result<(), String> {
 struct Reader<'a> {
     directory: &'a Path,
     unread: Vec<Unread>,
+    /// Fewer than files where one was changed just now.
+    stamps: Vec<Stamp>,
 }
 
 impl Reader<'_> {
     fn read<T>(&mut self, what: &'static str, name: &str, parse: fn(&str) -> Result<T, String>) -> Option<T> {
-        let text = secret_files::read(self.directory, name).map_err(|error| error.to_string());
+        let read = secret_files::read_stamped(self.directory, name).map_err(|error| error.to_string());
+        let text = read.map(|(text, stamp)| {
+            self.stamps.extend(stamp);
+            text
+        });
         let path = self.directory.join(name);
         let parsed = text.and_then(|text| parse(&text).map_err(|why| format!("{}: {why}", path.display())));
         parsed.map_err(|why| self.unread.push(Unread { what, why })).ok()

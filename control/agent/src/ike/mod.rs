@@ -11,4 +11,5 @@ pub mod held;
 pub mod marker;
 pub mod names;
 pub mod random;
+pub mod retry;
 pub mod sockets;

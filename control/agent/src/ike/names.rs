@@ -22,6 +22,8 @@ struct Known {
     answers: BTreeMap<Question, Answer>,
     /// By tunnel.
     taken: BTreeMap<String, (Question, IpAddr)>,
+    /// An answer came that says something else than the one before.
+    news: bool,
 }
 
 #[derive(Clone)]
@@ -56,6 +58,11 @@ impl Names {
         address
     }
 
+    /// Whether it is worth asking again for addresses: an answer came that is new. Says so once.
+    pub fn take_news(&self) -> bool {
+        std::mem::take(&mut self.known().news)
+    }
+
     fn ask(&self, question: Question) {
         let asked = Instant::now();
         let names = self.clone();
@@ -66,7 +73,10 @@ impl Names {
             let found = found.map(|end| end.ip()).filter(|ip| ip.is_ipv6() == question.1);
             let addresses: Vec<IpAddr> = found.collect();
             if !addresses.is_empty() {
-                names.known().answers.insert(question, Answer { asked, addresses });
+                let known = &mut *names.known();
+                let before = known.answers.get(&question).map(|answer| &answer.addresses);
+                known.news |= before != Some(&addresses);
+                known.answers.insert(question, Answer { asked, addresses });
             }
         });
     }
@@ -124,6 +134,30 @@ mod tests {
         assert_eq!(take(None, &[a, b], Some(b)), Some(b));
         assert_eq!(take(None, &[], Some(b)), Some(b), "DNS has not answered yet");
         assert_eq!(take(None, &[a], Some(b)), Some(a));
+    }
+
+    /// The machine's own resolver: /etc/hosts knows this name.
+    #[tokio::test]
+    async fn an_answer_is_news_once() {
+        let names = Names::default();
+        assert_eq!(names.address("one", "localhost", false, None), None);
+        let news = async {
+            while !names.take_news() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), news)
+            .await
+            .expect("an answer");
+        assert!(
+            names
+                .address("one", "localhost", false, None)
+                .is_some_and(|address| address.is_loopback())
+        );
+        assert!(!names.take_news());
+        names.ask(("localhost".into(), false));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(!names.take_news(), "the same answer is no news");
     }
 
     #[tokio::test]

@@ -207,6 +207,11 @@ impl Admission {
                 self.per_source.remove(&source);
             }
         }
+        // What many at once needed is not kept for the few that come later.
+        if self.half_open.is_empty() {
+            self.half_open.shrink_to_fit();
+            self.by_id.shrink_to_fit();
+        }
     }
 
     /// Tells of a refused stranger, not too often.

@@ -75,11 +75,12 @@ pub struct Endpoint {
     random: Box<dyn Random + Send>,
     connections: Connections,
     tunnels: BTreeMap<String, Tunnel>,
-    sas: BTreeMap<SaId, IkeSa>,
+    /// A tree of what is large would be half empty.
+    sas: BTreeMap<SaId, Box<IkeSa>>,
     by_spi: HashMap<u64, SaId>,
     child_spis: ChildSpis,
-    /// IKE SAs of each tunnel, once it is known whose they are.
-    by_tunnel: HashMap<String, BTreeSet<SaId>>,
+    /// IKE SAs of each tunnel, once it is known whose they are; in order.
+    by_tunnel: HashMap<String, Vec<SaId>>,
     /// Tunnels by both outer addresses; none = any peer.
     by_addresses: HashMap<(IpAddr, Option<IpAddr>), Vec<Arc<Connection>>>,
     /// When tunnels begin an IKE SA.
@@ -192,7 +193,7 @@ impl Endpoint {
         match responder::answer(&mut step, &candidates, path, &message, bytes) {
             Ok(sa) => {
                 self.admission.opened(path, header.initiator_spi, sa.id);
-                self.insert(sa);
+                self.insert(Box::new(sa));
             }
             Err(refused) => self.refuse(now, path, &candidates, refused),
         }
@@ -358,7 +359,7 @@ impl Endpoint {
             | State::InitAnswered(_)
             | State::Established(_) => self.insert(sa),
         }
-        made.spawned.into_iter().for_each(|sa| self.insert(sa));
+        made.spawned.into_iter().for_each(|sa| self.insert(Box::new(sa)));
         for (heir, children) in made.bequests {
             self.bequeath(now, &connection, heir, children);
         }
@@ -377,13 +378,17 @@ impl Endpoint {
         }
     }
 
-    fn insert(&mut self, sa: IkeSa) {
+    fn insert(&mut self, sa: Box<IkeSa>) {
         let id = sa.id;
         self.by_spi.insert(sa.own_spi, id);
         if let Some(name) = sa.connection() {
             match self.by_tunnel.get_mut(name) {
-                Some(ids) => drop(ids.insert(id)),
-                None => drop(self.by_tunnel.insert(name.to_owned(), BTreeSet::from([id]))),
+                Some(ids) => {
+                    if let Err(at) = ids.binary_search(&id) {
+                        ids.insert(at, id);
+                    }
+                }
+                None => drop(self.by_tunnel.insert(name.to_owned(), vec![id])),
             }
         }
         for child in sa.established().iter().flat_map(|state| &state.children) {
@@ -406,7 +411,7 @@ impl Endpoint {
         if let Some(name) = sa.connection()
             && let Some(ids) = self.by_tunnel.get_mut(name)
         {
-            ids.remove(&sa.id);
+            ids.retain(|id| *id != sa.id);
             if ids.is_empty() {
                 self.by_tunnel.remove(name);
             }
@@ -416,13 +421,13 @@ impl Endpoint {
     /// IKE SAs of a tunnel, the oldest first.
     fn sas_of(&self, name: &str) -> impl Iterator<Item = &IkeSa> {
         let ids = self.by_tunnel.get(name).into_iter().flatten();
-        ids.filter_map(|id| self.sas.get(id))
+        ids.filter_map(|id| self.sas.get(id).map(Box::as_ref))
     }
 
     fn bequeath(&mut self, now: Now, connection: &Option<String>, heir: SaId, children: Vec<ChildSa>) {
         self.children_changed = true;
         let spis: Vec<u32> = children.iter().map(|child| child.inbound.spi).collect();
-        let Some(state) = self.sas.get_mut(&heir).and_then(IkeSa::established_mut) else {
+        let Some(state) = self.sas.get_mut(&heir).and_then(|sa| sa.established_mut()) else {
             // The peer has deleted the heir: there is no IKE SA left.
             spis.into_iter().for_each(|spi| self.child_spis.remove(spi));
             let why = Failure::Silent {

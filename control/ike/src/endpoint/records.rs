@@ -106,7 +106,7 @@ impl Endpoint {
     }
 
     fn take_over(&mut self, now: Now, sa: IkeSa) {
-        let mut sa = sa;
+        let mut sa = Box::new(sa);
         sa.sender.hurry(now.monotonic);
         if let State::InitAnswered(_) = sa.state {
             self.admission.opened(sa.path, sa.peer_spi, sa.id);

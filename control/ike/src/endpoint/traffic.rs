@@ -32,7 +32,7 @@ impl Endpoint {
         let Some(id) = self.child_spis.owner(spi) else {
             return;
         };
-        let Some(state) = self.sas.get_mut(&id).and_then(IkeSa::established_mut) else {
+        let Some(state) = self.sas.get_mut(&id).and_then(|sa| sa.established_mut()) else {
             return;
         };
         let before = state.senders();

@@ -80,9 +80,9 @@ pub enum Command {
 impl Endpoint {
     /// Makes these the tunnels. IKE SAs of tunnels that are gone or changed in what was negotiated are deleted, with a message to the peer;
     /// new secrets, certificates and lifetimes count from the next negotiation on.
-    pub fn configure(&mut self, now: Now, connections: Vec<Connection>) {
-        let named = connections.into_iter().map(|c| (c.name.clone(), Arc::new(c)));
-        let new: BTreeMap<String, Arc<Connection>> = named.collect();
+    pub fn configure(&mut self, now: Now, connections: Vec<impl Into<Arc<Connection>>>) {
+        let shared = connections.into_iter().map(Into::<Arc<Connection>>::into);
+        let new: BTreeMap<String, Arc<Connection>> = shared.map(|c| (c.name.clone(), c)).collect();
         let kept = |name: &str, old: &Connection| new.get(name).is_some_and(|new| is_same_negotiation(old, new));
         let unlike = self.connections.iter().filter(|(name, old)| !kept(name, old));
         // Those without configuration are what a restarted process took over.
@@ -166,7 +166,7 @@ impl Endpoint {
             Command::Rekey | Command::RekeyIke | Command::RekeyChildren => {
                 let (ike, children) = (command != Command::RekeyChildren, command != Command::RekeyIke);
                 for id in self.ids_of(name) {
-                    if let Some(state) = self.sas.get_mut(&id).and_then(IkeSa::established_mut) {
+                    if let Some(state) = self.sas.get_mut(&id).and_then(|sa| sa.established_mut()) {
                         state.rekey_now(now.monotonic, ike, children);
                     }
                 }
@@ -281,7 +281,7 @@ impl Endpoint {
         let sa: Option<IkeSa> = InitSent::begin(&mut step, connection, path);
         self.set_begin(&connection.name, None);
         match sa {
-            Some(sa) => self.insert(sa),
+            Some(sa) => self.insert(Box::new(sa)),
             // Nothing was sent: without a pause it would be tried for ever.
             None => self.ended(now, Some(connection.name.clone()), Some(Failure::TooLarge), false),
         }

@@ -66,13 +66,12 @@ impl Endpoint {
     }
 
     pub(crate) fn ike_sas(&self) -> impl Iterator<Item = &IkeSa> {
-        self.sas.values()
+        self.sas.values().map(Box::as_ref)
     }
 
     /// All child SAs that workers shall have.
     pub fn children(&self) -> impl Iterator<Item = ChildView<'_>> {
-        self.sas
-            .values()
+        self.ike_sas()
             .filter_map(|sa| Some((sa, sa.established()?)))
             .flat_map(move |(sa, state)| {
                 state.children.iter().map(move |child| ChildView {
@@ -104,7 +103,7 @@ impl Endpoint {
 
     /// SPIs of initiator and responder of all IKE SAs.
     pub fn ike_spis(&self) -> Vec<(u64, u64)> {
-        self.sas.values().map(IkeSa::spis).collect()
+        self.ike_sas().map(IkeSa::spis).collect()
     }
 
     /// Where the peers of the IKE SAs in use are, by tunnel: also of tunnels whose settings cannot be read.
@@ -159,7 +158,7 @@ impl Endpoint {
 
     /// Certificates of peers that end soon, in an operator's words.
     pub fn endings(&self, unix: u64) -> Vec<String> {
-        let states = self.sas.values().filter_map(IkeSa::established);
+        let states = self.ike_sas().filter_map(IkeSa::established);
         let current = states.filter(|state| state.standing == Standing::Current);
         let soon = current.filter_map(|state| ending_of_peer(&state.connection, state.peer_ends?, unix));
         soon.collect()

@@ -1,13 +1,13 @@
 //! Inbound SPIs of child SAs: unique in the gateway, each with the IKE SA that it belongs to.
 
 use super::SaId;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 /// SPIs in use or reserved.
 #[derive(Debug, Default)]
 pub(crate) struct ChildSpis {
     owners: HashMap<u32, SaId>,
-    owned: HashMap<SaId, HashSet<u32>>,
+    owned: BTreeSet<(SaId, u32)>,
 }
 
 impl ChildSpis {
@@ -23,24 +23,21 @@ impl ChildSpis {
         }
         self.remove(spi);
         self.owners.insert(spi, owner);
-        self.owned.entry(owner).or_default().insert(spi);
+        self.owned.insert((owner, spi));
     }
 
     /// It is free.
     pub(crate) fn remove(&mut self, spi: u32) {
-        let Some(owner) = self.owners.remove(&spi) else { return };
-        if let Some(owned) = self.owned.get_mut(&owner) {
-            owned.remove(&spi);
-            if owned.is_empty() {
-                self.owned.remove(&owner);
-            }
+        if let Some(owner) = self.owners.remove(&spi) {
+            self.owned.remove(&(owner, spi));
         }
     }
 
     /// All of an IKE SA are free.
     pub(crate) fn forget(&mut self, owner: SaId) {
-        for spi in self.owned.remove(&owner).unwrap_or_default() {
-            self.owners.remove(&spi);
+        let all = (owner, 0)..=(owner, u32::MAX);
+        while let Some((_, spi)) = self.owned.range(all.clone()).next().copied() {
+            self.remove(spi);
         }
     }
 }

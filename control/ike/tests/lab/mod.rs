@@ -131,7 +131,7 @@ impl Host {
         let records = self.store.iter().map(|(id, bytes)| (*id, bytes.clone().into()));
         assert!(self.endpoint.restore(now, records).is_empty());
         self.endpoint.set_unready([tunnel.to_owned()].into());
-        self.endpoint.configure(now, Vec::new());
+        self.endpoint.configure(now, Vec::<Connection>::new());
     }
 }
 

@@ -170,6 +170,8 @@ impl Established {
     /// The child SA of IKE_AUTH.
     pub(crate) fn add_first(&mut self, step: &mut Step<'_>, child: ChildSa) {
         let name = child.name.clone();
+        // Most have this one alone for hours.
+        self.children.reserve_exact(1);
         self.children.push(child);
         step.tell(Some(&self.connection), What::ChildUp { child: name });
     }
