@@ -12,7 +12,7 @@ use tombolo_ike::endpoint::Command;
 /// Seeds that an ordinary test run goes through; `TOMBOLO_IKE_SEEDS` asks for more.
 const SEEDS: u64 = 200;
 /// Stories that once ended badly are always told.
-const OF_OLD: [u64; 3] = [1782, 2635, 13541];
+const OF_OLD: [u64; 7] = [1782, 2635, 13541, 13573, 26505, 34009, 75506];
 
 fn seeds() -> Vec<u64> {
     let text = std::env::var("TOMBOLO_IKE_SEEDS").unwrap_or_default();

@@ -391,21 +391,3 @@ fn a_tunnel_that_fails_while_its_settings_cannot_be_read_is_begun_when_they_can(
     lab.run(lab.now + 60_000);
     lab.is_single().unwrap();
 }
-
-/// Killed while a sign of life is asked for: for the time in which nobody listened the peer was not silent.
-#[test]
-fn a_process_that_was_away_for_long_does_not_hold_its_peer_for_dead() {
-    let mut quiet = connection(1);
-    quiet.dpd_delay_ms = 0;
-    let mut lab = up(connection(0), quiet);
-    lab.network.hostility.loss = 1000;
-    lab.run(lab.now + 12_000);
-    lab.network.hostility.loss = 0;
-    lab.network.lose_all();
-    lab.now += 60_000;
-    lab.kill(0);
-    lab.settle(0);
-    lab.run(lab.now + 1000);
-    lab.is_single().unwrap();
-    assert_eq!(ends(&lab, 0), Vec::<String>::new());
-}

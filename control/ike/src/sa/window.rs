@@ -83,11 +83,11 @@ impl Sender {
         Some(&outstanding.datagrams)
     }
 
-    /// Lets the request under way be sent at once: after a restart nobody knows whether it left. For as long as nobody listened the peer was
-    /// not silent.
+    /// Lets the request under way be sent at once: after a restart nobody knows whether it left. Silence goes on counting: who is killed again and
+    /// again would otherwise keep an IKE SA that its peer has given up.
     pub(crate) fn hurry(&mut self, now: Milliseconds) {
         if let Some(outstanding) = &mut self.outstanding {
-            (outstanding.again_at, outstanding.first_sent) = (now, now);
+            outstanding.again_at = now;
         }
     }
 
